@@ -1,0 +1,62 @@
+# Everything a user types. Each target installs what it needs into .venv, once per change of requirements.lock.
+PYTHON ?= python3
+STATE_DIR ?= .local
+LANDING ?=
+SQL ?=
+export STATE_DIR LANDING
+
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+UV := $(BIN)/uv
+
+.DEFAULT_GOAL := help
+.PHONY: help run up psql test lint format lock bench clean
+
+help: ## List the targets
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "make %-7s %s\n", $$1, $$2}'
+
+run: $(INSTALLED) ## Load LANDING (or the sample), print both metrics of 2021 and the rejected records, stop
+	@$(BIN)/python -m deploy.local run
+
+up: $(INSTALLED) ## Start Dagster, the API, Postgres and S3, and keep them until Ctrl-C
+	@$(BIN)/python -m deploy.local up
+
+psql: $(INSTALLED) ## psql on the embedded server; SQL='select 1' prints and exits
+	@$(BIN)/python -m deploy.local psql $(if $(SQL),--sql "$$SQL")
+psql: export SQL := $(SQL)
+
+test: $(INSTALLED) ## The whole test suite, on a Postgres, an S3 server and a Dagster of its own
+	@$(BIN)/python -m pytest -n 2 --dist loadgroup
+
+lint: $(INSTALLED) ## ruff, mypy and sqlfluff
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/sqlfluff lint --processes 2 dbt_project
+
+format: $(INSTALLED) ## Let ruff and sqlfluff put the code into shape
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+	@$(BIN)/sqlfluff fix --processes 2 dbt_project
+
+lock: $(VENV)/.uv ## Compile requirements.lock for Python 3.11 to 3.13
+	@$(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header \
+		--no-emit-index-url --no-emit-find-links --group pyproject.toml:local --group pyproject.toml:dev \
+		pyproject.toml --output-file requirements.lock $(LOCK_FLAGS)
+
+clean: ## Stop what runs and forget all state, the landing folder included
+	@if [ -x $(BIN)/python ]; then $(BIN)/python -m deploy.local clean; fi
+	@rm -rf dbt_project/target dbt_project/logs .pytest_cache .mypy_cache .ruff_cache .hypothesis
+
+$(INSTALLED): requirements.lock $(VENV)/.uv
+	@echo "Installing what requirements.lock names into $(VENV)"
+	@$(UV) pip install --quiet --require-hashes --python $(BIN)/python --requirements requirements.lock
+	@touch $@
+
+$(VENV)/.uv:
+	@$(PYTHON) -c 'import sys; sys.exit(None if (3, 11) <= sys.version_info < (3, 14) else \
+		f"Python 3.11 to 3.13 is needed, this is {sys.version.split()[0]}: make PYTHON=/path/to/python3.12")'
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==0.13.8
+	@touch $@

@@ -1,0 +1,1 @@
+"""GET /metrics/*: the marts that dbt builds, as JSON that Postgres builds."""

@@ -1,0 +1,61 @@
+with
+
+hires as (
+
+    select * from {{ ref('hired_employees') }}
+
+),
+
+departments as (
+
+    select * from {{ ref('departments') }}
+
+),
+
+hired_by_department as (
+
+    select
+        hired_year as year,
+        department_id,
+        count(*)::integer as hired
+    from hires
+    group by hired_year, department_id
+
+),
+
+hired_by_year as (
+
+    select
+        year,
+        sum(hired) as hired
+    from hired_by_department
+    group by year
+
+),
+
+-- All of them: a department that hired nobody in a year pulls the mean down.
+all_departments as (
+
+    select count(*) as departments from departments
+
+),
+
+final as (
+
+    select
+        hired_by_department.year,
+        departments.id,
+        departments.department,
+        hired_by_department.hired,
+        hired_by_year.hired::double precision / all_departments.departments as mean
+    from hired_by_department
+    inner join departments on hired_by_department.department_id = departments.id
+    inner join hired_by_year on hired_by_department.year = hired_by_year.year
+    cross join all_departments
+    -- In whole numbers: a mean that a float cannot hold must not make a tie a win.
+    where
+        hired_by_department.hired * all_departments.departments > hired_by_year.hired
+
+)
+
+select * from final

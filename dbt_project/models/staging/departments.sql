@@ -1,0 +1,20 @@
+with
+
+checked as (
+
+    select * from {{ ref('checked_departments') }}
+
+),
+
+final as (
+
+    select
+        id,
+        department,
+        _load_id
+    from checked
+    where disposition = 'accepted'
+
+)
+
+select * from final

@@ -1,0 +1,20 @@
+with
+
+checked as (
+
+    select * from {{ ref('checked_jobs') }}
+
+),
+
+final as (
+
+    select
+        id,
+        job,
+        _load_id
+    from checked
+    where disposition = 'accepted'
+
+)
+
+select * from final

@@ -1,0 +1,78 @@
+-- One row a wrong field, and one row a record that is no row of its table at all.
+with
+
+loads as (
+
+    select * from {{ ref('loads') }}
+
+),
+
+refused as (
+
+    select * from {{ source('raw', 'rejected_records') }}
+
+),
+
+checked as (
+
+    {% for table in ['departments', 'jobs', 'hired_employees'] %}
+    select
+        _load_id,
+        _record,
+        reasons,
+        delivered
+    from {{ ref('checked_' ~ table) }}
+    where disposition = 'rejected'
+    {% if not loop.last %}union all{% endif %}
+    {% endfor %}
+),
+
+fields as (
+
+    select
+        checked._load_id as load_id,
+        checked._record as record,
+        split_part(reason, ':', 1) as field,
+        split_part(reason, ':', 2) as reason,
+        checked.delivered ->> split_part(reason, ':', 1) as value
+    from checked
+    cross join lateral unnest(checked.reasons) as reason
+
+),
+
+records as (
+
+    select
+        load_id,
+        record,
+        null::text as field,
+        reason,
+        message as value
+    from refused
+
+),
+
+rejected as (
+
+    select * from fields
+    union all
+    select * from records
+
+),
+
+final as (
+
+    select
+        loads.table_name,
+        loads.key as object,
+        rejected.load_id,
+        rejected.record,
+        rejected.field,
+        rejected.reason,
+        rejected.value
+    from rejected
+    inner join loads on rejected.load_id = loads.load_id
+
+)
+
+select * from final

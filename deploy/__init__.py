@@ -1,0 +1,1 @@
+"""Ways to run the pipeline: on this machine (local), in containers (docker), on AWS (aws)."""

@@ -1,0 +1,136 @@
+"""What the embedded stack reads from the environment, where it keeps its state, and the secrets that it makes."""
+
+import json
+import os
+import secrets
+from functools import cached_property
+from pathlib import Path
+
+from pydantic import Field, field_validator
+from pydantic_settings import BaseSettings
+
+PROJECT = Path(__file__).resolve().parents[2]
+
+
+class Secrets(BaseSettings):
+    """Passwords and keys of one STATE_DIR: random, made once, readable by their owner alone."""
+
+    postgres: str = Field(default_factory=lambda: secrets.token_urlsafe(24))
+    dagster: str = Field(default_factory=lambda: secrets.token_urlsafe(24))
+    hiring_loader: str = Field(default_factory=lambda: secrets.token_urlsafe(24))
+    hiring_transformer: str = Field(default_factory=lambda: secrets.token_urlsafe(24))
+    hiring_api: str = Field(default_factory=lambda: secrets.token_urlsafe(24))
+    s3_access_key: str = Field(default_factory=lambda: secrets.token_hex(10))
+    s3_secret_key: str = Field(default_factory=lambda: secrets.token_hex(20))
+    api_key: str = Field(default_factory=lambda: secrets.token_urlsafe(24))
+
+
+class Settings(BaseSettings):
+    """The embedded stack's settings; each is the environment variable of the same name in capitals."""
+
+    state_dir: Path = Path(".local")
+    landing: Path | None = None
+    dagster_port: int = Field(3000, ge=1, le=65535)
+    api_port: int = Field(8000, ge=1, le=65535)
+    s3_port: int = Field(9000, ge=1, le=65535)
+    code_port: int = Field(4000, ge=1, le=65535)
+    s3_bucket: str = Field("landing", pattern=r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$")
+
+    @field_validator("landing", mode="before")
+    @classmethod
+    def _empty_is_unset(cls, value: object) -> object:
+        # `make` exports LANDING whether or not it was given.
+        return value or None
+
+    @field_validator("state_dir", "landing")
+    @classmethod
+    def _absolute(cls, value: Path | None) -> Path | None:
+        return value and value.expanduser().resolve()
+
+    @field_validator("landing")
+    @classmethod
+    def _is_a_folder(cls, value: Path | None) -> Path | None:
+        if value and not value.is_dir():
+            raise ValueError(f"{value} is not a folder")
+        return value
+
+    @property
+    def logs(self) -> Path:
+        """Folder of the services' logs."""
+        return self.state_dir / "logs"
+
+    @property
+    def dagster_home(self) -> Path:
+        """Dagster's instance folder."""
+        return self.state_dir / "dagster"
+
+    @property
+    def own_landing(self) -> Path:
+        """The landing folder that belongs to the state, used unless LANDING names another."""
+        return self.state_dir / "s3" / self.s3_bucket
+
+    @property
+    def landing_folder(self) -> Path:
+        """The folder that is the bucket."""
+        return self.landing or self.own_landing
+
+    @cached_property
+    def secrets(self) -> Secrets:
+        """The secrets of STATE_DIR, made at their first use."""
+        path = self.state_dir / "secrets.json"
+        if path.exists():
+            return Secrets(**json.loads(path.read_text()))
+        made = Secrets()
+        self.state_dir.mkdir(parents=True, exist_ok=True)
+        # Written beside and renamed: a kill leaves either no file or a whole one.
+        draft = path.with_suffix(".new")
+        draft.touch(mode=0o600)
+        draft.write_text(made.model_dump_json(indent=2))
+        draft.replace(path)
+        return made
+
+
+def environment(postgres_host: str) -> dict[str, str]:
+    """Return the environment that is common to all services of the stack.
+
+    The caller's own PG*, AWS_*, DAGSTER_* and DBT_* variables are left out: they mean other servers.
+    """
+    foreign = ("PG", "AWS_", "DAGSTER_", "DBT_", "S3_", "HIRING_", "API_")
+    own = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
+    return own | {
+        "PGHOST": postgres_host,
+        "PGPORT": "5432",
+        "PGDATABASE": "hiring",
+        "PYTHONUNBUFFERED": "1",
+        "TZ": "UTC",
+    }
+
+
+def orchestration_environment(settings: Settings, postgres_host: str) -> dict[str, str]:
+    """Return what Dagster's processes need: both database roles, S3, the instance and the dbt project."""
+    own = settings.secrets
+    return environment(postgres_host) | {
+        "HIRING_LOADER_PASSWORD": own.hiring_loader,
+        "HIRING_TRANSFORMER_PASSWORD": own.hiring_transformer,
+        "S3_ENDPOINT_URL": f"http://127.0.0.1:{settings.s3_port}",
+        "S3_BUCKET": settings.s3_bucket,
+        # A file that is still being copied into the folder is listed; on S3 proper an object appears whole.
+        "S3_SETTLE_SECONDS": "1",
+        "AWS_ACCESS_KEY_ID": own.s3_access_key,
+        "AWS_SECRET_ACCESS_KEY": own.s3_secret_key,
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "DAGSTER_HOME": str(settings.dagster_home),
+        "DAGSTER_PG_URL": f"postgresql://dagster:{own.dagster}@/dagster?host={postgres_host}&port=5432",
+        "DAGSTER_CODE_HOST": "127.0.0.1",
+        "DAGSTER_CODE_PORT": str(settings.code_port),
+        "DBT_TARGET_PATH": str(settings.state_dir / "dbt"),
+    }
+
+
+def api_environment(settings: Settings, postgres_host: str) -> dict[str, str]:
+    """Return what the API needs: its own database role and the key that writers show."""
+    return environment(postgres_host) | {
+        "HIRING_API_PASSWORD": settings.secrets.hiring_api,
+        "API_KEY": settings.secrets.api_key,
+        "API_PORT": str(settings.api_port),
+    }
