@@ -15,6 +15,7 @@ from psycopg.conninfo import make_conninfo
 from psycopg.errors import InsufficientPrivilege, UndefinedTable
 from psycopg_pool import AsyncConnectionPool
 
+from api import problems
 from api.problems import Handler, problem
 from api.settings import Settings
 
@@ -85,8 +86,8 @@ class Database:
     async def _require_open(self, connection: AsyncConnection[Row]) -> None:
         """Refuse an idle connection that the server closed: there is something to read from it, the end.
 
-        Asking the socket costs a microsecond, a round trip to the server costs a hundred. When one connection is
-        dead its neighbours are, so that the pool is emptied at once and not one request after the other.
+        Asking the socket spares every request a round trip to the server. When one connection is dead its neighbours
+        are, so that the pool is emptied at once: it would wait longer and longer between one dead one and the next.
         """
         socket = select.poll()
         socket.register(connection.fileno(), select.POLLIN)
@@ -131,10 +132,10 @@ async def not_built(_request: Request, error: psycopg.ProgrammingError) -> Respo
     return problem(503, detail, {"Retry-After": "30"})
 
 
-async def unexpected(_request: Request, error: psycopg.Error) -> Response:
-    """Admit any other error of the database."""
+async def unexpected(request: Request, error: psycopg.Error) -> Response:
+    """Admit any other error of the database, without the traceback in the log, which would repeat its message."""
     _log(error)
-    return problem(500, "The server failed; its log says why.")
+    return await problems.unexpected(request, error)
 
 
 def _log(error: psycopg.Error) -> None:

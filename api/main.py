@@ -19,9 +19,6 @@ Two metrics about hires, and a way to send hires in.
 Every error is an `application/problem+json` document (RFC 9457). Names of people go in and never come out.
 """
 
-# A thousand records of 16 kB each: far more than any real batch, and little enough to be read into memory.
-MAX_BODY_BYTES = 16 * 1024 * 1024
-
 
 def create_app(settings: Settings) -> FastAPI:
     """Build the application; it starts, and says that it is alive, whether or not Postgres is there."""
@@ -37,7 +34,6 @@ def create_app(settings: Settings) -> FastAPI:
         description=DESCRIPTION,
         lifespan=lifespan,
         redirect_slashes=False,
-        max_body_size=MAX_BODY_BYTES,
         generate_unique_id_function=lambda route: route.name,
         exception_handlers=problems.HANDLERS | database.HANDLERS,
     )

@@ -68,8 +68,7 @@ def problem(
     }
     if errors is not None:
         document["errors"] = errors
-    # ASCII, because a pointer may contain a lone surrogate, which UTF-8 cannot encode.
-    return Response(json.dumps(document, ensure_ascii=True), status, headers, MEDIA_TYPE)
+    return Response(json.dumps(document), status, headers, MEDIA_TYPE)
 
 
 def responses(details: Mapping[int, str]) -> dict[int | str, dict[str, Any]]:
@@ -109,7 +108,7 @@ async def client_left(_request: Request, _error: ClientDisconnect) -> Response:
 
 
 async def unexpected(_request: Request, _error: Exception) -> Response:
-    """Admit an error nobody foresaw; its traceback is in the log."""
+    """Admit an error nobody foresaw; what it was is in the log."""
     return problem(500, "The server failed; its log says why.")
 
 

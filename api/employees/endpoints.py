@@ -3,7 +3,7 @@
 import json
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Request
+from fastapi import APIRouter, Depends, HTTPException, Request
 from fastapi.exceptions import RequestValidationError
 from pydantic import ValidationError
 
@@ -14,6 +14,9 @@ from api.employees.schemas import Batch, BatchAccepted, Employee
 from api.security import require_api_key
 
 router = APIRouter(tags=["employees"])
+
+# A thousand records of 16 kB each: far more than any real batch, and little enough to be held in memory.
+MAX_BODY_BYTES = 16 * 1024 * 1024
 
 # The body is not a parameter of the endpoint, so FastAPI does not describe it by itself.
 REQUEST_BODY = {
@@ -46,10 +49,16 @@ async def read_batch(request: Request) -> list[Employee]:
     A dependency, because FastAPI reads a body that is a parameter before it asks any dependency for the key.
 
     Raises:
+        HTTPException: 413, it is too large.
         RequestValidationError: it is not JSON, or not a batch of hires.
     """
+    body = bytearray()
+    async for part in request.stream():
+        body += part
+        if len(body) > MAX_BODY_BYTES:
+            raise HTTPException(413, "The body is larger than 16 MiB.")
     try:
-        return Batch.validate_python(json.loads(await request.body()))
+        return Batch.validate_python(json.loads(body))
     except ValidationError as error:
         raise _refusal(error.errors(include_url=False, include_context=False, include_input=False)) from None
     except (ValueError, RecursionError):
@@ -70,7 +79,7 @@ def _refusal(errors: list[Any]) -> RequestValidationError:
             401: "The API key is missing or wrong.",
             413: "The body is larger than 16 MiB.",
             422: "At least one record breaks a rule; nothing is stored, and every bad field is listed.",
-            503: "The database does not answer; nothing is stored.",
+            503: "The database does not answer; send the batch again. Sent twice, it counts once.",
         }
     ),
     openapi_extra={"requestBody": REQUEST_BODY},

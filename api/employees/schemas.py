@@ -41,7 +41,7 @@ def require_moment(text: str) -> str:
     # The fraction apart: Python would cut it after microseconds, Postgres rounds, and so may leave the year.
     # It moves the years' bounds and not the moment, which can be the first or last that Python knows.
     fraction = match["fraction"] or ""
-    moment = datetime.fromisoformat(trimmed.replace(fraction, "") if fraction else trimmed)
+    moment = datetime.fromisoformat(trimmed.replace(fraction, ""))
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)
     rounded = timedelta(seconds=float(fraction or 0))

@@ -2,20 +2,20 @@
 -- raw table: text as it was delivered, null where nothing was.
 
 -- White space around a value does not count.
-{% macro trimmed(field) -%}
+{% macro trimmed(field) %}
     btrim({{ field }}, e' \t\n\r\v\f')
-{%- endmacro %}
+{% endmacro %}
 
 
 -- A field's value, null when it is missing.
-{% macro as_text(field) -%}
+{% macro as_text(field) %}
     nullif({{ trimmed(field) }}, '')
-{%- endmacro %}
+{% endmacro %}
 
 
 -- A field's value as an integer from 1 to 2147483647, null when it is none. The
 -- digits are counted before the cast, which could overflow.
-{% macro as_identifier(field) -%}
+{% macro as_identifier(field) %}
     case
         when {{ trimmed(field) }} ~ '^[+]?0*[1-9][0-9]{0,9}$'
             then
@@ -24,14 +24,14 @@
                         then {{ trimmed(field) }}::integer
                 end
     end
-{%- endmacro %}
+{% endmacro %}
 
 
 -- A field's value as a point in time, null when it is not ISO 8601 or no day of
 -- the calendar. Without an offset it is UTC, whatever the session's time zone.
 -- Digits beyond microseconds are cut off: rounded up they could reach another
 -- year.
-{% macro as_timestamp(field) -%}
+{% macro as_timestamp(field) %}
     case
         when
             {{ trimmed(field) }} ~ (
@@ -54,55 +54,53 @@
                         )::timestamptz
                 end
     end
-{%- endmacro %}
+{% endmacro %}
 
 
 -- What is wrong with a field, as 'field:reason'; null when nothing is. `value`
 -- is what as_text, as_identifier or as_timestamp made of it.
-{% macro text_reason(field, value) -%}
+{% macro text_reason(field, value) %}
     case when {{ value }} is null then '{{ field }}:missing' end
-{%- endmacro %}
+{% endmacro %}
 
 
-{% macro identifier_reason(field, value) -%}
+{% macro identifier_reason(field, value) %}
     case
         when {{ value }} is not null then null
         when {{ as_text(field) }} is null then '{{ field }}:missing'
         when {{ trimmed(field) }} ~ '^[+-]?[0-9]+$' then '{{ field }}:out_of_range'
         else '{{ field }}:not_an_integer'
     end
-{%- endmacro %}
+{% endmacro %}
 
 
-{% macro timestamp_reason(field, value) -%}
+{% macro timestamp_reason(field, value) %}
     case
         when {{ as_text(field) }} is null then '{{ field }}:missing'
         when {{ value }} is null then '{{ field }}:not_a_datetime'
         when {{ value }} < '1900-01-01 00:00Z' then '{{ field }}:out_of_range'
         when {{ value }} >= '2101-01-01 00:00Z' then '{{ field }}:out_of_range'
     end
-{%- endmacro %}
+{% endmacro %}
 
 
--- The reasons of a record out of those of its fields, as an array.
-{% macro reasons(field_reasons) -%}
-    array_remove(
-        array[
-            {{ field_reasons | join(',\n            ') }}
-        ]::text[],
-        null
+-- The reasons of a record out of those of its fields, as a JSON array: rows of a
+-- unit test cannot hold any other.
+{% macro reasons(field_reasons) %}
+    to_jsonb(
+        array_remove(array[{{ field_reasons | join(', ') }}]::text[], null)
     )
-{%- endmacro %}
+{% endmacro %}
 
 
 -- Which of the valid records of one id counts: 1 is the latest, by load, then by
 -- record. A record with reasons takes no part.
-{% macro recency() -%}
+{% macro recency() %}
     case
-        when reasons = '{}'
+        when reasons = '[]'
             then row_number() over (
-                partition by reasons = '{}', id
+                partition by reasons = '[]', id
                 order by _load_id desc, _record desc
             )
     end
-{%- endmacro %}
+{% endmacro %}

@@ -1,6 +1,5 @@
 """The embedded PostgreSQL: one cluster in a folder, on a Unix socket, with passwords, started and stopped here."""
 
-import os
 import shutil
 import subprocess
 import time
@@ -22,7 +21,7 @@ with warnings.catch_warnings():
 
 # Recovery after a kill replays the write-ahead log; a large load just before it takes its time.
 START_TIMEOUT_SECONDS = 300
-PASSWORDS_FOR_ALL = "local all all scram-sha-256\n"  # noqa: S105
+PASSWORDS_FOR_ALL = "local all all scram-sha-256\n"
 
 
 class PostgresRefused(RuntimeError):
@@ -55,6 +54,14 @@ class EmbeddedPostgres:
         """Return a libpq connection string; without `password` it is the superuser's."""
         return make_conninfo(host=self.host, port=5432, dbname=database, user=user, password=password or self.password)
 
+    def is_running(self) -> bool:
+        """Return whether a server works on this cluster, whoever started it."""
+        try:
+            pid = int((self.folder / "postmaster.pid").read_text().splitlines()[0])
+            return bool(psutil.Process(pid).name() == "postgres")
+        except (FileNotFoundError, PermissionError, psutil.NoSuchProcess, ValueError, IndexError):
+            return False
+
     def start(self) -> bool:
         """Start the server unless it runs; return whether this call started it.
 
@@ -62,8 +69,10 @@ class EmbeddedPostgres:
             PostgresRefused: it does not start, or refuses the password.
         """
         self.folder.parent.mkdir(parents=True, exist_ok=True)
-        self._forget_stale_postmaster()
-        running = (self.folder / "postmaster.pid").exists()
+        running = self.is_running()
+        if not running:
+            # After a restart of the machine its number may belong to another process.
+            (self.folder / "postmaster.pid").unlink(missing_ok=True)
         if not (self.folder / "PG_VERSION").exists():
             self._initialise()
         server = PostgresServer(self.folder, cleanup_mode=None)
@@ -100,7 +109,7 @@ class EmbeddedPostgres:
     def create_database(self, name: str, owner: str | None = None, template: str | None = None) -> None:
         """Create a database unless it exists. Its text order is by code point on every machine."""
         with psycopg.connect(self.conninfo(), autocommit=True) as connection:
-            if connection.execute("select from pg_database where datname = %s", [name]).fetchone():
+            if connection.execute("select 1 from pg_database where datname = %s", [name]).fetchone():
                 return
             statement = sql.SQL("create database {} template {}").format(
                 sql.Identifier(name), sql.Identifier(template or "template0")
@@ -112,7 +121,7 @@ class EmbeddedPostgres:
     def ensure_role(self, name: str, password: str) -> None:
         """Create a login role unless it exists, and set its password."""
         with psycopg.connect(self.conninfo(), autocommit=True) as connection:
-            exists = connection.execute("select from pg_roles where rolname = %s", [name]).fetchone()
+            exists = connection.execute("select 1 from pg_roles where rolname = %s", [name]).fetchone()
             connection.execute(
                 sql.SQL("{} role {} login password {}").format(
                     sql.SQL("alter" if exists else "create"), sql.Identifier(name), sql.Literal(password)
@@ -128,27 +137,13 @@ class EmbeddedPostgres:
         shutil.rmtree(self.folder, ignore_errors=True)
         draft.rename(self.folder)
 
-    def _forget_stale_postmaster(self) -> None:
-        """Remove the pid file of a server that is gone when its number belongs to another process by now."""
-        pid_file = self.folder / "postmaster.pid"
-        if not pid_file.exists():
-            return
-        try:
-            pid = int(pid_file.read_text().splitlines()[0])
-            if psutil.Process(pid).name() == "postgres":
-                return
-        except (psutil.NoSuchProcess, ValueError, IndexError):
-            pass
-        pid_file.unlink(missing_ok=True)
-
     def _await_and_protect(self) -> None:
         """Wait until the server answers, and turn a new cluster's trust into passwords for everybody."""
         deadline = time.monotonic() + START_TIMEOUT_SECONDS
         while True:
             try:
                 with psycopg.connect(self.conninfo(), autocommit=True) as connection:
-                    self._require_passwords(connection)
-                return
+                    return self._require_passwords(connection)
             except psycopg.OperationalError as error:
                 if "password authentication failed" in str(error):
                     raise PostgresRefused(
@@ -179,16 +174,3 @@ def running_postgres(folder: Path, password: str) -> Iterator[EmbeddedPostgres]:
     finally:
         if started:
             postgres.stop()
-
-
-def psql(postgres: EmbeddedPostgres, sql_text: str | None) -> int:
-    """Run psql on database hiring as superuser, interactively or for one command; return its exit status."""
-    command = [str(postgres.bin / "psql"), *(["-c", sql_text] if sql_text else [])]
-    given = {
-        "PGHOST": postgres.host,
-        "PGPORT": "5432",
-        "PGDATABASE": "hiring",
-        "PGUSER": "postgres",
-        "PGPASSWORD": postgres.password,
-    }
-    return subprocess.run(command, env=os.environ | given, check=False).returncode  # noqa: S603

@@ -70,23 +70,25 @@ def list_objects(client: "S3Client", bucket: str, settle_seconds: float = 0) -> 
 def _listed_objects(client: "S3Client", bucket: str) -> Iterator[ObjectVersion]:
     for page in client.get_paginator("list_objects_v2").paginate(Bucket=bucket):
         for item in page.get("Contents", []):
-            yield ObjectVersion(
-                bucket, item["Key"], item["ETag"], item["ETag"], item["Size"], item["LastModified"].astimezone(UTC)
-            )
+            etag = _bare(item["ETag"])
+            yield ObjectVersion(bucket, item["Key"], etag, etag, item["Size"], item["LastModified"].astimezone(UTC))
 
 
 def _listed_versions(client: "S3Client", bucket: str) -> Iterator[ObjectVersion]:
     for page in client.get_paginator("list_object_versions").paginate(Bucket=bucket):
         for item in page.get("Versions", []):
             if item["IsLatest"]:
+                etag = _bare(item["ETag"])
+                # An object from before versioning was switched on has the VersionId "null", whatever its bytes.
+                version = etag if item["VersionId"] == "null" else item["VersionId"]
                 yield ObjectVersion(
-                    bucket,
-                    item["Key"],
-                    item["ETag"] if item["VersionId"] == "null" else item["VersionId"],
-                    item["ETag"],
-                    item["Size"],
-                    item["LastModified"].astimezone(UTC),
+                    bucket, item["Key"], version, etag, item["Size"], item["LastModified"].astimezone(UTC)
                 )
+
+
+def _bare(etag: str) -> str:
+    """Return an ETag without its quotes, which some servers leave out of listings."""
+    return etag.strip('"')
 
 
 def read(client: "S3Client", item: ObjectVersion, byte_from: int = 0) -> Iterator[bytes]:
@@ -113,13 +115,13 @@ def _stored_bytes(client: "S3Client", item: ObjectVersion, byte_from: int) -> It
     if item.version != item.etag:
         request["VersionId"] = item.version
     else:
-        request["IfMatch"] = item.etag
+        request["IfMatch"] = f'"{item.etag}"'
     if byte_from:
         request["Range"] = f"bytes={byte_from}-"
     with _explained(str(item)):
         answer = client.get_object(**request)
         # Not every server heeds If-Match.
-        if answer["ETag"] != item.etag:
+        if _bare(answer["ETag"]) != item.etag:
             raise ObjectChanged(f"{item} was overwritten while it was being read")
         yield from answer["Body"].iter_chunks(BLOCK_BYTES)
 

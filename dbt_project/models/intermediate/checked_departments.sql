@@ -58,11 +58,11 @@ final as (
         department,
         reasons,
         case
-            when reasons <> '{}' then 'rejected'
+            when reasons <> '[]' then 'rejected'
             when recency > 1 then 'superseded'
             else 'accepted'
         end as disposition,
-        case when reasons <> '{}' then delivered end as delivered
+        case when reasons <> '[]' then delivered end as delivered
     from ranked
 
 )

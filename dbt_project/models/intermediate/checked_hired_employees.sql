@@ -88,12 +88,12 @@ final as (
         ranked.job_id,
         ranked.reasons,
         case
-            when ranked.reasons <> '{}' then 'rejected'
+            when ranked.reasons <> '[]' then 'rejected'
             when ranked.recency > 1 then 'superseded'
             when departments.id is null or jobs.id is null then 'waiting'
             else 'accepted'
         end as disposition,
-        case when ranked.reasons <> '{}' then ranked.delivered end as delivered
+        case when ranked.reasons <> '[]' then ranked.delivered end as delivered
     from ranked
     left join departments on ranked.department_id = departments.id
     left join jobs on ranked.job_id = jobs.id

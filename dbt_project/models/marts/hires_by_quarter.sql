@@ -26,11 +26,10 @@ final as (
         departments.department,
         jobs.id as job_id,
         jobs.job,
-        {% for quarter in range(1, 5) %}
-        count(*) filter (
-            where hires.hired_quarter = {{ quarter }}
-        )::integer as q{{ quarter }}{{ ',' if not loop.last }}
-        {% endfor %}
+        count(*) filter (where hires.hired_quarter = 1)::integer as q1,
+        count(*) filter (where hires.hired_quarter = 2)::integer as q2,
+        count(*) filter (where hires.hired_quarter = 3)::integer as q3,
+        count(*) filter (where hires.hired_quarter = 4)::integer as q4
     from hires
     inner join departments on hires.department_id = departments.id
     inner join jobs on hires.job_id = jobs.id

@@ -36,7 +36,7 @@ fields as (
         split_part(reason, ':', 2) as reason,
         checked.delivered ->> split_part(reason, ':', 1) as value
     from checked
-    cross join lateral unnest(checked.reasons) as reason
+    cross join lateral jsonb_array_elements_text(checked.reasons) as reason
 
 ),
 

@@ -1,0 +1,138 @@
+"""`python -m deploy.local`: what the Makefile's targets run, up, psql and clean call."""
+
+import shutil
+import sys
+from typing import Annotated
+
+import psycopg
+import typer
+from pydantic import ValidationError
+from rich.console import Console
+
+from deploy.local.postgres import PostgresRefused
+from deploy.local.settings import Settings
+from deploy.local.stack import Stack, own, psql
+from deploy.local.supervisor import Interrupted, StackError
+from orchestration.dbt import ProjectBroken
+from orchestration.ingest.tables import table_of
+
+YEAR = 2021
+STATE = ("postgres", "postgres.new", "s3", "dagster", "dbt", "logs", "run", "secrets.json", "secrets.new", "lock")
+
+app = typer.Typer(add_completion=False, help=__doc__, no_args_is_help=True, pretty_exceptions_enable=False)
+# A pipe or a file has no width of its own; the tables want more than the 80 columns of a guess.
+console = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
+
+
+@app.command()
+def run() -> None:
+    """Load the landing folder, build and test the models, print the metrics of 2021, stop."""
+    from deploy.local.report import print_loads_since, print_report
+
+    settings = Settings()
+    with own(settings, console) as stack:
+        stack.start_postgres()
+        _fill_landing(stack)
+        stack.start_s3()
+        stack.prepare_dagster()
+        last = _last_load(stack)
+        stack.refresh()
+        with psycopg.connect(stack.postgres.conninfo("hiring")) as connection:
+            print_report(console, connection, YEAR)
+            print_loads_since(console, connection, last)
+            (failed,) = connection.execute(
+                """
+                select count(*) from raw.loads
+                where status in ('loading', 'failed') or (status = 'abandoned' and load_id > %s)
+                """,
+                [last],
+            ).fetchone() or (0,)
+    if failed:
+        raise StackError(f"{failed} of the objects could not be loaded; the reasons are in the table above")
+
+
+@app.command()
+def up() -> None:
+    """Start everything and keep it until Ctrl-C."""
+    settings = Settings()
+    with own(settings, console) as stack:
+        stack.start_postgres()
+        stack.start_s3()
+        stack.prepare_dagster()
+        stack.start_dagster_and_api()
+        _greet(settings)
+        stack.watch()
+
+
+@app.command(name="psql")
+def open_psql(sql: Annotated[str | None, typer.Option(help="Print the result of this and exit.")] = None) -> None:
+    """Open psql on the embedded server."""
+    raise typer.Exit(psql(Settings(), Console(stderr=True, quiet=True), sql))
+
+
+@app.command()
+def clean() -> None:
+    """Stop what runs on STATE_DIR and delete what the stack keeps there."""
+    settings = Settings()
+    if not settings.state_dir.exists():
+        return
+    with own(settings, Console(quiet=True)) as stack:
+        if stack.postgres.is_running():
+            stack.postgres.start()
+    for name in STATE:
+        path = settings.state_dir / name
+        shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+    if not any(settings.state_dir.iterdir()):
+        settings.state_dir.rmdir()
+
+
+def _fill_landing(stack: Stack) -> None:
+    """Write the sample into the stack's own landing folder while nothing has ever been there."""
+    from deploy.local.sample import write_sample
+
+    settings = stack.settings
+    folder = settings.landing_folder
+    folder.mkdir(parents=True, exist_ok=True)
+    if any(table_of(path.name) for path in folder.rglob("*")) or _last_load(stack):
+        return
+    if settings.landing:
+        raise StackError(f"{folder} holds no file that is named after a table (departments*.csv, jobs*.csv, …)")
+    with stack.step(f"Sample files in {folder}"):
+        write_sample(folder)
+
+
+def _last_load(stack: Stack) -> int:
+    with psycopg.connect(stack.postgres.conninfo("hiring")) as connection:
+        (last,) = connection.execute("select coalesce(max(load_id), 0) from raw.loads").fetchone() or (0,)
+    return int(last)
+
+
+def _greet(settings: Settings) -> None:
+    console.print(
+        f"\n  Dagster UI      http://127.0.0.1:{settings.dagster_port}"
+        f"\n  API             http://127.0.0.1:{settings.api_port}  (documentation under /docs)"
+        f"\n  S3              http://127.0.0.1:{settings.s3_port}  (bucket {settings.s3_bucket})"
+        f"\n  Landing folder  {settings.landing_folder}"
+        f"\n  API key         {settings.secrets.api_key}"
+        "\n\nCopy CSV files into the landing folder; the sensors load them. Ctrl-C stops everything.\n",
+        soft_wrap=True,
+    )
+
+
+def main() -> None:
+    """Run a command; what can go wrong ends in one line on standard error and exit status 1, wrong settings in 2."""
+    try:
+        app()
+    except ValidationError as error:
+        for each in error.errors():
+            variable = "_".join(map(str, each["loc"])).upper()
+            print(f"{variable}={each['input']}: {each['msg']}", file=sys.stderr)  # noqa: T201
+        sys.exit(2)
+    except Interrupted:
+        sys.exit(130)
+    except (StackError, PostgresRefused, ProjectBroken) as error:
+        sys.exit(str(error))
+
+
+if __name__ == "__main__":
+    main()

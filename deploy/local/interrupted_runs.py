@@ -1,0 +1,16 @@
+"""A process of its own: marks runs as failed whose processes were killed together with the stack."""
+
+import dagster as dg
+
+from orchestration.defs.sensors import UNDER_WAY
+
+
+def main() -> None:
+    """Fail every run that Dagster believes to be under way. No run's process is alive when the stack starts."""
+    with dg.DagsterInstance.get() as instance:
+        for run in instance.get_runs(dg.RunsFilter(statuses=UNDER_WAY)):
+            instance.report_run_failed(run, message="The stack was stopped while this run was under way.")
+
+
+if __name__ == "__main__":
+    main()

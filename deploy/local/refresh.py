@@ -1,0 +1,37 @@
+"""A process of its own: runs Dagster's refresh job, and writes why it failed in a line each to REFRESH_ERRORS."""
+
+import os
+import sys
+from pathlib import Path
+
+import dagster as dg
+
+from orchestration.definitions import defs
+
+
+def main() -> None:
+    """Run the job on the instance of DAGSTER_HOME; exit 1 when it fails."""
+    with dg.DagsterInstance.get() as instance:
+        job = defs.resolve_job_def("refresh")
+        result = job.execute_in_process(instance=instance, raise_on_error=False)
+    reasons = [reason(event) for event in result.all_events if event.is_step_failure or event.is_job_failure]
+    Path(os.environ["REFRESH_ERRORS"]).write_text("\n".join(dict.fromkeys(filter(None, reasons))))
+    sys.exit(0 if result.success else 1)
+
+
+def reason(event: dg.DagsterEvent) -> str:
+    """Return a failure as one line: what the step said itself, or else the innermost error's message."""
+    if event.is_step_failure:
+        data = event.step_failure_data
+        if data.user_failure_data and data.user_failure_data.description:
+            return data.user_failure_data.description
+        error = data.error
+    else:
+        error = event.job_failure_data.error
+    while error and error.cause:
+        error = error.cause
+    return " ".join((error.message if error else event.message or "").split())
+
+
+if __name__ == "__main__":
+    main()

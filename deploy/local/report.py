@@ -1,0 +1,129 @@
+"""What `make run` prints: both metrics of a year, the rejected records, and what became of every record."""
+
+from typing import Any
+
+import psycopg
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+REJECTED_SHOWN = 100
+Rows = list[tuple[Any, ...]]
+
+
+def print_report(console: Console, connection: psycopg.Connection[tuple[Any, ...]], year: int) -> None:
+    """Print the report from the marts, staging and the ledger."""
+
+    def rows(query: str, *parameters: Any) -> Rows:
+        return connection.execute(query, parameters).fetchall()
+
+    hires = rows(
+        """
+        select department, job, q1, q2, q3, q4 from marts.hires_by_quarter where year = %s
+        order by department collate "C", job collate "C", department_id, job_id
+        """,
+        year,
+    )
+    _print(
+        console, f"Hires of {year} by department, job and quarter", ["department", "job", "Q1", "Q2", "Q3", "Q4"], hires
+    )
+    above = rows(
+        "select id, department, hired, mean from marts.departments_above_mean where year = %s order by hired desc, id",
+        year,
+    )
+    mean = f" ({above[0][3]:,.2f})" if above else ""
+    _print(
+        console,
+        f"Departments that hired more in {year} than the mean of all{mean}",
+        ["id", "department", "hired"],
+        [row[:3] for row in above],
+    )
+    _print_rejected(console, rows)
+    _print_loads(console, rows)
+
+
+def _print_rejected(console: Console, rows: Any) -> None:
+    rejected = rows(
+        """
+        select object, record, field, reason, value
+        from staging.rejected_records
+        order by table_name, load_id, record, field
+        limit %s
+        """,
+        REJECTED_SHOWN,
+    )
+    reasons = rows(
+        """
+        select table_name, field, reason, count(*)
+        from staging.rejected_records
+        group by table_name, field, reason
+        order by table_name, count(*) desc, field
+        """
+    )
+    (records,) = rows("select count(distinct (load_id, record)) from staging.rejected_records")[0]
+    (fields,) = rows("select count(*) from staging.rejected_records")[0]
+    _print(console, "Rejected records", ["object", "record", "field", "reason", "value"], rejected)
+    if fields > len(rejected):
+        console.print(f"… and {fields - len(rejected):,} more, all of them are in staging.rejected_records\n")
+    _print(console, f"{records:,} rejected records by reason", ["table", "field", "reason", "records"], reasons)
+
+
+def _print_loads(console: Console, rows: Any) -> None:
+    _print(
+        console,
+        "What became of every record",
+        ["table", "records", "accepted", "superseded", "waiting", "rejected"],
+        rows(
+            """
+            with checked as (
+                select 'departments' as table_name, disposition from staging.checked_departments
+                union all
+                select 'jobs', disposition from staging.checked_jobs
+                union all
+                select 'hired_employees', disposition from staging.checked_hired_employees
+                union all
+                select table_name, 'rejected' from staging.loads, generate_series(1, rejected)
+            )
+            select
+                table_name,
+                count(*),
+                count(*) filter (where disposition = 'accepted'),
+                count(*) filter (where disposition = 'superseded'),
+                count(*) filter (where disposition = 'waiting'),
+                count(*) filter (where disposition = 'rejected')
+            from checked
+            group by table_name
+            order by table_name
+            """
+        ),
+    )
+
+
+def print_loads_since(console: Console, connection: psycopg.Connection[tuple[Any, ...]], last: int) -> None:
+    """Print the loads after a load's number, and whatever else is not loaded."""
+    loads = connection.execute(
+        """
+        select table_name, key, records, rejected, status, error from raw.loads
+        where source = 'object' and (load_id > %s or status in ('loading', 'failed'))
+        order by load_id
+        """,
+        [last],
+    ).fetchall()
+    if loads:
+        _print(console, "Loaded now", ["table", "object", "records", "rejected", "status", "error"], loads)
+    else:
+        console.print("Nothing new in the landing folder: every object was loaded before.\n")
+
+
+def _print(console: Console, title: str, columns: list[str], rows: Rows) -> None:
+    table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
+    numeric = {number for row in rows[:1] for number, value in enumerate(row) if isinstance(value, int)}
+    for number, column in enumerate(columns):
+        table.add_column(column, justify="right" if number in numeric else "left", overflow="fold")
+    for row in rows:
+        # As text, not as markup: the values come out of files.
+        table.add_row(
+            *(Text("" if value is None else f"{value:,}" if isinstance(value, int) else str(value)) for value in row)
+        )
+    console.print(table)

@@ -1,0 +1,131 @@
+"""The stack's services: the command of each, its environment, its port, and how to tell that it is ready."""
+
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import grpc
+import psycopg
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from deploy.local.settings import Settings, api_environment, environment, orchestration_environment
+
+PROGRAMS = Path(sys.executable).parent
+WORKSPACE = Path(__file__).with_name("workspace.yaml")
+LOOPBACK = "127.0.0.1"
+PROBE_TIMEOUT_SECONDS = 2
+
+
+@dataclass(frozen=True)
+class Service:
+    """A process of the stack. `port_variable` names the setting to change when its port is taken."""
+
+    name: str
+    command: tuple[str, ...]
+    environment: Mapping[str, str]
+    is_ready: Callable[[], bool]
+    port: int | None = None
+    port_variable: str = ""
+
+
+def s3(settings: Settings, postgres_host: str) -> Service:
+    """Return the S3 server, for which each folder in its root is a bucket."""
+    root = settings.state_dir / "run" / "s3"
+    root.mkdir(parents=True, exist_ok=True)
+    settings.landing_folder.mkdir(parents=True, exist_ok=True)
+    bucket = root / settings.s3_bucket
+    bucket.unlink(missing_ok=True)
+    bucket.symlink_to(settings.landing_folder, target_is_directory=True)
+    keys = f'"{settings.secrets.s3_access_key},{settings.secrets.s3_secret_key}"'
+    return Service(
+        "s3",
+        (
+            str(PROGRAMS / "rclone"), "serve", "s3", str(root), "--addr", f"{LOOPBACK}:{settings.s3_port}",
+            "--copy-links", "--vfs-cache-mode", "off", "--dir-cache-time", "1s", "--config", "",
+        ),
+        environment(postgres_host) | {"RCLONE_AUTH_KEY": keys},
+        lambda: _answers(f"http://{LOOPBACK}:{settings.s3_port}/"),
+        settings.s3_port,
+        "S3_PORT",
+    )  # fmt: skip
+
+
+def code_server(settings: Settings, postgres_host: str) -> Service:
+    """Return Dagster's code server, the one process that imports the definitions."""
+    return Service(
+        "code-server",
+        (
+            str(PROGRAMS / "dagster"), "api", "grpc", "--module-name", "orchestration.definitions",
+            "--location-name", "hiring", "--host", LOOPBACK, "--port", str(settings.code_port),
+        ),
+        orchestration_environment(settings, postgres_host),
+        lambda: _serves_grpc(settings.code_port),
+        settings.code_port,
+        "CODE_PORT",
+    )  # fmt: skip
+
+
+def webserver(settings: Settings, postgres_host: str) -> Service:
+    """Return Dagster's UI."""
+    port = settings.dagster_port
+    return Service(
+        "dagster-webserver",
+        (str(PROGRAMS / "dagster-webserver"), "-h", LOOPBACK, "-p", str(port), "-w", str(WORKSPACE)),
+        orchestration_environment(settings, postgres_host),
+        lambda: _answers(f"http://{LOOPBACK}:{port}/server_info"),
+        port,
+        "DAGSTER_PORT",
+    )
+
+
+def daemon(settings: Settings, postgres_host: str, conninfo: str) -> Service:
+    """Return Dagster's daemon, which ticks the sensors. `conninfo` is for Dagster's database."""
+    with psycopg.connect(conninfo) as connection:
+        (since,) = connection.execute("select clock_timestamp() at time zone 'UTC'").fetchone() or (None,)
+
+    def has_beaten() -> bool:
+        with psycopg.connect(conninfo) as connection:
+            beat = "select from daemon_heartbeats where daemon_type = 'SENSOR' and timestamp > %s"
+            return connection.execute(beat, [since]).fetchone() is not None
+
+    return Service(
+        "dagster-daemon",
+        (str(PROGRAMS / "dagster-daemon"), "run", "-w", str(WORKSPACE)),
+        orchestration_environment(settings, postgres_host),
+        has_beaten,
+    )
+
+
+def api(settings: Settings, postgres_host: str) -> Service:
+    """Return the HTTP API."""
+    return Service(
+        "api",
+        (sys.executable, "-m", "api"),
+        api_environment(settings, postgres_host),
+        lambda: _answers(f"http://{LOOPBACK}:{settings.api_port}/health/live"),
+        settings.api_port,
+        "API_PORT",
+    )
+
+
+def _answers(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(url, timeout=PROBE_TIMEOUT_SECONDS):  # noqa: S310 - http on loopback
+            return True
+    except urllib.error.HTTPError:
+        return True  # it speaks HTTP; that it wants credentials is fine
+    except OSError:
+        return False
+
+
+def _serves_grpc(port: int) -> bool:
+    with grpc.insecure_channel(f"{LOOPBACK}:{port}") as channel:
+        try:
+            request = health_pb2.HealthCheckRequest(service="DagsterApi")
+            answer = health_pb2_grpc.HealthStub(channel).Check(request, timeout=PROBE_TIMEOUT_SECONDS)  # type: ignore[attr-defined]
+        except grpc.RpcError:
+            return False
+        return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)

@@ -1,0 +1,214 @@
+"""The embedded stack as a whole: one owner a STATE_DIR, its servers in order, and everything stopped at the end."""
+
+import fcntl
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+
+import psycopg
+from rich.console import Console
+
+from deploy.local import services
+from deploy.local.postgres import EmbeddedPostgres
+from deploy.local.services import Service
+from deploy.local.settings import Settings, orchestration_environment
+from deploy.local.supervisor import Interrupted, StackError, Supervisor
+from orchestration.migrations import migrate
+from orchestration.published import unpublished_loads
+
+UNFINISHED = "select count(*) from runs where status in ('QUEUED', 'NOT_STARTED', 'STARTING', 'STARTED', 'CANCELING')"
+
+
+class Stack:
+    """The servers of one STATE_DIR, started step by step; `own` gives it out."""
+
+    def __init__(self, settings: Settings, console: Console) -> None:
+        self.settings = settings
+        self.console = console
+        self.postgres = EmbeddedPostgres(settings.state_dir / "postgres", settings.secrets.postgres)
+        self.supervisor = Supervisor(settings.state_dir, settings.logs)
+
+    def start_postgres(self) -> None:
+        """Start Postgres with its two databases, the roles, and the newest shape of schema raw."""
+        with self.step("Postgres"):
+            self.postgres.start()
+            secrets = self.settings.secrets
+            self.postgres.ensure_role("dagster", secrets.dagster)
+            self.postgres.create_database("dagster", owner="dagster")
+            self.postgres.create_database("hiring")
+            passwords = {
+                "hiring_loader": secrets.hiring_loader,
+                "hiring_transformer": secrets.hiring_transformer,
+                "hiring_api": secrets.hiring_api,
+            }
+            migrate(self.postgres.conninfo("hiring"), passwords)
+
+    def start_s3(self) -> None:
+        """Start the S3 server over the landing folder."""
+        with self.step("S3"):
+            self.supervisor.start(services.s3(self.settings, self.postgres.host))
+
+    def prepare_dagster(self) -> None:
+        """Write Dagster's instance settings, and end in its books the runs whose processes are gone."""
+        home = self.settings.dagster_home
+        home.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(Path(__file__).with_name("dagster.yaml"), home / "dagster.yaml")
+        with psycopg.connect(self.postgres.conninfo("dagster")) as connection:
+            (known,) = connection.execute("select to_regclass('runs') is not null").fetchone() or (False,)
+            left = connection.execute(UNFINISHED).fetchone() if known else None
+        if left and left[0]:
+            with self.step("Runs that were cut off"):
+                self._finish(self.module("deploy.local.interrupted_runs"))
+
+    def start_dagster_and_api(self) -> None:
+        """Start Dagster's code server, UI and daemon, and the API."""
+        settings, host = self.settings, self.postgres.host
+        with self.step("API and Dagster's code server"):
+            self.supervisor.start(services.api(settings, host), services.code_server(settings, host))
+        with self.step("Dagster's UI and daemon"):
+            # The webserver makes Dagster's tables when it is first; two makers at once would disagree.
+            self.supervisor.start(services.webserver(settings, host))
+            self.supervisor.start(services.daemon(settings, host, self.postgres.conninfo("dagster")))
+
+    def refresh(self) -> None:
+        """Run Dagster's refresh job in a process of its own and show how far it is.
+
+        Raises:
+            StackError: the job failed; the message says why.
+        """
+        started = time.monotonic()
+        errors = self.settings.logs / "refresh.errors"
+        errors.unlink(missing_ok=True)
+        process = self.supervisor.run(self.module("deploy.local.refresh", {"REFRESH_ERRORS": str(errors)}))
+        with self.console.status("Dagster's job refresh") as status:
+            while process.poll() is None:
+                if self.supervisor.stopping.wait(0.3):
+                    raise Interrupted
+                status.update(f"Dagster's job refresh: {self._progress()} ({time.monotonic() - started:.0f} s)")
+        if process.returncode:
+            reasons = errors.read_text().strip() if errors.exists() else ""
+            raise StackError(reasons or f"the job refresh failed; its log is {self.settings.logs / 'refresh.log'}")
+        self.console.print(f"[green]✓[/] Dagster's job refresh [dim]{time.monotonic() - started:.1f} s[/]")
+
+    def watch(self) -> None:
+        """Keep the services running until somebody asks to stop, Postgres included."""
+        for line in self.supervisor.watch():
+            self.console.print(f"[yellow]![/] {line}")
+
+    def module(self, module: str, extra: Mapping[str, str] | None = None) -> Service:
+        """Return a process of this package that does one thing in Dagster's environment and ends."""
+        environment = orchestration_environment(self.settings, self.postgres.host) | dict(extra or {})
+        return Service(
+            module.rpartition(".")[2].replace("_", "-"),
+            (sys.executable, "-m", module),
+            environment,
+            lambda: True,
+        )
+
+    @contextmanager
+    def step(self, name: str) -> Iterator[None]:
+        """Show that a step of the start is under way, and then how long it took."""
+        started = time.monotonic()
+        with self.console.status(name):
+            yield
+        self.console.print(f"[green]✓[/] {name} [dim]{time.monotonic() - started:.1f} s[/]")
+
+    def _finish(self, service: Service) -> None:
+        process = self.supervisor.run(service)
+        while process.poll() is None:
+            if self.supervisor.stopping.wait(0.1):
+                raise Interrupted
+        if process.returncode:
+            raise StackError(f"{service.name} failed; its log is {self.settings.logs / service.name}.log")
+
+    def _progress(self) -> str:
+        with psycopg.connect(self.postgres.conninfo("hiring")) as connection:
+            objects, records, loading = connection.execute(
+                """
+                select
+                    count(distinct l.load_id), coalesce(sum(c.records), 0), count(*) filter (where l.status = 'loading')
+                from raw.loads as l
+                left join raw.load_chunks as c using (load_id)
+                where l.source = 'object'
+                """
+            ).fetchone() or (0, 0, 0)
+            ahead = bool(unpublished_loads(connection))
+        stage = "loading" if loading else "building and testing the models" if ahead else "starting"
+        return f"{stage}, {records:,} records of {objects} objects in raw"
+
+
+@contextmanager
+def own(settings: Settings, console: Console) -> Iterator[Stack]:
+    """Own STATE_DIR for the length of a block; leftovers of a killed owner are ended first, all is stopped after it.
+
+    Raises:
+        StackError: another process owns it.
+    """
+    with _lock(settings):
+        stack = Stack(settings, console)
+        stop_on_signals(stack.supervisor)
+        stack.supervisor.end_leftovers()
+        try:
+            yield stack
+        finally:
+            with console.status("Stopping"):
+                stack.supervisor.stop()
+                stack.postgres.stop()
+
+
+def stop_on_signals(supervisor: Supervisor) -> None:
+    """Let Ctrl-C and SIGTERM stop the stack in order instead of breaking it off."""
+
+    def ask(_number: int, _frame: FrameType | None) -> None:
+        supervisor.stopping.set()
+
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, ask)
+
+
+@contextmanager
+def _lock(settings: Settings) -> Iterator[None]:
+    """Hold STATE_DIR. The system lets go of it when this process ends, however it ends."""
+    settings.state_dir.mkdir(parents=True, exist_ok=True)
+    with (settings.state_dir / "lock").open("a+") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            lock.seek(0)
+            raise StackError(
+                f"{settings.state_dir} is in use by process {lock.read().strip()}: stop that one first, or choose "
+                "another STATE_DIR"
+            ) from None
+        lock.truncate(0)
+        lock.write(str(os.getpid()))
+        lock.flush()
+        yield
+
+
+def psql(settings: Settings, console: Console, sql: str | None) -> int:
+    """Run psql on the embedded server, which is started for it when it does not run; return its exit status."""
+    postgres = EmbeddedPostgres(settings.state_dir / "postgres", settings.secrets.postgres)
+    if postgres.is_running():
+        postgres.start()
+        return _psql(postgres, sql)
+    with own(settings, console) as stack:
+        stack.start_postgres()
+        # psql handles Ctrl-C itself: it ends the statement, not the session.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        return _psql(stack.postgres, sql)
+
+
+def _psql(postgres: EmbeddedPostgres, sql: str | None) -> int:
+    given = {"PGHOST": postgres.host, "PGPORT": "5432", "PGDATABASE": "hiring", "PGUSER": "postgres"}
+    return subprocess.run(  # noqa: S603
+        [str(postgres.bin / "psql"), "-X", *(["-c", sql] if sql else [])],
+        env=os.environ | given | {"PGPASSWORD": postgres.password},
+        check=False,
+    ).returncode

@@ -1,0 +1,122 @@
+"""The dbt project as Dagster sees it: its manifest, and what a build has to cover. Testable without a Dagster run."""
+
+import fcntl
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Collection, Mapping
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, cast
+
+from dagster_dbt import DbtProject
+
+PROJECT = DbtProject(
+    project_dir=Path(__file__).parents[1] / "dbt_project",
+    # Where `dbt parse` has put the manifest; set by whoever starts the code location.
+    target_path=Path(os.environ.get("DBT_TARGET_PATH", "target")),
+)
+# Beside the interpreter: a process that was started by its path may not have the environment's programs on its own.
+EXECUTABLE = str(Path(sys.executable).with_name("dbt"))
+
+# Parsing reads the profile but connects to nothing.
+PROFILE_PLACEHOLDERS = {"PGHOST": "unset", "PGDATABASE": "unset", "HIRING_TRANSFORMER_PASSWORD": "unset"}
+
+# Unit tests are about the models' text, not about data: they belong to the test suite.
+BUILD = ("build", "--exclude-resource-type", "unit_test")
+
+
+class ProjectBroken(RuntimeError):
+    """The dbt project cannot be parsed."""
+
+
+@cache
+def manifest() -> Mapping[str, Any]:
+    """Return the parsed project, parsing it first when its files have changed since the last time."""
+    parse_if_changed()
+    return cast(Mapping[str, Any], json.loads(PROJECT.manifest_path.read_text()))
+
+
+def parse_if_changed() -> bool:
+    """Bring the manifest up to date with the project's files; return whether that took a `dbt parse`.
+
+    Raises:
+        ProjectBroken: dbt cannot parse the project; the message is dbt's.
+    """
+    target = PROJECT.manifest_path.parent
+    stamp, digest = target / "parsed.sha256", _digest()
+    if _is_parsed(stamp, digest):
+        return False
+    target.mkdir(parents=True, exist_ok=True)
+    with (target / "parse.lock").open("w") as lock:
+        # Several processes start at once: one parses, the others wait for it.
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if _is_parsed(stamp, digest):
+            return False
+        done = subprocess.run(  # noqa: S603
+            [EXECUTABLE, "--quiet", "parse", "--target-path", str(target), "--log-path", str(target)],
+            cwd=PROJECT.project_dir,
+            env=PROFILE_PLACEHOLDERS | os.environ,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if done.returncode:
+            raise ProjectBroken(f"the dbt project cannot be parsed: {' '.join((done.stdout + done.stderr).split())}")
+        stamp.write_text(digest)
+    return True
+
+
+def _is_parsed(stamp: Path, digest: str) -> bool:
+    return PROJECT.manifest_path.exists() and stamp.exists() and stamp.read_text() == digest
+
+
+def _digest() -> str:
+    """Return a digest of the project's files, by their names and contents, and of dbt's version."""
+    files = sorted(
+        path
+        for folder in ("models", "macros", "data-tests")
+        for path in (PROJECT.project_dir / folder).rglob("*")
+        if path.is_file()
+    )
+    files += [PROJECT.project_dir / "dbt_project.yml", PROJECT.project_dir / "profiles.yml"]
+    digest = hashlib.sha256(version("dbt-core").encode())
+    for path in files:
+        digest.update(str(path.relative_to(PROJECT.project_dir)).encode() + b"\0" + path.read_bytes() + b"\0")
+    return digest.hexdigest()
+
+
+def build_arguments(project: Mapping[str, Any], touched_tables: Collection[str] | None) -> list[str]:
+    """Return dbt's arguments for a build.
+
+    Args:
+        project: dbt's manifest.
+        touched_tables: raw tables with records that the marts do not show yet; only what they reach is built. None
+            builds whatever is selected.
+    """
+    if touched_tables is None:
+        return [*BUILD]
+    spared = untouched_models(project, touched_tables)
+    return [*BUILD, *(("--exclude", " ".join(spared)) if spared else ())]
+
+
+def untouched_models(project: Mapping[str, Any], touched_tables: Collection[str]) -> list[str]:
+    """Return the names of the models that new records in some raw tables cannot change, sorted.
+
+    The ledger is touched by every load, but only what reads it directly follows it everywhere: another table's models
+    would be built from the same loads as before.
+    """
+    source_ids = {source["name"]: unique_id for unique_id, source in project["sources"].items()}
+    children: Mapping[str, list[str]] = project["child_map"]
+    touched = set(children[source_ids["loads"]])
+    waiting = [source_ids[table] for table in touched_tables]
+    while waiting:
+        for child in children.get(waiting.pop(), []):
+            if child not in touched:
+                touched.add(child)
+                waiting.append(child)
+    models = {node_id: node for node_id, node in project["nodes"].items() if node["resource_type"] == "model"}
+    return sorted(node["name"] for node_id, node in models.items() if node_id not in touched)

@@ -1,0 +1,91 @@
+"""What assets and sensors reach outside for: the bucket, Postgres, dbt. Each says where its settings come from."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, cast
+
+import dagster as dg
+import psycopg
+from dagster_aws.s3 import S3Resource
+from dagster_dbt import DbtCliResource
+from psycopg.conninfo import make_conninfo
+
+from orchestration.dbt import EXECUTABLE, PROJECT
+from orchestration.ingest.ledger import Connection
+from orchestration.ingest.loader import connect
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+
+class Landing(dg.ConfigurableResource[Any]):
+    """The bucket that companies deliver to. Credentials and region are boto3's own settings."""
+
+    s3: dg.ResourceDependency[S3Resource]
+    bucket: str
+    settle_seconds: float
+
+    @property
+    def client(self) -> "S3Client":
+        """A boto3 client."""
+        return cast("S3Client", self.s3.get_client())
+
+
+class Warehouse(dg.ConfigurableResource[Any]):
+    """The database, wherever libpq's PGHOST, PGPORT and PGDATABASE say, under the roles that each task needs."""
+
+    loader_password: str
+    transformer_password: str
+
+    @contextmanager
+    def loader(self) -> Iterator[Connection]:
+        """Connect as hiring_loader, who may add to raw and its ledger.
+
+        Raises:
+            dagster.Failure: the server cannot be reached or refuses the password.
+        """
+        yield from _connected("hiring_loader", self.loader_password)
+
+    @contextmanager
+    def transformer(self) -> Iterator[Connection]:
+        """Connect as hiring_transformer, who reads raw and owns what dbt builds.
+
+        Raises:
+            dagster.Failure: the server cannot be reached or refuses the password.
+        """
+        yield from _connected("hiring_transformer", self.transformer_password)
+
+
+def _connected(role: str, password: str) -> Iterator[Connection]:
+    try:
+        connection = connect(make_conninfo(user=role, password=password))
+    except psycopg.OperationalError as error:
+        raise dg.Failure(
+            f"cannot connect to Postgres as {role}: {str(error).strip().splitlines()[-1]} "
+            f"(PGHOST, PGPORT, PGDATABASE and {role.upper()}_PASSWORD say where and how)",
+            allow_retries=False,
+        ) from None
+    with connection:
+        yield connection
+
+
+@dg.definitions
+def resources() -> dg.Definitions:
+    """Return the resources by the names under which assets and sensors ask for them."""
+    s3 = S3Resource(endpoint_url=os.environ.get("S3_ENDPOINT_URL"))
+    return dg.Definitions(
+        resources={
+            "s3": s3,
+            "landing": Landing(
+                s3=s3,
+                bucket=os.environ.get("S3_BUCKET", "landing"),
+                settle_seconds=float(os.environ.get("S3_SETTLE_SECONDS", "0")),
+            ),
+            "warehouse": Warehouse(
+                loader_password=dg.EnvVar("HIRING_LOADER_PASSWORD"),
+                transformer_password=dg.EnvVar("HIRING_TRANSFORMER_PASSWORD"),
+            ),
+            "dbt": DbtCliResource(project_dir=PROJECT, dbt_executable=EXECUTABLE),
+        }
+    )

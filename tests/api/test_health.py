@@ -1,0 +1,86 @@
+"""Alive and ready are two questions, and the absence of Postgres answers only one of them with no."""
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import httpx
+
+from tests.api.conftest import KEY, build_marts, serving, settings_for, settings_without_database
+from tests.conftest import Database
+
+
+def test_it_is_ready_when_both_marts_can_be_read(client: httpx.Client) -> None:
+    answer = client.get("/health/ready")
+    assert (answer.status_code, answer.json()) == (200, {"status": "ready"})
+
+
+def test_it_is_alive_but_not_ready_while_a_mart_is_missing(database: Database) -> None:
+    with serving(settings_for(database)) as client:
+        assert client.get("/health/live").status_code == 200
+        for address in ("/health/ready", "/metrics/hires-by-quarter", "/metrics/departments-above-mean"):
+            answer = client.get(address)
+            assert answer.status_code == 503
+            assert answer.headers["content-type"] == "application/problem+json"
+            assert "not built" in answer.json()["detail"]
+        build_marts(database)
+        assert client.get("/health/ready").status_code == 200
+        database.execute("drop table marts.departments_above_mean")
+        assert client.get("/health/ready").status_code == 503
+
+
+def test_a_mart_that_may_not_be_read_is_not_ready(database: Database) -> None:
+    build_marts(database)
+    database.execute("revoke select on marts.hires_by_quarter from hiring_api")
+    with serving(settings_for(database)) as client:
+        assert client.get("/health/ready").status_code == 503
+
+
+def test_without_postgres_it_starts_is_alive_and_asks_to_come_back(tmp_path: Path) -> None:
+    with serving(settings_without_database(tmp_path)) as client:
+        assert client.get("/health/live").status_code == 200
+        employee = {"id": 1, "name": "n", "datetime": "2021-01-01", "department_id": 1, "job_id": 1}
+        for answer in (
+            client.get("/health/ready"),
+            client.get("/metrics/hires-by-quarter"),
+            client.get("/metrics/departments-above-mean"),
+            client.post("/employees", json=[employee], headers={"X-API-Key": KEY}),
+        ):
+            assert answer.status_code == 503
+            assert int(answer.headers["retry-after"]) > 0
+            assert answer.headers["content-type"] == "application/problem+json"
+            assert str(tmp_path) not in answer.text
+        assert client.get("/health/live").status_code == 200
+
+
+def test_it_recovers_without_a_restart_when_postgres_comes_back(database: Database, tmp_path: Path) -> None:
+    build_marts(database)
+    sockets = tmp_path / "sockets"
+    sockets.symlink_to(tmp_path)
+    settings = settings_for(database, pghost=str(sockets), api_database_timeout_seconds=0.3)
+    with serving(settings) as client:
+        # Long enough for a pool that backs off further and further to be seconds behind.
+        assert [client.get("/health/ready").status_code for _ in range(4)] == [503] * 4
+        sockets.unlink()
+        sockets.symlink_to(database.postgres.host)
+        back = time.monotonic()
+        while client.get("/health/ready").status_code != 200:
+            assert time.monotonic() < back + 1
+
+
+def test_no_request_notices_that_every_pooled_connection_was_closed(database: Database) -> None:
+    """A pool that serves dead connections fails one request for each of them after every restart of Postgres."""
+    build_marts(database)
+    of_the_api = "from pg_stat_activity where usename = 'hiring_api' and datname = current_database()"
+    with serving(settings_for(database, api_pool_size=4)) as client, ThreadPoolExecutor(4) as threads:
+        with database.connect() as blocker, blocker.transaction():
+            blocker.execute("lock table marts.hires_by_quarter in access exclusive mode")
+            waiting = [threads.submit(client.get, "/metrics/hires-by-quarter") for _ in range(4)]
+            while database.rows(f"select count(*) {of_the_api} and wait_event_type = 'Lock'") != [(4,)]:
+                time.sleep(0.01)
+        assert [request.result().status_code for request in waiting] == [200] * 4
+
+        database.rows(f"select pg_terminate_backend(pid, 5000) {of_the_api}")
+        started = time.monotonic()
+        assert [client.get("/health/ready").status_code for _ in range(8)] == [200] * 8
+        assert time.monotonic() - started < 0.9
