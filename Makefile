@@ -27,7 +27,7 @@ psql: $(INSTALLED) ## psql on the embedded server; SQL='select 1' prints and exi
 psql: export SQL := $(SQL)
 
 test: $(INSTALLED) ## The whole test suite, on a Postgres, an S3 server and a Dagster of its own
-	@$(BIN)/python -m pytest -n 2 --dist loadgroup
+	@$(BIN)/python -m pytest -n 2 --dist loadfile
 
 lint: $(INSTALLED) ## ruff, mypy and sqlfluff
 	@$(BIN)/ruff check .

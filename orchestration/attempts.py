@@ -36,9 +36,9 @@ class Attempts(BaseModel):
         made = self.made if work == self.work else 0
         if made and now < self.next_at:
             return self.next_at - now
-        distance = min(FIRST_DISTANCE_SECONDS * 2.0**made, LONGEST_DISTANCE_SECONDS)
+        distance = min(FIRST_DISTANCE_SECONDS * 2**made, LONGEST_DISTANCE_SECONDS)
         # The time is in the key, because Dagster never runs one key twice and the same work may come back.
-        key = f"{work}-{made + 1}-{now:.0f}"
+        key = f"{work}-{made + 1}-{now * 1000:.0f}"
         return Due(key=key, attempts=Attempts(work=work, made=made + 1, next_at=now + distance))
 
 

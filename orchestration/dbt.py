@@ -100,7 +100,8 @@ def build_arguments(project: Mapping[str, Any], touched_tables: Collection[str] 
     if touched_tables is None:
         return [*BUILD]
     spared = untouched_models(project, touched_tables)
-    return [*BUILD, *(("--exclude", " ".join(spared)) if spared else ())]
+    # Cautious: a test stays as long as it is about any model that is built.
+    return [*BUILD, *(("--exclude", " ".join(spared), "--indirect-selection", "cautious") if spared else ())]
 
 
 def untouched_models(project: Mapping[str, Any], touched_tables: Collection[str]) -> list[str]:

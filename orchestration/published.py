@@ -1,12 +1,15 @@
 """What the marts already show: the loads that dbt has published, and the raw tables that are ahead of them."""
 
-from orchestration.ingest.ledger import Connection
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from orchestration.ingest.ledger import Connection
 
 COMPLETE = "select load_id, table_name from raw.loads where status = 'complete'"
 NOT_PUBLISHED = " and load_id not in (select load_id from marts.published_loads)"
 
 
-def unpublished_loads(connection: Connection) -> list[tuple[int, str]]:
+def unpublished_loads(connection: "Connection") -> list[tuple[int, str]]:
     """Return (load_id, table name) of each complete load that the marts do not show yet, in the order of the ids."""
     built = connection.execute("select to_regclass('marts.published_loads') is not null").fetchone() == (True,)
     return connection.execute(COMPLETE + (NOT_PUBLISHED if built else "") + " order by load_id").fetchall()

@@ -1,16 +1,30 @@
-"""The real servers that tests run against: one Postgres cluster a worker, a fresh database a test."""
+"""The real servers that tests run against: one Postgres and one S3 server a worker, a fresh database and bucket a test."""
 
 import itertools
-from collections.abc import Iterator
+import os
+import socket
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+import boto3
 import psycopg
 import pytest
 from psycopg.rows import dict_row, tuple_row
 
+from deploy.local import services
 from deploy.local.postgres import EmbeddedPostgres, running_postgres
+from deploy.local.settings import Settings
+from deploy.local.supervisor import Supervisor
 from orchestration.migrations import ROLES, migrate
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+CHALLENGE = Path(__file__).parents[2] / "shared" / "challenge"
 
 _names = (f"test_{number}" for number in itertools.count())
 
@@ -86,3 +100,72 @@ def database(postgres: EmbeddedPostgres) -> Iterator[Database]:
 def module_database(postgres: EmbeddedPostgres) -> Iterator[Database]:
     """A migrated, empty database that the tests of one module share."""
     yield from _fresh_database(postgres)
+
+
+def free_port() -> int:
+    """Return a port of the loopback interface that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@contextmanager
+def environment(variables: Mapping[str, str]) -> Iterator[None]:
+    """Set environment variables for the length of a block."""
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+@dataclass(frozen=True)
+class Bucket:
+    """A bucket of the S3 server, which is a folder on the disk."""
+
+    name: str
+    folder: Path
+    client: "S3Client"
+    endpoint: str
+
+    def put(self, key: str, content: bytes, age_seconds: float = 60) -> Path:
+        """Put an object, dated back so that several have an order that does not hang on the clock."""
+        path = self.folder / key
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+        then = time.time() - age_seconds
+        os.utime(path, (then, then))
+        return path
+
+
+@pytest.fixture(scope="session")
+def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Settings, Path]]:
+    """An S3 server for this worker's tests, and the folder whose folders are its buckets."""
+    settings = Settings(state_dir=tmp_path_factory.mktemp("s3"), s3_port=free_port())
+    supervisor = Supervisor(settings.state_dir, settings.logs)
+    supervisor.start(services.s3(settings, postgres_host="unused", listing_seconds=0))
+    yield settings, settings.state_dir / "run" / "s3"
+    supervisor.stop()
+
+
+@pytest.fixture
+def bucket(s3_server: tuple[Settings, Path]) -> Bucket:
+    """An empty bucket for one test."""
+    settings, root = s3_server
+    name = next(_names).replace("_", "-")
+    (root / name).mkdir()
+    endpoint = f"http://127.0.0.1:{settings.s3_port}"
+    client = boto3.client(
+        "s3",
+        endpoint_url=endpoint,
+        aws_access_key_id=settings.secrets.s3_access_key,
+        aws_secret_access_key=settings.secrets.s3_secret_key,
+        region_name="us-east-1",
+    )
+    return Bucket(name, root / name, client, endpoint)

@@ -3,7 +3,7 @@
 
 -- White space around a value does not count.
 {% macro trimmed(field) %}
-    btrim({{ field }}, e' \t\n\r\v\f')
+    btrim({{ field }}, e' \t\n\r\x0b\f')
 {% endmacro %}
 
 

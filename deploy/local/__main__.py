@@ -13,7 +13,6 @@ from deploy.local.postgres import PostgresRefused
 from deploy.local.settings import Settings
 from deploy.local.stack import Stack, own, psql
 from deploy.local.supervisor import Interrupted, StackError
-from orchestration.dbt import ProjectBroken
 from orchestration.ingest.tables import table_of
 
 YEAR = 2021
@@ -130,7 +129,7 @@ def main() -> None:
         sys.exit(2)
     except Interrupted:
         sys.exit(130)
-    except (StackError, PostgresRefused, ProjectBroken) as error:
+    except (StackError, PostgresRefused) as error:
         sys.exit(str(error))
 
 

@@ -14,7 +14,9 @@ def main() -> None:
     with dg.DagsterInstance.get() as instance:
         job = defs.resolve_job_def("refresh")
         result = job.execute_in_process(instance=instance, raise_on_error=False)
-    reasons = [reason(event) for event in result.all_events if event.is_step_failure or event.is_job_failure]
+    # A job's own failure only repeats which steps failed, unless it failed before its first step.
+    steps = [reason(event) for event in result.all_events if event.is_step_failure]
+    reasons = steps or [reason(event) for event in result.all_events if event.is_job_failure]
     Path(os.environ["REFRESH_ERRORS"]).write_text("\n".join(dict.fromkeys(filter(None, reasons))))
     sys.exit(0 if result.success else 1)
 

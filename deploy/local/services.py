@@ -31,8 +31,8 @@ class Service:
     port_variable: str = ""
 
 
-def s3(settings: Settings, postgres_host: str) -> Service:
-    """Return the S3 server, for which each folder in its root is a bucket."""
+def s3(settings: Settings, postgres_host: str, listing_seconds: int = 1) -> Service:
+    """Return the S3 server, for which each folder in its root is a bucket; a listing is kept for `listing_seconds`."""
     root = settings.state_dir / "run" / "s3"
     root.mkdir(parents=True, exist_ok=True)
     settings.landing_folder.mkdir(parents=True, exist_ok=True)
@@ -44,7 +44,7 @@ def s3(settings: Settings, postgres_host: str) -> Service:
         "s3",
         (
             str(PROGRAMS / "rclone"), "serve", "s3", str(root), "--addr", f"{LOOPBACK}:{settings.s3_port}",
-            "--copy-links", "--vfs-cache-mode", "off", "--dir-cache-time", "1s", "--config", "",
+            "--copy-links", "--vfs-cache-mode", "off", "--dir-cache-time", f"{listing_seconds}s", "--config", "",
         ),
         environment(postgres_host) | {"RCLONE_AUTH_KEY": keys},
         lambda: _answers(f"http://{LOOPBACK}:{settings.s3_port}/"),

@@ -18,6 +18,8 @@ from deploy.local.settings import PROJECT
 
 READY_TIMEOUT_SECONDS = 120
 STOP_TIMEOUT_SECONDS = 15
+# Nobody waits for what a killed stack left behind; it gets the time to close files, not to finish work.
+LEFTOVER_TIMEOUT_SECONDS = 3
 POLL_SECONDS = 0.1
 # A service that ends again within this time was not healed by its restart; the next one waits longer.
 STABLE_SECONDS = 60
@@ -57,7 +59,7 @@ class Supervisor:
         left = [process for process in psutil.process_iter() if _mark_of(process) == self._mark]
         for process in left:
             _send(process, signal.SIGTERM)
-        _, alive = psutil.wait_procs(left, timeout=STOP_TIMEOUT_SECONDS)
+        _, alive = psutil.wait_procs(left, timeout=LEFTOVER_TIMEOUT_SECONDS)
         for process in alive:
             _send(process, signal.SIGKILL)
         psutil.wait_procs(alive, timeout=STOP_TIMEOUT_SECONDS)

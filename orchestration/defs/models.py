@@ -1,14 +1,13 @@
 """The dbt models as assets, their tests as asset checks."""
 
-import tempfile
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 import dagster as dg
-from dagster_dbt import DagsterDbtTranslator, DbtCliResource, dbt_assets
+from dagster_dbt import DagsterDbtTranslator, dbt_assets
 
 from orchestration.dbt import PROJECT, build_arguments, manifest
+from orchestration.dbt_build import build
 from orchestration.defs.landing import OWNERS
 from orchestration.defs.resources import Warehouse
 from orchestration.published import unpublished_loads
@@ -26,16 +25,17 @@ class Translator(DagsterDbtTranslator):
         return OWNERS if dbt_resource_props["resource_type"] == "model" else []
 
 
+TRANSLATOR = Translator()
+
+
 class BuildConfig(dg.Config):
     """What a build covers: all that is selected, or of that only what new records can have changed."""
 
     only_touched: bool = False
 
 
-@dbt_assets(manifest=manifest(), project=PROJECT, dagster_dbt_translator=Translator(), name="dbt_models")
-def dbt_models(
-    context: dg.AssetExecutionContext, config: BuildConfig, dbt: DbtCliResource, warehouse: Warehouse
-) -> Iterator[Any]:
+@dbt_assets(manifest=manifest(), project=PROJECT, dagster_dbt_translator=TRANSLATOR, name="dbt_models")
+def dbt_models(context: dg.AssetExecutionContext, config: BuildConfig, warehouse: Warehouse) -> Iterator[Any]:
     """Build the models and run their data tests, unless only new records count and there are none."""
     touched = None
     if config.only_touched:
@@ -46,6 +46,4 @@ def dbt_models(
             return
         context.log.info(f"New records in {', '.join(sorted(touched))}.")
     arguments = build_arguments(manifest(), touched)
-    # dbt's artifacts of a run: a folder each would pile up over months of runs.
-    with tempfile.TemporaryDirectory(prefix="dbt-") as target:
-        yield from dbt.cli(arguments, context=context, target_path=Path(target)).stream()
+    yield from build(context, TRANSLATOR, arguments)

@@ -115,7 +115,25 @@ def _markdown(rows: Sequence[dict[str, object]]) -> str:
     return pd.DataFrame(rows, dtype=object).to_markdown(index=False) if rows else "none"
 
 
+def ledger_asset(name: str, description: str) -> dg.AssetSpec:
+    """Return a table that every load writes to besides its own; loading the others is what fills it."""
+    return dg.AssetSpec(
+        dg.AssetKey(["raw", name]),
+        deps=[dg.AssetKey(["raw", table.name]) for table in TABLES],
+        description=description,
+        group_name="raw",
+        kinds={"postgres"},
+        owners=OWNERS,
+    )
+
+
 @dg.definitions
 def raw_tables() -> dg.Definitions:
-    """Return an asset for each table of the load engine."""
-    return dg.Definitions(assets=[raw_asset(table) for table in TABLES])
+    """Return an asset for each table of the load engine, and its ledger."""
+    return dg.Definitions(
+        assets=[
+            *(raw_asset(table) for table in TABLES),
+            ledger_asset("loads", "The ledger: one row a version of an object, or a batch over HTTP, and its state."),
+            ledger_asset("rejected_records", "Records that cannot be rows of their table: why, where, their bytes."),
+        ]
+    )

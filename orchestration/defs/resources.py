@@ -1,4 +1,4 @@
-"""What assets and sensors reach outside for: the bucket, Postgres, dbt. Each says where its settings come from."""
+"""What assets and sensors reach outside for: the bucket and Postgres. Each says where its settings come from."""
 
 import os
 from collections.abc import Iterator
@@ -8,10 +8,8 @@ from typing import TYPE_CHECKING, Any, cast
 import dagster as dg
 import psycopg
 from dagster_aws.s3 import S3Resource
-from dagster_dbt import DbtCliResource
 from psycopg.conninfo import make_conninfo
 
-from orchestration.dbt import EXECUTABLE, PROJECT
 from orchestration.ingest.ledger import Connection
 from orchestration.ingest.loader import connect
 
@@ -86,6 +84,5 @@ def resources() -> dg.Definitions:
                 loader_password=dg.EnvVar("HIRING_LOADER_PASSWORD"),
                 transformer_password=dg.EnvVar("HIRING_TRANSFORMER_PASSWORD"),
             ),
-            "dbt": DbtCliResource(project_dir=PROJECT, dbt_executable=EXECUTABLE),
         }
     )

@@ -174,6 +174,9 @@ def _copied(
     try:
         with connection.transaction(), connection.cursor().copy(statement) as copy:
             copy.write(b"".join([b"%d,%d,%b" % (load.load_id, number, record) for number, record in numbered]))
+            if not numbered[-1][1].endswith(b"\n"):
+                # Without any line feed COPY would take carriage returns for line ends, and make rows of one record.
+                copy.write(b"\n")
     except psycopg.DataError as error:
         return error.diag.message_primary or str(error)
     return None

@@ -130,19 +130,20 @@ def _unpacked(item: ObjectVersion, packed: Iterator[bytes]) -> Iterator[bytes]:
     """Yield the text of a gzip file, of one member or many, never more than a block at a time."""
     position = 0
     member = zlib.decompressobj(GZIP_FRAME)
-    fresh = True
     for block in packed:
         rest = block
         while rest:
             if member.eof:
-                member, fresh = zlib.decompressobj(GZIP_FRAME), True
+                # Zeros after a member are padding, as tapes and some tools leave it.
+                if not (begun := rest.lstrip(b"\0")):
+                    position += len(rest)
+                    break
+                position += len(rest) - len(begun)
+                member, rest = zlib.decompressobj(GZIP_FRAME), begun
             try:
                 text = member.decompress(rest, BLOCK_BYTES)
             except zlib.error as error:
-                if fresh and position and not rest.strip(b"\0"):
-                    return  # zero padding after the last member, as tapes and some tools leave it
                 raise ObjectDamaged(f"{item} is not valid gzip near byte {position}: {error}") from None
-            fresh = False
             left = member.unused_data if member.eof else member.unconsumed_tail
             position += len(rest) - len(left)
             rest = left
@@ -150,7 +151,7 @@ def _unpacked(item: ObjectVersion, packed: Iterator[bytes]) -> Iterator[bytes]:
                 yield text
     while not member.eof and (text := member.decompress(member.unconsumed_tail, BLOCK_BYTES)):
         yield text
-    if not member.eof and not (fresh and position):
+    if not member.eof:
         raise ObjectDamaged(f"{item} is cut off: its gzip stream does not end by byte {position}")
 
 

@@ -100,7 +100,10 @@ def split_header(blocks: Iterable[bytes], columns: tuple[str, ...]) -> tuple[tup
 
 
 def _names(record: bytes) -> tuple[str, ...]:
-    fields = next(csv.reader([record.decode(errors="replace").rstrip("\r\n")]), [])
+    try:
+        fields = next(csv.reader([record.decode(errors="replace").rstrip("\r\n")], skipinitialspace=True), [])
+    except csv.Error:
+        return ()  # a stray carriage return, or a field longer than any name
     return tuple(field.strip().lower() for field in fields)
 
 

@@ -8,9 +8,6 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import psycopg
-import sqlalchemy
-from alembic import command
-from alembic.config import Config
 from psycopg import sql
 
 # Any number will do, as long as nothing else in the database takes a lock by it.
@@ -30,6 +27,11 @@ def migrate(conninfo: str = "", passwords: Mapping[str, str] | None = None) -> N
     Raises:
         psycopg.OperationalError: the server cannot be reached or refuses the login.
     """
+    # Imported here: most of a second, which commands that do not migrate need not wait for.
+    import sqlalchemy
+    from alembic import command
+    from alembic.config import Config
+
     with psycopg.connect(conninfo, autocommit=True) as guard:
         guard.execute("select pg_advisory_lock(%s)", [MIGRATION_LOCK])
         engine = sqlalchemy.create_engine(

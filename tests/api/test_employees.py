@@ -119,8 +119,8 @@ def test_a_name_may_be_any_other_text(client: httpx.Client, module_database: Dat
     "value",
     [
         "2021-07-27", "2021-07-27T16:02Z ", "2020-02-29", "2021-07-27 16:02:08.123456789+1430",
-        "1900-01-01", "1900-01-01T00:00+00", "1899-12-31T23:30-00:30", "2100-12-31T23:59:59.9999994Z",
-        "2101-01-01T14:58+14:59", "1899-12-31T23:59:59.9999996",
+        "1900-01-01", "1900-01-01T00:00+00", "1899-12-31T23:30-00:30", "2100-12-31T23:59:59.9999999Z",
+        "2101-01-01T14:58+14:59",
     ],
 )  # fmt: skip
 def test_a_moment_is_of_the_years_1900_to_2100_in_utc(client: httpx.Client, value: str) -> None:
@@ -132,7 +132,7 @@ def test_a_moment_is_of_the_years_1900_to_2100_in_utc(client: httpx.Client, valu
     [
         "2021-02-29", "2021-13-01", "2021-00-10", "0000-01-01", "0001-01-01T00:00:00+14:59", "0001-01-01",
         "9999-12-31T23:59:59.999999999-14:59", "1899-12-31", "2101-01-01", "1900-01-01T00:00+00:01",
-        "2100-12-31T23:59:59-00:01", "2100-12-31T23:59:59.9999996Z", "2021-07-27T24:00", "2021-07-27T16",
+        "2100-12-31T23:59:59-00:01", "1899-12-31T23:59:59.9999999Z", "2021-07-27T24:00", "2021-07-27T16",
         "2021-07-27T16:02:60", "2021-07-27T16:02+15", "2021-07-27t16:02z", "2021-7-27", "20210727", "27/07/2021",
         "now", "infinity",
         "2021-07-27T16:02:08.1234567890Z", "2021-07-27\u00a0", "٢٠٢١-07-27", "2021-07-27\0", "", 1627401728, None,
@@ -219,7 +219,10 @@ def test_any_json_is_stored_once_as_delivered_or_refused_and_never_the_servers_f
 def test_a_moment_is_accepted_exactly_when_postgres_reads_one_of_those_years(
     client: httpx.Client, module_database: Database, text: str
 ) -> None:
-    """The oracle is the database, which will have to read the text: one day off here is a lost hire there."""
+    """The oracle is the database, which will have to read the text: one day off here is a lost hire there.
+
+    Without the digits beyond microseconds: dbt cuts them off, where Postgres would round.
+    """
     trimmed = text.strip(ASCII_WHITE_SPACE)
     shape = (
         r"^[0-9]{4}-[0-9]{2}-[0-9]{2}([T ]([01][0-9]|2[0-3]):[0-5][0-9](:[0-5][0-9](\.[0-9]{1,9})?)?"
@@ -229,7 +232,8 @@ def test_a_moment_is_accepted_exactly_when_postgres_reads_one_of_those_years(
     accepted = bool(re.search(shape, trimmed)) and readable
     if accepted:
         ((year,),) = module_database.rows(
-            "select extract(year from %s::text::timestamptz at time zone 'UTC')::integer", trimmed
+            "select extract(year from %s::text::timestamptz at time zone 'UTC')::integer",
+            re.sub(r"(\.[0-9]{6})[0-9]+", r"\1", trimmed),
         )
         accepted = 1900 <= year <= 2100
     assert send(client, [hire(datetime=text)]).status_code == (201 if accepted else 422)

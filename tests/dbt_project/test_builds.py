@@ -1,0 +1,111 @@
+"""A build as a whole: on nothing, on what is new, and who may see the result."""
+
+import psycopg
+import pytest
+
+from orchestration.dbt import build_arguments, manifest
+from orchestration.published import unpublished_loads
+from tests.conftest import Database
+from tests.dbt_project.conftest import Dbt, Record, build, deliver, unsuccessful
+
+HIRE: Record = ("1", "Ada", "2021-07-27T16:02:08Z", "1", "1")
+
+
+@pytest.fixture(scope="module")
+def built(module_database: Database, module_dbt: Dbt) -> Database:
+    """A database whose first build found nothing."""
+    build(module_dbt)
+    return module_database
+
+
+def unpublished(database: Database) -> list[tuple[int, str]]:
+    with database.connect("hiring_transformer") as connection:
+        return unpublished_loads(connection)
+
+
+def test_the_first_build_finds_nothing_and_leaves_every_model_empty(built: Database) -> None:
+    models = [node for node in manifest()["nodes"].values() if node["resource_type"] == "model"]
+    assert len(models) == 11
+    for model in models:
+        assert built.rows(f"select count(*) from {model['schema']}.{model['name']}") == [(0,)]
+
+
+@pytest.mark.usefixtures("built")
+def test_the_models_unit_tests_pass(module_dbt: Dbt) -> None:
+    result = module_dbt("test", "--select", "test_type:unit")
+    assert result.success, unsuccessful(result)
+    assert len(result.result) >= 11
+
+
+@pytest.mark.parametrize("mart", ["hires_by_quarter", "departments_above_mean"])
+def test_the_api_reads_both_metrics_and_changes_neither(built: Database, mart: str) -> None:
+    with built.connect("hiring_api") as connection:
+        assert connection.execute(f"select count(*) from marts.{mart}").fetchone() == (0,)
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            connection.execute(f"delete from marts.{mart}")
+
+
+def test_the_api_reads_nothing_that_names_a_person(built: Database) -> None:
+    """A grant on schema staging would put the names of people one query away from the internet."""
+    tables = built.rows("select schemaname, tablename from pg_tables where schemaname in ('staging', 'raw')")
+    assert len(tables) > 8
+    with built.connect("hiring_api") as connection:
+        for schema, table in tables:
+            with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                connection.execute(f"select * from {schema}.{table}")
+
+
+def test_a_complete_load_is_unpublished_until_the_next_build(database: Database, dbt: Dbt) -> None:
+    departments = deliver(database, "departments", [("1", "Sales")])
+    jobs = deliver(database, "jobs", [])
+    loading = deliver(database, "jobs", [("1", "Clerk")], status="loading")
+    assert unpublished(database) == [(departments, "departments"), (jobs, "jobs")]
+    build(dbt)
+    assert unpublished(database) == []
+    hires = deliver(database, "hired_employees", [HIRE])
+    assert unpublished(database) == [(hires, "hired_employees")]
+    database.execute(
+        "update raw.loads set status = 'complete', records = 1, loaded = 1, rejected = 0, completed_at = now() "
+        "where load_id = %s",
+        loading,
+    )
+    assert unpublished(database) == [(loading, "jobs"), (hires, "hired_employees")]
+    build(dbt)
+    assert unpublished(database) == []
+    assert database.rows("select department, job, q3 from marts.hires_by_quarter") == [("Sales", "Clerk", 1)]
+
+
+def test_building_what_new_records_touch_gives_what_building_everything_gives(database: Database, dbt: Dbt) -> None:
+    """A model wrongly spared would go on showing the records of yesterday, for ever and without an error."""
+    build(dbt)
+    deliveries: list[dict[str, list[Record]]] = [
+        {"jobs": [("1", "Clerk")], "departments": [("1", "Sales"), ("9", "Nobody")], "hired_employees": [HIRE]},
+        {"hired_employees": [("1", "Ada", "2022-01-01", "1", "1"), ("2", "Bob", "2022-04-01", "2", "2")]},
+        {"departments": [("1", "Renamed"), ("2", "New")]},
+        {"jobs": [("1", "Renamed"), ("2", "New"), ("x", "Wrong")]},
+    ]
+    by_quarter = "select * from marts.hires_by_quarter order by year, department_id, job_id"
+    above_mean = "select year, id, department, hired, mean from marts.departments_above_mean order by year, id"
+    shown, above = [], []
+    for delivery in deliveries:
+        for table, records in delivery.items():
+            deliver(database, table, records)
+        touched = {table for _, table in unpublished(database)}
+        assert touched == set(delivery)
+        build(dbt, *build_arguments(manifest(), touched))
+        assert unpublished(database) == []
+        shown.append(database.rows(by_quarter))
+        above.append(database.rows(above_mean))
+    assert shown == [
+        [(2021, 1, "Sales", 1, "Clerk", 0, 0, 1, 0)],
+        [(2022, 1, "Sales", 1, "Clerk", 1, 0, 0, 0)],
+        [(2022, 1, "Renamed", 1, "Clerk", 1, 0, 0, 0)],
+        [(2022, 1, "Renamed", 1, "Renamed", 1, 0, 0, 0), (2022, 2, "New", 2, "New", 0, 1, 0, 0)],
+    ]
+    assert above == [
+        [(2021, 1, "Sales", 1, 1 / 2)],
+        [(2022, 1, "Sales", 1, 1 / 2)],
+        [(2022, 1, "Renamed", 1, 1 / 3)],
+        [(2022, 1, "Renamed", 1, 2 / 3), (2022, 2, "New", 1, 2 / 3)],
+    ]
+    assert database.rows("select field, reason from staging.rejected_records") == [("id", "not_an_integer")]

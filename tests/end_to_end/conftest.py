@@ -1,0 +1,133 @@
+"""The whole embedded stack, as `make up` starts it, on ports and in a folder of its own."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.conftest import free_port
+
+PROJECT = Path(__file__).parents[2]
+START_SECONDS = 120
+# A sensor's tick, a run in a fresh process, a build: seconds on an idle machine, more while other tests run.
+FRESH_SECONDS = 120
+
+
+@dataclass
+class RunningStack:
+    """A stack that was started as users start it, seen from outside: its landing folder, HTTP and psql."""
+
+    state_dir: Path
+    ports: dict[str, str]
+    process: subprocess.Popen[str]
+    key: str
+
+    @property
+    def landing(self) -> Path:
+        """The folder to drop files into."""
+        return self.state_dir / "s3" / "landing"
+
+    def get(self, path: str) -> Any:
+        """Return the API's answer to a GET as JSON."""
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.ports['API_PORT']}{path}", timeout=10) as answer:
+            return json.load(answer)
+
+    def post(self, path: str, body: Any) -> Any:
+        """Return the API's answer to a POST with the stack's key as JSON."""
+        request = urllib.request.Request(
+            f"http://127.0.0.1:{self.ports['API_PORT']}{path}",
+            json.dumps(body).encode(),
+            {"content-type": "application/json", "x-api-key": self.key},
+        )
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            return json.load(answer)
+
+    def graphql(self, query: str, **variables: Any) -> Any:
+        """Return what Dagster's webserver answers to a query."""
+        request = urllib.request.Request(
+            f"http://127.0.0.1:{self.ports['DAGSTER_PORT']}/graphql",
+            json.dumps({"query": query, "variables": variables}).encode(),
+            {"content-type": "application/json"},
+        )
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            return json.load(answer)["data"]
+
+    def sql(self, query: str) -> str:
+        """Return what `make psql SQL=…` prints, unaligned and without headings."""
+        environment = os.environ | self.ports | {"STATE_DIR": str(self.state_dir), "PGOPTIONS": ""}
+        done = subprocess.run(
+            [sys.executable, "-m", "deploy.local", "psql", "--sql", query],
+            cwd=PROJECT, env=environment, capture_output=True, text=True, check=True,
+        )  # fmt: skip
+        return done.stdout
+
+    def wait_for(self, what: str, is_so: Callable[[], bool], seconds: float = FRESH_SECONDS) -> None:
+        """Wait until a condition holds."""
+        deadline = time.monotonic() + seconds
+        while not self._holds(is_so):
+            assert self.process.poll() is None, "the stack ended"
+            assert time.monotonic() < deadline, f"after {seconds} s still not so: {what}"
+            time.sleep(0.5)
+
+    @staticmethod
+    def _holds(is_so: Callable[[], bool]) -> bool:
+        try:
+            return is_so()
+        except urllib.error.HTTPError as error:
+            # Before the first build there are no marts.
+            if error.code == 503:
+                return False
+            raise
+
+    def stop(self, number: signal.Signals = signal.SIGINT) -> int:
+        """Send the stack's owner a signal and return its exit status."""
+        self.process.send_signal(number)
+        return self.process.wait(60)
+
+
+def ports() -> dict[str, str]:
+    """Return free ports by the names of their settings."""
+    return {name: str(free_port()) for name in ("DAGSTER_PORT", "API_PORT", "S3_PORT", "CODE_PORT")}
+
+
+def start_stack(state_dir: Path, with_ports: dict[str, str] | None = None) -> RunningStack:
+    """Run what `make up` runs and wait until it says that it is up."""
+    chosen = with_ports or ports()
+    output = state_dir.with_name(state_dir.name + ".out")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "deploy.local", "up"],
+        cwd=PROJECT,
+        env=os.environ | chosen | {"STATE_DIR": str(state_dir), "LANDING": ""},
+        stdout=output.open("w"),
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    deadline = time.monotonic() + START_SECONDS
+    while not (key := re.search(r"API key +(\S+)", output.read_text())):
+        assert process.poll() is None, output.read_text()
+        if time.monotonic() > deadline:
+            process.send_signal(signal.SIGTERM)
+            process.wait(60)
+            raise AssertionError(output.read_text())
+        time.sleep(0.2)
+    return RunningStack(state_dir, chosen, process, key[1])
+
+
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningStack]:
+    """One stack for the tests of a module, empty at its start."""
+    running = start_stack(tmp_path_factory.mktemp("stack") / "state")
+    yield running
+    if running.process.poll() is None:
+        running.stop()

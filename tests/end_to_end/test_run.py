@@ -1,0 +1,95 @@
+"""`make run`: a folder in, both metrics and the fate of every record out."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from deploy.local.sample import write_sample
+from tests import oracle
+from tests.conftest import CHALLENGE
+from tests.end_to_end.conftest import PROJECT, ports
+
+FILES = {"departments": ["departments.csv"], "jobs": ["jobs.csv"], "hired_employees": ["hired_employees.csv"]}
+
+
+def run(state_dir: Path, landing: Path | None = None, **settings: str) -> subprocess.CompletedProcess[str]:
+    environment = os.environ | ports() | {"STATE_DIR": str(state_dir), "LANDING": str(landing or ""), "COLUMNS": "200"}
+    return subprocess.run(
+        [sys.executable, "-m", "deploy.local", "run"],
+        cwd=PROJECT, env=environment | settings, capture_output=True, text=True, check=False, timeout=300,
+    )  # fmt: skip
+
+
+def metric_1(output: str) -> list[dict[str, object]]:
+    """Read metric 1 back out of what was printed."""
+    section = output.split("Hires of 2021")[1].split("Departments that hired")[0]
+    rows = re.findall(r"^ *(\S.*?) {2,}(\S.*?) +(\d+) +(\d+) +(\d+) +(\d+) *$", section, re.MULTILINE)
+    return [{"department": row[0], "job": row[1]} | {f"Q{n}": int(row[n + 1]) for n in range(1, 5)} for row in rows]
+
+
+def metric_2(output: str) -> list[dict[str, object]]:
+    """Read metric 2 back out of what was printed."""
+    section = output.split("Departments that hired")[1].split("Rejected records")[0]
+    rows = re.findall(r"^ *(\d+) {2,}(\S.*?) +([\d,]+) *$", section, re.MULTILINE)
+    return [{"id": int(row[0]), "department": row[1], "hired": int(row[2].replace(",", ""))} for row in rows]
+
+
+def without_times_and_loads(output: str) -> str:
+    report = output[output.index("Hires of 2021") :]
+    return re.split(r"\n *(?:Loaded now|Nothing new)", report)[0]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The real files where they are at hand, else the sample, beside a file of no table."""
+    landing = tmp_path_factory.mktemp("landing")
+    if CHALLENGE.exists():
+        for path in CHALLENGE.iterdir():
+            shutil.copyfile(path, landing / path.name)
+    else:
+        write_sample(landing)
+        (landing / "README.md").write_text("not a table")
+    return landing
+
+
+def test_a_folder_is_loaded_and_the_printed_metrics_are_the_oracles_and_a_second_run_changes_nothing(
+    folder: Path, tmp_path: Path
+) -> None:
+    frames = oracle.frames(folder, FILES)
+
+    first = run(tmp_path / "state", folder)
+    second = run(tmp_path / "state", folder)
+
+    assert first.returncode == 0, first.stderr
+    assert metric_1(first.stdout) == oracle.hires_by_quarter(frames, 2021)
+    assert metric_2(first.stdout) == oracle.departments_above_mean(frames, 2021)[1]
+    for table, frame in frames.items():
+        assert re.search(rf"{table} +{table}.csv +{len(frame):,} +0 +complete", first.stdout)
+    if CHALLENGE.exists():
+        assert "70 rejected records by reason" in first.stdout
+        for field, count in (("name", 19), ("datetime", 14), ("department_id", 21), ("job_id", 16)):
+            assert re.search(rf"hired_employees +{field} +missing +{count}\b", first.stdout)
+    assert second.returncode == 0, second.stderr
+    assert "Nothing new in the landing folder" in second.stdout
+    assert without_times_and_loads(second.stdout) == without_times_and_loads(first.stdout)
+
+
+def test_an_empty_folder_of_its_own_is_filled_with_the_sample_and_a_damaged_file_is_told(tmp_path: Path) -> None:
+    landing = tmp_path / "state" / "s3" / "landing"
+    landing.mkdir(parents=True)
+
+    sampled = run(tmp_path / "state")
+    (landing / "jobs_broken.csv.gz").write_bytes(b"\x1f\x8b\x08 not really")
+    broken = run(tmp_path / "state")
+
+    assert sampled.returncode == 0, sampled.stderr
+    assert metric_1(sampled.stdout) == oracle.hires_by_quarter(oracle.frames(landing, FILES), 2021)
+    assert broken.returncode == 1
+    assert "jobs_broken.csv.gz is not valid gzip" in broken.stdout
+    assert broken.stderr.strip() == "1 of the objects could not be loaded; the reasons are in the table above"
+    assert without_times_and_loads(broken.stdout) == without_times_and_loads(sampled.stdout)

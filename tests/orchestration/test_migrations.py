@@ -1,0 +1,220 @@
+"""The database's shape and who may do what in it, asked as each role on a real server."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+from psycopg.errors import CheckViolation, InsufficientPrivilege
+
+from deploy.local.postgres import EmbeddedPostgres
+from orchestration.migrations import ROLES, migrate
+from tests.conftest import Database
+
+REPOSITORY = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def empty_database(postgres: EmbeddedPostgres) -> Iterator[Database]:
+    """A database that no migration has seen."""
+    name = "empty"
+    postgres.create_database(name)
+    yield Database(postgres, name)
+    with psycopg.connect(postgres.conninfo(), autocommit=True) as connection:
+        connection.execute(f"drop database {name} with (force)")
+
+
+def shape(database: Database) -> str:
+    """The database as pg_dump writes it, rights included, and the version that it is at."""
+    dump = subprocess.run(
+        [str(database.postgres.bin / "pg_dump"), "--schema-only", "--dbname", database.conninfo()],
+        check=True, capture_output=True, text=True,
+    ).stdout  # fmt: skip
+    # A random key guards a dump against what could be hidden in it.
+    lines = [line for line in dump.splitlines() if not line.startswith(("\\restrict", "\\unrestrict"))]
+    return "\n".join([*lines, str(database.rows("select * from alembic_version"))])
+
+
+def command(database: Database, **variables: str) -> subprocess.Popen[str]:
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("PG", "HIRING_"))}
+    return subprocess.Popen(
+        [sys.executable, "-m", "orchestration.migrations"],
+        cwd=REPOSITORY,
+        env=inherited
+        | {"PGHOST": database.postgres.host, "PGPORT": "5432", "PGDATABASE": database.name}
+        | {"PGUSER": "postgres", "PGPASSWORD": database.postgres.password}
+        | variables,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def test_migrating_again_changes_nothing(empty_database: Database) -> None:
+    migrate(empty_database.conninfo())
+    once = shape(empty_database)
+    migrate(empty_database.conninfo())
+    assert shape(empty_database) == once
+    assert "CREATE TABLE raw.loads" in once
+
+
+def test_two_processes_at_once_migrate_once(empty_database: Database, database: Database) -> None:
+    passwords = {f"{role.upper()}_PASSWORD": role for role in ROLES}
+    processes = [command(empty_database, **passwords) for _ in range(2)]
+    said = [process.communicate(timeout=60) for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], said
+    assert shape(empty_database) == shape(database)
+
+
+def test_passwords_of_roles_that_are_not_named_stay(empty_database: Database) -> None:
+    migrate(empty_database.conninfo(), {"hiring_api": "a 'new' one"})
+    try:
+        with pytest.raises(psycopg.OperationalError, match="password authentication failed"):
+            empty_database.connect("hiring_api")
+        empty_database.connect("hiring_loader").close()
+        psycopg.connect(empty_database.postgres.conninfo(empty_database.name, "hiring_api", "a 'new' one")).close()
+    finally:
+        migrate(empty_database.conninfo(), {"hiring_api": "hiring_api"})
+
+
+@pytest.mark.parametrize(
+    ("variables", "complaint"),
+    [
+        ({"PGPASSWORD": "wrong"}, "password authentication failed"),
+        ({"PGHOST": "/nowhere"}, "No such file or directory"),
+        ({"PGDATABASE": "absent"}, 'database "absent" does not exist'),
+    ],
+)
+def test_the_command_says_in_one_line_why_it_failed(
+    database: Database, variables: dict[str, str], complaint: str
+) -> None:
+    process = command(database, **variables)
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, out, err.count("\n")) == (1, "", 1), err
+    assert err.startswith("cannot migrate the database: ")
+    assert complaint in err
+
+
+EVERY_TABLE = [
+    "raw.departments", "raw.jobs", "raw.hired_employees", "raw.loads", "raw.load_chunks", "raw.rejected_records",
+]  # fmt: skip
+RECORD_TABLES = EVERY_TABLE[:3]
+
+FORBIDDEN_TO_ALL = [
+    *(f"delete from {table}" for table in EVERY_TABLE),
+    *(f"truncate {table}" for table in EVERY_TABLE),
+    *(f"drop table {table}" for table in EVERY_TABLE),
+    *(f"update {table} set _load_id = 1" for table in RECORD_TABLES),
+    "update raw.load_chunks set records = 0",
+    "update raw.rejected_records set reason = ''",
+    "alter table raw.loads disable trigger all",
+    "create table raw.more (id int)",
+    "create table public.more (id int)",
+    "create schema more",
+    "drop schema marts",
+    "alter schema staging rename to other",
+    "create role more",
+    "set role postgres",
+    "copy raw.loads to program 'true'",
+]
+FORBIDDEN = {
+    "hiring_api": [
+        *(f"select 1 from {table}" for table in EVERY_TABLE if table != "raw.loads"),
+        "select * from raw.loads",
+        "select key from raw.loads",
+        "select count(*) from raw.loads where status = 'complete'",
+        "update raw.loads set status = 'complete'",
+        *(
+            f"insert into raw.loads (table_name, source, {column}) values ('jobs', 'object', {value})"
+            for column, value in [
+                ("bucket", "'b'"), ("key", "'k'"), ("version", "'v'"), ("bytes", "1"), ("columns", "'{id}'"),
+                ("started_at", "now()"), ("error", "''"), ("last_modified", "now()"),
+            ]
+        ),
+        "insert into raw.loads (table_name, source, load_id) overriding system value values ('jobs', 'api', 1)",
+        "insert into raw.departments (_load_id, _record) values (1, 1)",
+        "insert into raw.jobs (_load_id, _record) values (1, 1)",
+        "insert into raw.load_chunks values (1, 0, 1, 1, 0, 0, 1)",
+        "insert into raw.rejected_records values (1, 1, '', '', 0, '')",
+        "create table staging.more (id int)",
+        "create table marts.more (id int)",
+    ],
+    "hiring_loader": [
+        "create table staging.more (id int)",
+        "create table marts.more (id int)",
+    ],
+    "hiring_transformer": [
+        *(f"insert into {table} (_load_id, _record) values (1, 1)" for table in RECORD_TABLES),
+        "insert into raw.loads (table_name, source) values ('jobs', 'api')",
+        "insert into raw.load_chunks values (1, 0, 1, 1, 0, 0, 1)",
+        "insert into raw.rejected_records values (1, 1, '', '', 0, '')",
+        "update raw.loads set status = 'complete'",
+    ],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_a_role_may_not_do_what_is_not_its_work(module_database: Database, role: str) -> None:
+    allowed = []
+    with module_database.connect(role) as connection:
+        for statement in [*FORBIDDEN_TO_ALL, *FORBIDDEN[role]]:
+            try:
+                with connection.transaction(force_rollback=True):
+                    connection.execute(statement)
+                allowed.append(statement)
+            except InsufficientPrivilege:
+                pass
+    assert allowed == []
+
+
+ALLOWED = {
+    "hiring_api": [
+        "insert into raw.loads (table_name, source, status, records, loaded, rejected, completed_at)"
+        " values ('hired_employees', 'api', 'complete', 1, 1, 0, now()) returning load_id",
+        "insert into raw.hired_employees values (1, 1, '1', 'Ada', '2021-01-01', '1', '1')",
+    ],
+    "hiring_loader": [
+        "insert into raw.loads (table_name, source, bucket, key, version) values ('jobs', 'object', 'b', 'k', 'v')",
+        "update raw.loads set status = 'failed'",
+        *(f"insert into {table} (_load_id, _record) values (1, 1)" for table in RECORD_TABLES),
+        *(f"select * from {table}" for table in EVERY_TABLE),
+    ],
+    "hiring_transformer": [
+        *(f"select * from {table}" for table in EVERY_TABLE),
+        "create table staging.more (id int)",
+        "create table marts.more (id int)",
+    ],
+}
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_a_role_may_do_its_work(module_database: Database, role: str) -> None:
+    with module_database.connect(role) as connection:
+        for statement in ALLOWED[role]:
+            with connection.transaction(force_rollback=True):
+                connection.execute(statement)
+
+
+def test_the_api_cannot_pass_a_batch_off_as_an_object(module_database: Database) -> None:
+    with module_database.connect("hiring_api") as connection, pytest.raises(CheckViolation):
+        connection.execute("insert into raw.loads (table_name, source) values ('hired_employees', 'object')")
+
+
+@pytest.mark.parametrize(
+    "claim",
+    [
+        "('jobs', 'api', 'complete', 2, 1, 0, now())",
+        "('jobs', 'api', 'complete', null, null, null, now())",
+        "('jobs', 'api', 'complete', 1, 1, 0, null)",
+        "('jobs', 'api', 'done', 1, 1, 0, now())",
+        "('jobs', 'post', 'complete', 1, 1, 0, now())",
+    ],
+)
+def test_a_load_whose_figures_cannot_be_true_is_refused(module_database: Database, claim: str) -> None:
+    with module_database.connect() as connection, pytest.raises(CheckViolation):
+        connection.execute(
+            "insert into raw.loads (table_name, source, status, records, loaded, rejected, completed_at) values " + claim
+        )
