@@ -21,6 +21,7 @@ with warnings.catch_warnings():
 
 # Recovery after a kill replays the write-ahead log; a large load just before it takes its time.
 START_TIMEOUT_SECONDS = 300
+SOCKET_FOLDER_LINE = 4  # of postmaster.pid, counted from 0
 PASSWORDS_FOR_ALL = "local all all scram-sha-256\n"
 
 
@@ -57,8 +58,9 @@ class EmbeddedPostgres:
     def is_running(self) -> bool:
         """Return whether a server works on this cluster, whoever started it."""
         try:
-            pid = int((self.folder / "postmaster.pid").read_text().splitlines()[0])
-            return bool(psutil.Process(pid).name() == "postgres")
+            process = psutil.Process(int((self.folder / "postmaster.pid").read_text().splitlines()[0]))
+            # A killed one keeps its number until somebody takes note of its end, which in a container may be never.
+            return process.name() == "postgres" and process.status() != psutil.STATUS_ZOMBIE
         except (FileNotFoundError, PermissionError, psutil.NoSuchProcess, ValueError, IndexError):
             return False
 
@@ -71,8 +73,7 @@ class EmbeddedPostgres:
         self.folder.parent.mkdir(parents=True, exist_ok=True)
         running = self.is_running()
         if not running:
-            # After a restart of the machine its number may belong to another process.
-            (self.folder / "postmaster.pid").unlink(missing_ok=True)
+            self._forget_dead_server()
         if not (self.folder / "PG_VERSION").exists():
             self._initialise()
         server = PostgresServer(self.folder, cleanup_mode=None)
@@ -137,6 +138,19 @@ class EmbeddedPostgres:
         shutil.rmtree(self.folder, ignore_errors=True)
         draft.rename(self.folder)
 
+    def _forget_dead_server(self) -> None:
+        """Remove the lock files of a server that is gone.
+
+        Postgres does so itself as long as their process number is free; it may belong to another process by now, or
+        to a killed one that nobody has taken note of.
+        """
+        pid_file = self.folder / "postmaster.pid"
+        if pid_file.exists():
+            lines = pid_file.read_text().splitlines()
+            if len(lines) > SOCKET_FOLDER_LINE:
+                (Path(lines[SOCKET_FOLDER_LINE]) / ".s.PGSQL.5432.lock").unlink(missing_ok=True)
+            pid_file.unlink()
+
     def _await_and_protect(self) -> None:
         """Wait until the server answers, and turn a new cluster's trust into passwords for everybody."""
         deadline = time.monotonic() + START_TIMEOUT_SECONDS
@@ -150,8 +164,10 @@ class EmbeddedPostgres:
                         f"{self.folder} does not accept the password in {self.folder.parent / 'secrets.json'}: "
                         "the two do not belong together; put the right file back, or start over with `make clean`"
                     ) from None
-                if time.monotonic() > deadline:
-                    raise PostgresRefused(f"the embedded Postgres does not answer: {error}") from None
+                if not self.is_running() or time.monotonic() > deadline:
+                    raise PostgresRefused(
+                        f"the embedded Postgres does not answer: {error}; its log is {self.folder / 'log'}"
+                    ) from None
                 time.sleep(0.1)
 
     def _require_passwords(self, connection: psycopg.Connection) -> None:

@@ -53,14 +53,13 @@ def test_a_record_that_is_there_twice_stops_the_build_before_the_metrics(
 
 
 @pytest.mark.parametrize(
-    ("table", "records"),
+    ("table", "records", "lost"),
     [
-        ("departments", [b"2", ("2", "New"), ("3", "Newer")]),
-        ("jobs", [b"2", ("2", "New"), ("3", "Newer")]),
-        ("hired_employees", [b"2", ANOTHER, ("3", *ANOTHER[1:])]),
+        ("departments", [b"2", ("2", "New"), ("3", "Newer")], "record"),
+        ("jobs", [b"2", ("2", "New"), ("3", "Newer")], "refused record"),
+        ("hired_employees", [b"2", ANOTHER, ("3", *ANOTHER[1:])], "record"),
     ],
 )
-@pytest.mark.parametrize("lost", ["record", "refused record"])
 def test_a_load_with_fewer_records_than_its_ledger_says_stays_unpublished(
     database: Database, module_dbt: Dbt, table: str, records: list[Record], lost: str
 ) -> None:

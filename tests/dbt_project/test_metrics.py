@@ -95,7 +95,7 @@ TIES: list[Delivery] = [
 ]
 
 
-@settings(max_examples=3, deadline=None)
+@settings(max_examples=2, deadline=None)
 @example(deliveries=TIES)
 @given(deliveries=random_deliveries)
 def test_both_metrics_are_what_pandas_makes_of_the_same_records(

@@ -228,7 +228,7 @@ nearly_moments = joined(days) | joined(days, st.sampled_from(["T", "T", " ", "t"
 fields = nearly_moments | nearly_identifiers | any_text | st.none()
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(delivered=st.lists(fields, min_size=20, max_size=60))
 def test_every_field_is_judged_as_the_rules_say(
     judge: Judge, connection: Connection[tuple[Any, ...]], delivered: list[str | None]
@@ -247,7 +247,7 @@ def accepts(adapter: TypeAdapter[str], value: str) -> bool:
     return True
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(delivered=st.lists(nearly_moments | any_text, min_size=20, max_size=60))
 def test_the_api_takes_the_texts_and_datetimes_that_the_rules_find_nothing_wrong_with(
     judge: Judge, delivered: list[str]

@@ -117,11 +117,22 @@ def start_stack(state_dir: Path, with_ports: dict[str, str] | None = None) -> Ru
     while not (key := re.search(r"API key +(\S+)", output.read_text())):
         assert process.poll() is None, output.read_text()
         if time.monotonic() > deadline:
-            process.send_signal(signal.SIGTERM)
-            process.wait(60)
+            end(process, state_dir)
             raise AssertionError(output.read_text())
         time.sleep(0.2)
     return RunningStack(state_dir, chosen, process, key[1])
+
+
+def end(process: subprocess.Popen[str], state_dir: Path) -> None:
+    """Leave nothing of a stack running, however badly it behaves."""
+    process.terminate()
+    try:
+        process.wait(60)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+    clean = [sys.executable, "-m", "deploy.local", "clean"]
+    subprocess.run(clean, cwd=PROJECT, env=os.environ | {"STATE_DIR": str(state_dir)}, check=True)
 
 
 @pytest.fixture(scope="module")
@@ -129,5 +140,4 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningStack]:
     """One stack for the tests of a module, empty at its start."""
     running = start_stack(tmp_path_factory.mktemp("stack") / "state")
     yield running
-    if running.process.poll() is None:
-        running.stop()
+    end(running.process, running.state_dir)

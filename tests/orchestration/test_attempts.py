@@ -58,7 +58,9 @@ def test_a_cursor_keeps_what_was_made(found: list[str], now: float) -> None:
     assert Attempts.read(made.written()) == made
 
 
-@given(st.none() | st.text() | st.sampled_from(["[]", "null", "1", '{"made": "often"}', '{"work": null}', "2021-01-01"]))
+@given(
+    st.none() | st.text() | st.sampled_from(["[]", "null", "1", '{"made": "often"}', '{"work": null}', "2021-01-01"])
+)
 @example("")
 @example("{")
 def test_a_cursor_that_holds_anything_else_counts_as_none(cursor: str | None) -> None:

@@ -216,5 +216,6 @@ def test_the_api_cannot_pass_a_batch_off_as_an_object(module_database: Database)
 def test_a_load_whose_figures_cannot_be_true_is_refused(module_database: Database, claim: str) -> None:
     with module_database.connect() as connection, pytest.raises(CheckViolation):
         connection.execute(
-            "insert into raw.loads (table_name, source, status, records, loaded, rejected, completed_at) values " + claim
+            "insert into raw.loads (table_name, source, status, records, loaded, rejected, completed_at) values "
+            + claim
         )

@@ -76,6 +76,21 @@ where
 
 
 @pytest.fixture
+def database(module_database: Database) -> Database:
+    """A migrated, empty database, as for every test, but emptied and not made anew: that is ten times as fast."""
+    module_database.execute("""
+        select pg_terminate_backend(pid, 5000) from pg_stat_activity
+        where datname = current_database() and pid <> pg_backend_pid()
+    """)
+    module_database.execute("drop function if exists end_session cascade")
+    module_database.execute("""
+        truncate raw.departments, raw.jobs, raw.hired_employees, raw.load_chunks, raw.rejected_records, raw.loads
+        restart identity
+    """)
+    return module_database
+
+
+@pytest.fixture
 def connection(database: Database) -> Iterator[Connection]:
     """A loader's connection. After the test everything in the database has to add up."""
     with connect(database.conninfo("hiring_loader")) as opened:

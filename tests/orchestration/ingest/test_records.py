@@ -2,6 +2,7 @@
 
 import csv
 import io
+import itertools
 from collections.abc import Iterator, Sequence
 
 import psycopg
@@ -18,7 +19,22 @@ from tests.conftest import Database
 COLUMNS = ("id", "name", "datetime", "department_id", "job_id")
 
 # Bytes that mean something to CSV are rare among random ones, so most texts are put together from them.
-PIECES = [b'"', b'""', b",", b"\n", b"\r\n", b"\r", b"\\.", b" ", b"1", b"ab", b"\xc3\xa9", b"\xff", b"\0", BYTE_ORDER_MARK]
+PIECES = [
+    b'"',
+    b'""',
+    b",",
+    b"\n",
+    b"\r\n",
+    b"\r",
+    b"\\.",
+    b" ",
+    b"1",
+    b"ab",
+    b"\xc3\xa9",
+    b"\xff",
+    b"\0",
+    BYTE_ORDER_MARK,
+]
 any_text = st.lists(st.sampled_from(PIECES), max_size=40).map(b"".join) | st.binary(max_size=60)
 chunk_sizes = st.integers(1, 5)
 
@@ -29,7 +45,7 @@ line_ends = st.sampled_from(["\n", "\r\n"])
 
 def blocks_of(text: bytes, boundaries: Sequence[int]) -> list[bytes]:
     at = [0, *sorted(boundary % (len(text) + 1) for boundary in boundaries), len(text)]
-    return [text[begin:end] for begin, end in zip(at, at[1:], strict=False)]
+    return [text[begin:end] for begin, end in itertools.pairwise(at)]
 
 
 def records_line_by_line(text: bytes) -> list[bytes]:
@@ -105,7 +121,9 @@ def test_cutting_from_a_chunks_beginning_gives_that_chunk_and_those_after_it(
         assert list(cut(rest, start, chunk_records=size)) == chunks[number:]
 
 
-@given(well_formed_rows, st.lists(st.integers(0, 1000), max_size=4), chunk_sizes, st.sampled_from([b"", BYTE_ORDER_MARK]))
+@given(
+    well_formed_rows, st.lists(st.integers(0, 1000), max_size=4), chunk_sizes, st.sampled_from([b"", BYTE_ORDER_MARK])
+)
 def test_a_header_belongs_to_the_first_chunk_without_being_a_record(
     rows: list[list[str]], boundaries: list[int], size: int, mark: bytes
 ) -> None:
@@ -147,6 +165,10 @@ def test_a_chunk_holds_a_thousand_records() -> None:
 def test_a_record_ends_where_a_line_ends_outside_of_quotes(text: bytes, expected: list[bytes]) -> None:
     assert all_records(list(cut([text]))) == expected
     assert all_records(list(cut([text[at : at + 1] for at in range(len(text))], chunk_records=1))) == expected
+
+
+def test_empty_lines_belong_to_the_chunk_before_them() -> None:
+    assert [chunk.byte_to for chunk in cut([b"\n1,a\n\n2,b\n\n"], chunk_records=1)] == [6, 11]
 
 
 def test_text_without_records_is_still_covered_by_a_chunk() -> None:
