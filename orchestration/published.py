@@ -9,7 +9,12 @@ COMPLETE = "select load_id, table_name from raw.loads where status = 'complete'"
 NOT_PUBLISHED = " and load_id not in (select load_id from marts.published_loads)"
 
 
+def are_built(connection: "Connection") -> bool:
+    """Return whether the marts have ever been built."""
+    return connection.execute("select to_regclass('marts.published_loads') is not null").fetchone() == (True,)
+
+
 def unpublished_loads(connection: "Connection") -> list[tuple[int, str]]:
     """Return (load_id, table name) of each complete load that the marts do not show yet, in the order of the ids."""
-    built = connection.execute("select to_regclass('marts.published_loads') is not null").fetchone() == (True,)
-    return connection.execute(COMPLETE + (NOT_PUBLISHED if built else "") + " order by load_id").fetchall()
+    unpublished = COMPLETE + (NOT_PUBLISHED if are_built(connection) else "")
+    return connection.execute(unpublished + " order by load_id").fetchall()

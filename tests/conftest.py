@@ -1,4 +1,4 @@
-"""The real servers that tests run against: one Postgres and one S3 server a worker, a fresh database and bucket a test."""
+"""The real servers that tests run against: a Postgres and an S3 server a worker, a fresh database and bucket a test."""
 
 import itertools
 import os

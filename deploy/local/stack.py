@@ -19,7 +19,7 @@ from deploy.local import services
 from deploy.local.postgres import EmbeddedPostgres
 from deploy.local.services import Service
 from deploy.local.settings import Settings, orchestration_environment
-from deploy.local.supervisor import Interrupted, StackError, Supervisor
+from deploy.local.supervisor import StackError, Supervisor
 from orchestration.migrations import migrate
 from orchestration.published import unpublished_loads
 
@@ -65,7 +65,10 @@ class Stack:
             left = connection.execute(UNFINISHED).fetchone() if known else None
         if left and left[0]:
             with self.step("Runs that were cut off"):
-                self._finish(self.module("deploy.local.interrupted_runs"))
+                if self.supervisor.run(self.module("deploy.local.interrupted_runs")):
+                    raise StackError(
+                        f"they cannot be ended in Dagster's books; the log is {self.settings.logs / 'interrupted-runs.log'}"
+                    )
 
     def start_dagster_and_api(self) -> None:
         """Start Dagster's code server, UI and daemon, and the API."""
@@ -86,13 +89,14 @@ class Stack:
         started = time.monotonic()
         errors = self.settings.logs / "refresh.errors"
         errors.unlink(missing_ok=True)
-        process = self.supervisor.run(self.module("deploy.local.refresh", {"REFRESH_ERRORS": str(errors)}))
         with self.console.status("Dagster's job refresh") as status:
-            while process.poll() is None:
-                if self.supervisor.stopping.wait(0.3):
-                    raise Interrupted
-                status.update(f"Dagster's job refresh: {self._progress()} ({time.monotonic() - started:.0f} s)")
-        if process.returncode:
+
+            def show() -> None:
+                seconds = time.monotonic() - started
+                status.update(f"Dagster's job refresh: {self._progress()} ({seconds:.0f} s)")
+
+            failed = self.supervisor.run(self.module("deploy.local.refresh", {"REFRESH_ERRORS": str(errors)}), show)
+        if failed:
             reasons = errors.read_text().strip() if errors.exists() else ""
             raise StackError(reasons or f"the job refresh failed; its log is {self.settings.logs / 'refresh.log'}")
         self.console.print(f"[green]✓[/] Dagster's job refresh [dim]{time.monotonic() - started:.1f} s[/]")
@@ -119,14 +123,6 @@ class Stack:
         with self.console.status(name):
             yield
         self.console.print(f"[green]✓[/] {name} [dim]{time.monotonic() - started:.1f} s[/]")
-
-    def _finish(self, service: Service) -> None:
-        process = self.supervisor.run(service)
-        while process.poll() is None:
-            if self.supervisor.stopping.wait(0.1):
-                raise Interrupted
-        if process.returncode:
-            raise StackError(f"{service.name} failed; its log is {self.settings.logs / service.name}.log")
 
     def _progress(self) -> str:
         with psycopg.connect(self.postgres.conninfo("hiring")) as connection:

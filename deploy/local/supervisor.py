@@ -6,7 +6,7 @@ import socket
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -119,11 +119,22 @@ class Supervisor:
                 each.process.wait()
         self.end_leftovers()
 
-    def run(self, service: Service) -> subprocess.Popen[bytes]:
-        """Start a process that comes to its end by itself; it is stopped with the others if it does not."""
+    def run(self, service: Service, meanwhile: Callable[[], None] = lambda: None) -> int:
+        """Run a process that comes to its end by itself, and return its exit status.
+
+        `meanwhile` is called a few times a second.
+
+        Raises:
+            Interrupted: `stopping` was set first; `stop` ends the process.
+        """
         each = self._launch(service)
         self._running.append(each)
-        return each.process
+        while (status := each.process.poll()) is None:
+            if self.stopping.wait(POLL_SECONDS):
+                raise Interrupted
+            meanwhile()
+        self._running.remove(each)
+        return status
 
     def _launch(self, service: Service) -> _Running:
         self._logs.mkdir(parents=True, exist_ok=True)

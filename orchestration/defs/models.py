@@ -10,7 +10,7 @@ from orchestration.dbt import PROJECT, build_arguments, manifest
 from orchestration.dbt_build import build
 from orchestration.defs.landing import OWNERS
 from orchestration.defs.resources import Warehouse
-from orchestration.published import unpublished_loads
+from orchestration.published import are_built, unpublished_loads
 
 
 class Translator(DagsterDbtTranslator):
@@ -40,10 +40,12 @@ def dbt_models(context: dg.AssetExecutionContext, config: BuildConfig, warehouse
     touched = None
     if config.only_touched:
         with warehouse.transformer() as connection:
-            touched = {table for _, table in unpublished_loads(connection)}
-        if not touched:
+            unpublished = {table for _, table in unpublished_loads(connection)}
+            # The first build is of everything: a model that is left out has to be there from an earlier one.
+            touched = unpublished if are_built(connection) else None
+        if not unpublished:
             context.log.info("The marts show every complete load; there is nothing to build.")
             return
-        context.log.info(f"New records in {', '.join(sorted(touched))}.")
+        context.log.info(f"New records in {', '.join(sorted(unpublished))}.")
     arguments = build_arguments(manifest(), touched)
     yield from build(context, TRANSLATOR, arguments)
