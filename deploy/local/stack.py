@@ -66,9 +66,8 @@ class Stack:
         if left and left[0]:
             with self.step("Runs that were cut off"):
                 if self.supervisor.run(self.module("deploy.local.interrupted_runs")):
-                    raise StackError(
-                        f"they cannot be ended in Dagster's books; the log is {self.settings.logs / 'interrupted-runs.log'}"
-                    )
+                    log = self.settings.logs / "interrupted-runs.log"
+                    raise StackError(f"runs that were cut off cannot be ended in Dagster's books; the log is {log}")
 
     def start_dagster_and_api(self) -> None:
         """Start Dagster's code server, UI and daemon, and the API."""
