@@ -29,11 +29,12 @@ psql: export SQL := $(SQL)
 test: $(INSTALLED) ## The whole test suite, on a Postgres, an S3 server and a Dagster of its own
 	@$(BIN)/python -m pytest -n 2 --dist loadfile
 
-lint: $(INSTALLED) ## ruff, mypy and sqlfluff
+lint: $(INSTALLED) ## ruff, mypy, sqlfluff, and whether Dagster's definitions load
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/sqlfluff lint --processes 2 dbt_project
+	@$(BIN)/dg check defs
 
 format: $(INSTALLED) ## Let ruff and sqlfluff put the code into shape
 	@$(BIN)/ruff check --fix .
