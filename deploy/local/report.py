@@ -111,13 +111,14 @@ def print_loads_since(console: Console, connection: psycopg.Connection[tuple[Any
         [last],
     ).fetchall()
     if loads:
-        _print(console, "Loaded now", ["table", "object", "records", "rejected", "status", "error"], loads)
+        _print(console, "Loaded now", ["table", "object", "records", "not rows", "status", "error"], loads)
     else:
         console.print("Nothing new in the landing folder: every object was loaded before.\n")
 
 
 def _print(console: Console, title: str, columns: list[str], rows: Rows) -> None:
-    table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
+    console.print(title, style="bold")
+    table = Table(box=box.SIMPLE_HEAD)
     numeric = {number for row in rows[:1] for number, value in enumerate(row) if isinstance(value, int)}
     for number, column in enumerate(columns):
         table.add_column(column, justify="right" if number in numeric else "left", overflow="fold")

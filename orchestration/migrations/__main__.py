@@ -4,6 +4,7 @@ import os
 import sys
 
 import psycopg
+from sqlalchemy.exc import SQLAlchemyError
 
 from orchestration.migrations import ROLES, migrate
 
@@ -13,7 +14,7 @@ def main() -> None:
     given = {role: os.environ.get(f"{role.upper()}_PASSWORD") for role in ROLES}
     try:
         migrate(passwords={role: password for role, password in given.items() if password})
-    except psycopg.Error as error:
+    except (psycopg.Error, SQLAlchemyError) as error:
         sys.exit(f"cannot migrate the database: {str(error).splitlines()[0]}")
 
 

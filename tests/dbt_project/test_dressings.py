@@ -1,0 +1,83 @@
+"""The same records in files of another dress, through the load engine and dbt: the same metrics."""
+
+import gzip
+from collections.abc import Callable
+
+import pytest
+
+from deploy.local.sample import sample
+from orchestration.ingest.loader import Loaded, connect, load_pending
+from orchestration.ingest.tables import TABLES
+from tests import oracle
+from tests.conftest import Bucket, Database
+from tests.dbt_project.conftest import Dbt
+
+HEADERS = {name: ",".join(columns).encode() + b"\r\n" for name, columns in oracle.COLUMNS.items()}
+
+
+def as_is(_table: str, text: bytes) -> bytes:
+    return text
+
+
+def with_line_feeds(_table: str, text: bytes) -> bytes:
+    return text.replace(b"\r\n", b"\n")
+
+
+def with_a_byte_order_mark(_table: str, text: bytes) -> bytes:
+    return b"\xef\xbb\xbf" + text
+
+
+def with_a_header(table: str, text: bytes) -> bytes:
+    return HEADERS[table] + text
+
+
+def with_a_byte_order_mark_and_a_header(table: str, text: bytes) -> bytes:
+    return b"\xef\xbb\xbf" + HEADERS[table].upper() + text
+
+
+def without_the_last_line_end(_table: str, text: bytes) -> bytes:
+    return text.removesuffix(b"\r\n")
+
+
+def packed(_table: str, text: bytes) -> bytes:
+    return gzip.compress(text)
+
+
+@pytest.mark.parametrize(
+    "dress",
+    [
+        as_is,
+        with_line_feeds,
+        with_a_byte_order_mark,
+        with_a_header,
+        with_a_byte_order_mark_and_a_header,
+        without_the_last_line_end,
+        packed,
+    ],
+)
+def test_metrics_do_not_depend_on_the_files_dress(
+    dress: Callable[[str, bytes], bytes], database: Database, dbt: Dbt, bucket: Bucket
+) -> None:
+    frames = {name: frame.astype("string") for name, frame in sample().items()}
+    for name, frame in frames.items():
+        text = frame.to_csv(header=False, index=False, lineterminator="\r\n").encode()
+        bucket.put(f"{name}.csv{'.gz' if dress is packed else ''}", dress(name, text))
+
+    with connect(database.conninfo("hiring_loader")) as connection:
+        outcomes = [o for table in TABLES for o in load_pending(connection, bucket.client, bucket.name, table)]
+    assert dbt("build", "--exclude-resource-type", "unit_test").success
+
+    loaded = {o.item.key.split(".")[0]: (o.records, o.rejected) for o in outcomes if isinstance(o, Loaded)}
+    assert loaded == {name: (len(frame), 0) for name, frame in frames.items()}
+    frames = {name: frame.fillna("") for name, frame in frames.items()}
+    hires = database.dicts(
+        """
+        select department, job, q1 as "Q1", q2 as "Q2", q3 as "Q3", q4 as "Q4" from marts.hires_by_quarter
+        where year = 2021 order by department collate "C", job collate "C", department_id, job_id
+        """
+    )
+    above = database.dicts(
+        "select id, department, hired from marts.departments_above_mean where year = 2021 order by hired desc, id"
+    )
+    assert hires == oracle.hires_by_quarter(frames, 2021)
+    assert above == oracle.departments_above_mean(frames, 2021)[1]
