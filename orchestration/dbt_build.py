@@ -19,6 +19,7 @@ from orchestration.dbt import PROJECT, manifest
 
 # What dbt tells at these levels goes into the run's log; the rest is in the events.
 LOGGED = {"warn": "warning", "error": "error"}
+END = "End"
 
 
 def build(
@@ -50,43 +51,54 @@ def build(
     errors = []
     for event in _events(command):
         info = event["info"]
-        if event["data"].get("node_info") and info["name"] != "RunResultError":
+        if event["data"].get("node_info"):
             message = DbtCoreCliEventMessage(raw_event=event, event_history_metadata={})
             yield from message.to_default_asset_events(manifest(), translator, context, project=PROJECT)
         if info["level"] in LOGGED and info["msg"].strip():
             getattr(context.log, LOGGED[info["level"]])(info["msg"].strip())
-            if info["level"] == "error":
+            # A node's own line only says that it failed; why comes at the end.
+            if info["level"] == "error" and info["name"] not in ("LogTestResult", "LogModelResult"):
                 errors.append(" ".join(info["msg"].split()))
-    if errors:
-        raise dg.Failure("; ".join(dict.fromkeys(errors)), allow_retries=False)
+        if info["name"] == END and not event["data"]["success"]:
+            raise dg.Failure(f"dbt: {'; '.join(dict.fromkeys(errors)) or 'failed'}", allow_retries=False)
 
 
 def _events(command: Sequence[str]) -> Iterator[dict[str, Any]]:
-    """Run dbt in a thread and yield its events, as its JSON log would have them, the moment they occur."""
+    """Run dbt in a thread and yield its events, as its JSON log would have them, the moment they occur.
+
+    The last one is of our own, END, and tells whether dbt succeeded.
+
+    Raises:
+        BaseException: what dbt raised, as it does for settings and projects that it cannot use.
+    """
     # Imported here: a second that only builds need.
     from dbt.cli.main import dbtRunner
     from dbt_common.events.functions import msg_to_dict
 
-    events: queue.Queue[dict[str, Any] | BaseException | None] = queue.Queue()
+    events: queue.Queue[dict[str, Any] | BaseException] = queue.Queue()
 
     def run(target: str) -> None:
-        options = ["--quiet", "--no-write-json", "--no-send-anonymous-usage-stats", "--log-level-file", "none"]
-        where = ["--project-dir", str(PROJECT.project_dir), "--profiles-dir", str(PROJECT.project_dir)]
         parsed = PROJECT.manifest_path.with_name("partial_parse.msgpack")
+        options = [
+            *("--quiet", "--no-write-json", "--no-send-anonymous-usage-stats", "--log-level-file", "none"),
+            *command,
+            *("--project-dir", str(PROJECT.project_dir), "--profiles-dir", str(PROJECT.project_dir)),
+            *("--target-path", target, "--partial-parse-file-path", str(parsed)),
+        ]
         try:
-            runner = dbtRunner(callbacks=[lambda event: events.put(msg_to_dict(event))])
-            result = runner.invoke(
-                [*options, *command, *where, "--target-path", target, "--partial-parse-file-path", str(parsed)]
-            )
-            events.put(result.exception)
+            result = dbtRunner(callbacks=[lambda event: events.put(msg_to_dict(event))]).invoke(options)
+            end = {"info": {"name": END, "level": "info", "msg": ""}, "data": {"success": result.success}}
+            events.put(result.exception or end)
         except BaseException as error:  # whatever ends the thread must end the wait for its events
             events.put(error)
-        events.put(None)
 
     with tempfile.TemporaryDirectory(prefix="dbt-") as target:
         # A daemon: a run that is cancelled ends with its process, and the server rolls back what was under way.
         threading.Thread(target=run, args=[target], daemon=True).start()
-        while (event := events.get()) is not None:
+        while True:
+            event = events.get()
             if isinstance(event, BaseException):
                 raise event
             yield event
+            if event["info"]["name"] == END:
+                return

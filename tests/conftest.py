@@ -157,7 +157,11 @@ def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Settin
 @pytest.fixture
 def bucket(s3_server: tuple[Settings, Path]) -> Bucket:
     """An empty bucket for one test."""
-    settings, root = s3_server
+    return fresh_bucket(*s3_server)
+
+
+def fresh_bucket(settings: Settings, root: Path) -> Bucket:
+    """Make a bucket on a server whose folder of buckets is `root`."""
     name = next(_names).replace("_", "-")
     (root / name).mkdir()
     endpoint = f"http://127.0.0.1:{settings.s3_port}"

@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Sequence
 
 import dagster as dg
-import pandas as pd
 from psycopg import sql
 
 from orchestration.defs.landing import OWNERS
@@ -112,6 +111,9 @@ def _preview(connection: Connection, table: Table) -> str:
 
 
 def _markdown(rows: Sequence[dict[str, object]]) -> str:
+    # Imported here: most of a second, which the code server and the sensors need not wait for.
+    import pandas as pd
+
     return pd.DataFrame(rows, dtype=object).to_markdown(index=False) if rows else "none"
 
 

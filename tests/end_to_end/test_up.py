@@ -122,20 +122,6 @@ def test_a_killed_service_comes_back(stack: RunningStack) -> None:
     stack.wait_for("the API again", lambda: _is_live(stack))
 
 
-def test_ctrl_c_stops_everything_and_the_next_start_has_it_all(stack: RunningStack) -> None:
-    before = stack.get(METRIC_1.format(2021))
-
-    assert stack.stop(signal.SIGINT) == 0
-
-    assert _processes(stack) == []
-    again = start_stack(stack.state_dir, stack.ports)
-    try:
-        assert again.get(METRIC_1.format(2021)) == before
-        assert again.key == stack.key
-    finally:
-        stack.process = again.process
-
-
 def test_after_kill_9_of_everything_the_next_start_recovers(stack: RunningStack) -> None:
     before = stack.get(METRIC_1.format(2021))
     (stack.landing / "departments_late.csv").write_text("77,Late\n")
@@ -147,11 +133,20 @@ def test_after_kill_9_of_everything_the_next_start_recovers(stack: RunningStack)
 
     again = start_stack(stack.state_dir, stack.ports)
     stack.process = again.process
+    cut_off = [run for run in _runs(again) if run["status"] == "FAILURE"]
+    assert len(cut_off) == 1
     assert again.get(METRIC_1.format(2021)) == before
     again.wait_for("the file that was being loaded", lambda: "Late" in again.sql("select * from staging.departments"))
-    statuses = {run["status"] for run in _runs(again)}
-    again.wait_for("no run left under way", lambda: statuses <= {"SUCCESS", "FAILURE", "STARTED", "STARTING"})
+    assert again.key == stack.key
     assert again.sql("select _load_id from raw.departments where id = '77'").count("\n ") == 1
+
+
+def test_ctrl_c_stops_everything_and_keeps_the_data(stack: RunningStack) -> None:
+    assert stack.stop(signal.SIGINT) == 0
+
+    assert _processes(stack) == []
+    assert "Late" in stack.sql("select department from staging.departments")
+    assert _processes(stack) == []
 
 
 def _is_live(stack: RunningStack) -> bool:

@@ -1,0 +1,132 @@
+"""The job refresh on real servers: it loads what is new, builds what that touches, and tells what went wrong.
+
+A run costs seconds, so that the tests look at the same four.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import dagster as dg
+import pytest
+from dagster_aws.s3 import S3Resource
+
+from deploy.local.settings import Settings
+from orchestration.definitions import defs
+from orchestration.defs.models import BuildConfig
+from orchestration.defs.resources import Landing
+from tests.conftest import Bucket, Database, environment, fresh_bucket
+
+
+@dataclass
+class Runs:
+    """Four runs of the job, one after the other, and what was in the database after them."""
+
+    first: dg.ExecuteInProcessResult
+    with_nothing_new: dg.ExecuteInProcessResult
+    with_a_failing_test: dg.ExecuteInProcessResult
+    repaired: dg.ExecuteInProcessResult
+    metric: list[tuple[object, ...]]
+    departments: list[tuple[object, ...]]
+
+
+@pytest.fixture(scope="module")
+def runs(module_database: Database, s3_server: tuple[Settings, Path]) -> Runs:
+    """Run the job on a database and a bucket of this module's."""
+    database, bucket = module_database, fresh_bucket(*s3_server)
+    bucket.put("departments.csv", b"1,Sales\n2,Legal\n")
+    bucket.put("departments_a.csv.gz", b"not gzip", age_seconds=120)
+    bucket.put("jobs.csv", b"1,Clerk\n")
+    bucket.put("hired_employees.csv", b"1,Ada,2021-01-01T00:00:00Z,1,1\n2,Bob,,1,1\n3,too,few\n")
+    with environment(database.environment):
+        first, nothing_new = refresh(bucket), refresh(bucket)
+        metric = database.rows("select year, department, job, q1 from marts.hires_by_quarter")
+        database.execute("insert into raw.departments select * from raw.departments where id = '1'")
+        bucket.put("departments_new.csv", b"3,Astronomy\n")
+        broken = refresh(bucket)
+        database.execute(
+            "delete from raw.departments where ctid = (select max(ctid) from raw.departments where id = '1')"
+        )
+        repaired = refresh(bucket)
+    departments = database.rows("select id, department from staging.departments order by id")
+    return Runs(first, nothing_new, broken, repaired, metric, departments)
+
+
+def refresh(bucket: Bucket) -> dg.ExecuteInProcessResult:
+    """Run the job on a bucket and the database of the environment."""
+    credentials = bucket.client._request_signer._credentials
+    s3 = S3Resource(
+        endpoint_url=bucket.endpoint,
+        aws_access_key_id=credentials.access_key,
+        aws_secret_access_key=credentials.secret_key,
+        region_name="us-east-1",
+    )
+    # The job carries the resources' settings of its definition in its configuration, which wins over the objects.
+    config = dg.RunConfig(ops={"dbt_models": BuildConfig(only_touched=True)}).to_config_dict()
+    config["resources"] = {"landing": {"config": {"bucket": bucket.name, "settle_seconds": 0.0}}}
+    landing = Landing(s3=s3, bucket=bucket.name, settle_seconds=0)
+    return defs.resolve_job_def("refresh").execute_in_process(
+        config, resources={"s3": s3, "landing": landing}, raise_on_error=False
+    )
+
+
+def materialized(result: dg.ExecuteInProcessResult, layer: str) -> set[str]:
+    """Return the names of a layer's assets that a run materialized."""
+    keys = [event.asset_key for event in result.get_asset_materialization_events() if event.asset_key]
+    return {key.path[1] for key in keys if key.path[0] == layer}
+
+
+def test_new_objects_are_loaded_and_both_metrics_built(runs: Runs) -> None:
+    assert runs.first.success
+    assert materialized(runs.first, "marts") == {"hires_by_quarter", "departments_above_mean", "published_loads"}
+    assert runs.metric == [(2021, "Sales", "Clerk", 1)]
+
+
+def test_with_nothing_new_nothing_is_built(runs: Runs) -> None:
+    assert runs.with_nothing_new.success
+    assert materialized(runs.with_nothing_new, "raw") == {"departments", "jobs", "hired_employees"}
+    assert materialized(runs.with_nothing_new, "staging") == materialized(runs.with_nothing_new, "marts") == set()
+
+
+def test_a_raw_asset_shows_objects_records_rejected_seconds_and_a_preview(runs: Runs) -> None:
+    (materialization,) = runs.first.asset_materializations_for_node("raw__hired_employees")
+
+    metadata = materialization.metadata
+    assert (metadata["objects"].value, metadata["records"].value, metadata["rejected"].value) == (1, 3, 1)
+    assert metadata["seconds"].value > 0
+    assert "| Ada" in metadata["preview"].value
+    assert "hired_employees.csv" in metadata["loads"].value
+
+
+def test_tests_of_the_models_are_checks_of_their_assets(runs: Runs) -> None:
+    checks = {each.check_name: each for each in runs.first.get_asset_check_evaluations()}
+
+    assert checks["quarters_sum_to_hires"].asset_key == dg.AssetKey(["marts", "hires_by_quarter"])
+    assert checks["unique_hired_employees_id"].passed
+
+
+def test_a_damaged_object_fails_its_check_and_holds_nothing_else_up(runs: Runs) -> None:
+    checks = [
+        each
+        for each in runs.first.get_asset_check_evaluations()
+        if each.check_name == "every_object_loaded" and each.asset_key == dg.AssetKey(["raw", "departments"])
+    ]
+
+    assert [check.passed for check in checks] == [False]
+    assert "departments_a.csv.gz is not valid gzip" in str(checks[0].metadata["objects"].value)
+    assert runs.departments == [(1, "Sales"), (2, "Legal"), (3, "Astronomy")]
+
+
+def test_a_failed_test_fails_the_run_by_name_and_leaves_the_marts_alone(runs: Runs) -> None:
+    (event,) = [event for event in runs.with_a_failing_test.all_events if event.is_step_failure]
+
+    assert event.step_failure_data.user_failure_data
+    reason = event.step_failure_data.user_failure_data.description or ""
+    assert "Failure in test each_record_once_checked_departments" in reason
+    assert "\n" not in reason
+    assert materialized(runs.with_a_failing_test, "marts") == set()
+
+
+def test_what_was_not_published_is_taken_up_by_the_next_run_which_builds_only_what_it_touches(runs: Runs) -> None:
+    assert runs.repaired.success
+    assert materialized(runs.repaired, "marts") == {"hires_by_quarter", "departments_above_mean", "published_loads"}
+    assert not {"jobs", "checked_jobs"} & materialized(runs.repaired, "staging")
