@@ -36,6 +36,9 @@ lint: $(INSTALLED) ## ruff, mypy, sqlfluff, and whether Dagster's definitions lo
 	@$(BIN)/sqlfluff lint --processes 2 dbt_project
 	@$(BIN)/dg check defs
 
+bench: $(INSTALLED) ## What it costs, as ratios against what people use instead; some minutes, nothing else running
+	@$(BIN)/python -m benchmarks
+
 format: $(INSTALLED) ## Let ruff and sqlfluff put the code into shape
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .

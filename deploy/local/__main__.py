@@ -16,7 +16,20 @@ from deploy.local.supervisor import Interrupted, StackError
 from orchestration.ingest.tables import table_of
 
 YEAR = 2021
-STATE = ("postgres", "postgres.new", "s3", "dagster", "dbt", "logs", "run", "secrets.json", "secrets.new", "lock")
+STATE = (
+    "postgres",
+    "postgres.new",
+    "s3",
+    "dagster",
+    "dbt",
+    "logs",
+    "run",
+    "bench",
+    "bench.json",
+    "secrets.json",
+    "secrets.new",
+    "lock",
+)
 
 app = typer.Typer(add_completion=False, help=__doc__, no_args_is_help=True, pretty_exceptions_enable=False)
 # A pipe or a file has no width of its own; the tables want more than the 80 columns of a guess.
