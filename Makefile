@@ -3,6 +3,7 @@ PYTHON ?= python3
 STATE_DIR ?= .local
 LANDING ?=
 SQL ?=
+ARGS ?= --help
 export STATE_DIR LANDING
 
 VENV := .venv
@@ -11,7 +12,7 @@ INSTALLED := $(VENV)/.installed
 UV := $(BIN)/uv
 
 .DEFAULT_GOAL := help
-.PHONY: help run up psql test lint format lock bench clean
+.PHONY: help run up psql ingest test soak lint format lock bench clean
 
 help: ## List the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "make %-7s %s\n", $$1, $$2}'
@@ -26,8 +27,14 @@ psql: $(INSTALLED) ## psql on the embedded server; SQL='select 1' prints and exi
 	@$(BIN)/python -m deploy.local psql $(if $(SQL),--sql "$$SQL")
 psql: export SQL := $(SQL)
 
+ingest: $(INSTALLED) ## The load engine by hand on the embedded servers: ARGS='status', 'load', 'validate FILE'
+	@$(BIN)/python -m deploy.local ingest $(ARGS)
+
 test: $(INSTALLED) ## The whole test suite, on a Postgres, an S3 server and a Dagster of its own
 	@$(BIN)/python -m pytest -n 2 --dist loadfile
+
+soak: $(INSTALLED) ## Kill the load engine 1,000 times and compare; some minutes
+	@$(BIN)/python -m tests.faults
 
 lint: $(INSTALLED) ## ruff, mypy, sqlfluff, and whether Dagster's definitions load
 	@$(BIN)/ruff check .
@@ -36,8 +43,8 @@ lint: $(INSTALLED) ## ruff, mypy, sqlfluff, and whether Dagster's definitions lo
 	@$(BIN)/sqlfluff lint --processes 2 dbt_project
 	@$(BIN)/dg check defs
 
-bench: $(INSTALLED) ## What it costs, as ratios against what people use instead; some minutes, nothing else running
-	@$(BIN)/python -m benchmarks
+bench: $(INSTALLED) ## What it costs beside what people use instead, some minutes, nothing else running; FIGURES="load_dirty …"
+	@$(BIN)/python -m benchmarks $(FIGURES)
 
 format: $(INSTALLED) ## Let ruff and sqlfluff put the code into shape
 	@$(BIN)/ruff check --fix .

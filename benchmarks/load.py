@@ -1,80 +1,152 @@
-"""Loading a million hires from S3 into raw, beside psql's own copy command and pandas' to_sql of the same file."""
+"""Figures of the load engine: beside what people use instead, with bad records, and as objects grow."""
 
 import time
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 from statistics import median
 
-import numpy as np
 import pandas as pd
 import psycopg
 import sqlalchemy
 
+from benchmarks.children import load_with_dlt, peak_of_a_load
 from benchmarks.figures import Figure
+from benchmarks.hires import Hires, hires
 from benchmarks.servers import Servers
-from orchestration.ingest.loader import Loaded, connect, load_pending
+from orchestration.ingest.loader import Loaded, load_pending
 from orchestration.ingest.tables import TABLES
 
-RECORDS = 1_000_000
 ROUNDS = 5
-HIRES = next(table for table in TABLES if table.name == "hired_employees")
+# A load of the large file takes fifty times as long as one of the small file, and varies less.
+LARGE_ROUNDS = 2
+MEMORY_ROUNDS = 3
+HIRED = next(table for table in TABLES if table.name == "hired_employees")
 RAW_TABLES = "raw.loads, raw.load_chunks, raw.rejected_records, raw.hired_employees"
-PLAIN_TABLE = f"create table plain ({', '.join(f'{column} text' for column in HIRES.columns)})"
+PLAIN_TABLE = f"create table plain ({', '.join(f'{column} text' for column in HIRED.columns)})"
 
 
-def measure(servers: Servers) -> Iterator[Figure]:
-    """Yield how the load engine compares. The rounds are interleaved, since the machine's speed drifts."""
-    path = servers.folder / "hired_employees.csv"
-    write_hires(path, RECORDS)
-    copy, ours = [], []
-    for _ in range(ROUNDS):
-        copy.append(timed(servers, lambda: servers.psql(f"\\copy plain from '{path}' csv")))
-        ours.append(timed(servers, lambda: load(servers)))
-    yield Figure(
-        "load_vs_copy",
-        median(own / other for own, other in zip(ours, copy, strict=True)),
-        "our time / psql \\copy in one transaction",
+def vs_copy(servers: Servers, records: int) -> float:
+    """Return our time as a multiple of what psql takes for the same file."""
+    source = hires(servers, records)
+    return ratio(
+        lambda: timed(servers, lambda: load(servers, source)),
+        lambda: timed(servers, lambda: servers.psql(f"\\copy plain from '{source.path}' csv")),
     )
-    pandas = timed(servers, lambda: load_with_pandas(servers, path))
-    yield Figure("load_vs_pandas", pandas / median(ours), "read_csv(chunksize=1000) + to_sql time / ours")
 
 
-def write_hires(path: Path, records: int) -> None:
-    """Write valid hires of 2021, about 57 bytes each: the same ones each time."""
-    random = np.random.default_rng(2021)
-    moments = np.datetime64("2021-01-01T00:00:00") + random.integers(0, 365 * 86_400, records).astype("timedelta64[s]")
-    frame = pd.DataFrame(
-        {
-            "id": np.arange(1, records + 1),
-            "name": [f"Given{number % 997} Family{number % 9973}" for number in range(records)],
-            "datetime": np.char.add(np.datetime_as_string(moments), "Z"),
-            "department_id": random.integers(1, 13, records),
-            "job_id": random.integers(1, 184, records),
-        }
+def vs_pandas(servers: Servers, records: int) -> float:
+    """Return pandas' time as a multiple of ours."""
+    source = hires(servers, records)
+    pandas = timed(servers, lambda: load_with_pandas(servers, source))
+    return pandas / median(timed(servers, lambda: load(servers, source)) for _ in range(ROUNDS))
+
+
+def vs_dlt(servers: Servers, records: int) -> float:
+    """Return the time of dlt as it comes as a multiple of ours."""
+    source = hires(servers, records)
+    dlt = dlt_load(servers, "default", hires(servers, records // 10), source)
+    return dlt / median(timed(servers, lambda: load(servers, source)) for _ in range(ROUNDS))
+
+
+def vs_tuned_dlt(servers: Servers, records: int) -> float:
+    """Return the time of dlt in the fastest way it has as a multiple of ours."""
+    # dlt makes its tables at its first load, as our migrations made ours; the small one's time does not count.
+    first, source = hires(servers, records // 10), hires(servers, records)
+    return ratio(
+        lambda: dlt_load(servers, "tuned", first, source),
+        lambda: timed(servers, lambda: load(servers, source)),
     )
-    frame.to_csv(path, header=False, index=False, lineterminator="\r\n")
+
+
+def dirty(servers: Servers, records: int) -> float:
+    """Return our time for a file with bad records as a multiple of that for one without."""
+    spoiled, clean = hires(servers, records, dirty=True), hires(servers, records)
+    return ratio(
+        lambda: timed(servers, lambda: load(servers, spoiled)),
+        lambda: timed(servers, lambda: load(servers, clean)),
+    )
+
+
+def growth(servers: Servers, records: int) -> float:
+    """Return the time that a record takes in a file fifty times as large, as a multiple of that in the small one."""
+    small, large = small_and_large(servers, records)
+    of_small, of_large = [], []
+    for _ in range(LARGE_ROUNDS):
+        of_small += [timed(servers, lambda: load(servers, small)) for _ in range(ROUNDS)]
+        of_large.append(timed(servers, lambda: load(servers, large)))
+    return (median(of_large) / large.records) / (median(of_small) / small.records)
+
+
+def memory(servers: Servers, records: int) -> float:
+    """Return by how many MB the peak of a process that loads is higher for a file fifty times as large."""
+    differences = []
+    for _ in range(MEMORY_ROUNDS):
+        small, large = (peak(servers, source) for source in small_and_large(servers, records))
+        differences.append(large - small)
+    return median(differences)
+
+
+FIGURES = (
+    Figure("load_vs_copy", vs_copy, "our time / psql \\copy of the same file in one transaction"),
+    Figure("load_vs_pandas", vs_pandas, "read_csv(chunksize=1000) + to_sql time / ours"),
+    Figure("load_vs_dlt", vs_dlt, "dlt's time (S3 to Postgres through Arrow, otherwise as it comes) / ours"),
+    Figure("load_vs_dlt_tuned", vs_tuned_dlt, "dlt's time with what makes it fastest (files of CSV and COPY) / ours"),
+    Figure("load_dirty", dirty, "our time with 1 % bad records / our time without"),
+    Figure("load_growth", growth, "our time per record at 5,000,000 records / at 100,000"),
+    Figure("load_memory", memory, "peak memory at 5,000,000 records - peak at 100,000", unit="MB"),
+)
+
+
+def ratio(numerator: Callable[[], float], denominator: Callable[[], float]) -> float:
+    """Return the median ratio of some rounds. They are interleaved, since the machine's speed drifts."""
+    return median(numerator() / denominator() for _ in range(ROUNDS))
+
+
+def small_and_large(servers: Servers, records: int) -> tuple[Hires, Hires]:
+    """Return the two files that tell what becomes of the load engine as objects grow."""
+    return hires(servers, records // 10), hires(servers, records * 5)
+
+
+def empty_tables(servers: Servers) -> None:
+    """Bring the tables to where every measurement begins."""
+    servers.execute(f"truncate {RAW_TABLES}", "drop table if exists plain", PLAIN_TABLE, "checkpoint")
 
 
 def timed(servers: Servers, work: Callable[[], None]) -> float:
     """Return the seconds that some work takes on empty tables, after a checkpoint."""
-    servers.execute(f"truncate {RAW_TABLES}", "drop table if exists plain", PLAIN_TABLE, "checkpoint")
+    empty_tables(servers)
     started = time.perf_counter()
     work()
     return time.perf_counter() - started
 
 
-def load(servers: Servers) -> None:
-    """Load the bucket as the pipeline does, accounting included."""
-    with connect(servers.conninfo("hiring_loader")) as connection:
-        (outcome,) = load_pending(connection, servers.s3, servers.bucket, HIRES)
-    assert isinstance(outcome, Loaded)
-    assert (outcome.records, outcome.rejected) == (RECORDS, 0)
+def load(servers: Servers, source: Hires) -> None:
+    """Load a bucket as the pipeline does, accounting included."""
+    (outcome,) = load_pending(servers.conninfo("hiring_loader"), servers.s3, source.bucket, HIRED)
+    assert isinstance(outcome, Loaded), outcome
+    assert (outcome.records, outcome.rejected) == (source.records, source.rejected), outcome
 
 
-def load_with_pandas(servers: Servers, path: Path) -> None:
-    """Load the file as most solutions of this exercise do."""
+def load_with_pandas(servers: Servers, source: Hires) -> None:
+    """Load a file as most solutions of this exercise do."""
     engine = sqlalchemy.create_engine("postgresql+psycopg://", creator=lambda: psycopg.connect(servers.conninfo()))
-    names = list(HIRES.columns)
-    for chunk in pd.read_csv(path, header=None, names=names, dtype=str, chunksize=1000):
+    names = list(HIRED.columns)
+    for chunk in pd.read_csv(source.path, header=None, names=names, dtype=str, chunksize=1000):
         chunk.to_sql("plain", engine, if_exists="append", index=False)
     engine.dispose()
+
+
+def dlt_load(servers: Servers, manner: str, first: Hires, source: Hires) -> float:
+    """Return the seconds that dlt takes for a bucket after another one, and make room for the next time."""
+    empty_tables(servers)
+    seconds = load_with_dlt(servers, manner, first, source)
+    assert servers.value("select count(*) from dlt.hired_employees") == first.records + source.records
+    servers.execute("truncate dlt.hired_employees")
+    return seconds
+
+
+def peak(servers: Servers, source: Hires) -> float:
+    """Return the peak memory in MB of a process that loads a bucket into empty tables."""
+    empty_tables(servers)
+    megabytes = peak_of_a_load(servers, source)
+    assert servers.value("select count(*) from raw.hired_employees") == source.records
+    return megabytes

@@ -14,22 +14,36 @@ import psycopg
 
 from deploy.local import services
 from deploy.local.postgres import EmbeddedPostgres, running_postgres
-from deploy.local.settings import Settings
+from deploy.local.settings import Secrets, Settings
 from deploy.local.supervisor import Supervisor
 from orchestration.migrations import ROLES, migrate
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
+LISTING_SECONDS = 1
+REGION = "us-east-1"
+
 
 @dataclass(frozen=True)
 class Servers:
-    """A migrated database, every role's password its name, and a bucket that is a folder."""
+    """A migrated database, every role's password its name, and a bucket that is a folder, as others may be.
+
+    Attributes:
+        postgres: the database server.
+        buckets: the folder in which every folder is a bucket; it takes LISTING_SECONDS until one is seen.
+        bucket: the one that is there at the beginning.
+        s3: a client of the S3 server.
+        secrets: the S3 server's keys, among others.
+        scratch: a folder for whatever; it goes with the servers.
+    """
 
     postgres: EmbeddedPostgres
-    folder: Path
+    buckets: Path
     bucket: str
     s3: "S3Client"
+    secrets: Secrets
+    scratch: Path
 
     def conninfo(self, role: str | None = None) -> str:
         """Return a libpq connection string, the superuser's by default."""
@@ -37,11 +51,34 @@ class Servers:
             return self.postgres.conninfo("hiring")
         return self.postgres.conninfo("hiring", role, role)
 
+    def url(self) -> str:
+        """Return the superuser's connection string as an URL; the last host counts, a socket's folder."""
+        return f"postgresql://postgres:{self.postgres.password}@localhost:5432/hiring?host={self.postgres.host}"
+
+    def s3_environment(self) -> dict[str, str]:
+        """Return the variables that boto3 finds the S3 server by."""
+        return {
+            "AWS_ENDPOINT_URL": self.s3.meta.endpoint_url,
+            "AWS_ACCESS_KEY_ID": self.secrets.s3_access_key,
+            "AWS_SECRET_ACCESS_KEY": self.secrets.s3_secret_key,
+            "AWS_DEFAULT_REGION": REGION,
+        }
+
+    def folder_of(self, bucket: str) -> Path:
+        """Return the folder that is a bucket, or becomes one when it is made."""
+        return self.buckets / bucket
+
     def execute(self, *statements: str) -> None:
         """Run statements as superuser, each in a transaction of its own."""
         with psycopg.connect(self.conninfo(), autocommit=True) as connection:
             for statement in statements:
                 connection.execute(statement.encode())
+
+    def value(self, query: str) -> object:
+        """Return the first column of the first row that a query gives the superuser."""
+        with psycopg.connect(self.conninfo()) as connection:
+            row = connection.execute(query.encode()).fetchone()
+            return row and row[0]
 
     def psql(self, command: str) -> None:
         """Run a command of psql as superuser."""
@@ -62,15 +99,18 @@ def running_servers(state: Path) -> Iterator[Servers]:
         with running_postgres(state / "postgres", settings.secrets.postgres) as postgres:
             postgres.create_database("hiring")
             migrate(postgres.conninfo("hiring"), {role: role for role in ROLES})
-            supervisor.start(services.s3(settings, postgres.host))
+            supervisor.start(services.s3(settings, postgres.host, LISTING_SECONDS))
             client = boto3.client(
                 "s3",
                 endpoint_url=f"http://{services.LOOPBACK}:{port}",
                 aws_access_key_id=settings.secrets.s3_access_key,
                 aws_secret_access_key=settings.secrets.s3_secret_key,
-                region_name="us-east-1",
+                region_name=REGION,
             )
-            yield Servers(postgres, settings.landing_folder, settings.s3_bucket, client)
+            buckets = state / "run" / "s3"
+            scratch = state / "scratch"
+            scratch.mkdir()
+            yield Servers(postgres, buckets, settings.s3_bucket, client, settings.secrets, scratch)
     finally:
         supervisor.stop()
         shutil.rmtree(state, ignore_errors=True)

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from deploy.local.postgres import PostgresRefused
 from deploy.local.settings import Settings
-from deploy.local.stack import Stack, own, psql
+from deploy.local.stack import Stack, ingest, own, psql
 from deploy.local.supervisor import Interrupted, StackError
 from orchestration.ingest.tables import table_of
 
@@ -25,6 +25,7 @@ STATE = (
     "logs",
     "run",
     "bench",
+    "bench-env",
     "bench.json",
     "secrets.json",
     "secrets.new",
@@ -80,6 +81,12 @@ def up() -> None:
 def open_psql(sql: Annotated[str | None, typer.Option(help="Print the result of this and exit.")] = None) -> None:
     """Open psql on the embedded server."""
     raise typer.Exit(psql(Settings(), Console(stderr=True, quiet=True), sql))
+
+
+@app.command(name="ingest", context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def run_ingest(context: typer.Context) -> None:
+    """Run `python -m orchestration.ingest` on the embedded servers."""
+    raise typer.Exit(ingest(Settings(), Console(stderr=True, quiet=True), context.args))
 
 
 @app.command()

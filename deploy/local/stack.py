@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -189,21 +189,37 @@ def _lock(settings: Settings) -> Iterator[None]:
 
 def psql(settings: Settings, console: Console, sql: str | None) -> int:
     """Run psql on the embedded server, which is started for it when it does not run; return its exit status."""
+    with _servers(settings, console, with_s3=False) as postgres:
+        given = {"PGHOST": postgres.host, "PGPORT": "5432", "PGDATABASE": "hiring", "PGUSER": "postgres"}
+        return subprocess.run(  # noqa: S603
+            [str(postgres.bin / "psql"), "-X", *(["-c", sql] if sql else [])],
+            env=os.environ | given | {"PGPASSWORD": postgres.password},
+            check=False,
+        ).returncode
+
+
+def ingest(settings: Settings, console: Console, arguments: Sequence[str]) -> int:
+    """Run the load engine's own commands on the embedded servers, started if need be; return the exit status."""
+    with _servers(settings, console, with_s3=True) as postgres:
+        return subprocess.run(  # noqa: S603
+            [sys.executable, "-m", "orchestration.ingest", *arguments],
+            env=orchestration_environment(settings, postgres.host),
+            check=False,
+        ).returncode
+
+
+@contextmanager
+def _servers(settings: Settings, console: Console, with_s3: bool) -> Iterator[EmbeddedPostgres]:
+    """Give out the running stack's Postgres for the length of a block, or one that is started for it."""
     postgres = EmbeddedPostgres(settings.state_dir / "postgres", settings.secrets.postgres)
     if postgres.is_running():
         postgres.start()
-        return _psql(postgres, sql)
+        yield postgres
+        return
     with own(settings, console) as stack:
         stack.start_postgres()
-        # psql handles Ctrl-C itself: it ends the statement, not the session.
+        if with_s3:
+            stack.start_s3()
+        # The program handles Ctrl-C itself: for psql it ends the statement, not the session.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
-        return _psql(stack.postgres, sql)
-
-
-def _psql(postgres: EmbeddedPostgres, sql: str | None) -> int:
-    given = {"PGHOST": postgres.host, "PGPORT": "5432", "PGDATABASE": "hiring", "PGUSER": "postgres"}
-    return subprocess.run(  # noqa: S603
-        [str(postgres.bin / "psql"), "-X", *(["-c", sql] if sql else [])],
-        env=os.environ | given | {"PGPASSWORD": postgres.password},
-        check=False,
-    ).returncode
+        yield stack.postgres

@@ -11,6 +11,7 @@ from orchestration.ingest.ledger import Connection
 from orchestration.ingest.loader import Failed, Loaded, load_pending
 from orchestration.ingest.objects import BucketUnavailable
 from orchestration.ingest.tables import TABLES, Table
+from orchestration.ingest.writer import DatabaseUnavailable
 
 PREVIEW_ROWS = 10
 CHECK = "every_object_loaded"
@@ -40,7 +41,7 @@ def raw_asset(table: Table) -> dg.AssetsDefinition:
         context: dg.AssetExecutionContext, landing: Landing, warehouse: Warehouse
     ) -> Iterator[dg.MaterializeResult[None]]:
         with warehouse.loader() as connection:
-            loaded, failed = _load(context, connection, landing, table)
+            loaded, failed = _load(context, warehouse.loader_conninfo, landing, table)
             preview = _preview(connection, table)
         yield dg.MaterializeResult(
             metadata=_figures(loaded) | {"preview": dg.MetadataValue.md(preview)},
@@ -51,22 +52,25 @@ def raw_asset(table: Table) -> dg.AssetsDefinition:
 
 
 def _load(
-    context: dg.AssetExecutionContext, connection: Connection, landing: Landing, table: Table
+    context: dg.AssetExecutionContext, conninfo: str, landing: Landing, table: Table
 ) -> tuple[list[Loaded], list[Failed]]:
     loaded: list[Loaded] = []
     failed: list[Failed] = []
     try:
-        for outcome in load_pending(connection, landing.client, landing.bucket, table, landing.settle_seconds):
+        for outcome in load_pending(conninfo, landing.client, landing.bucket, table, landing.policy):
             match outcome:
                 case Loaded(load_id, item, records, rejected, seconds):
                     loaded.append(outcome)
                     context.log.info(
                         f"load {load_id}: {item}, {records:,} records, {rejected:,} rejected, {seconds:.1f} s"
                     )
-                case Failed(load_id, item, message):
+                case Failed(load_id, item, "abandoned", message):
+                    # Nothing to be mended: what is there instead is loaded, too.
+                    context.log.warning(f"load {load_id}: {item} abandoned: {message}")
+                case Failed(load_id, item, status, message):
                     failed.append(outcome)
-                    context.log.error(f"load {load_id}: {item} failed: {message}")
-    except BucketUnavailable as error:
+                    context.log.error(f"load {load_id}: {item} {status}: {message}")
+    except (BucketUnavailable, DatabaseUnavailable) as error:
         raise dg.Failure(str(error), allow_retries=False) from None
     return loaded, failed
 

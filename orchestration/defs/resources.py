@@ -11,7 +11,9 @@ from dagster_aws.s3 import S3Resource
 from psycopg.conninfo import make_conninfo
 
 from orchestration.ingest.ledger import Connection
-from orchestration.ingest.loader import connect
+from orchestration.ingest.limits import RejectLimit
+from orchestration.ingest.loader import Policy
+from orchestration.ingest.writer import connect
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -23,6 +25,13 @@ class Landing(dg.ConfigurableResource[Any]):
     s3: dg.ResourceDependency[S3Resource]
     bucket: str
     settle_seconds: float
+    reject_share: float = RejectLimit.share
+    reject_count: int = RejectLimit.count
+
+    @property
+    def policy(self) -> Policy:
+        """What a load puts up with."""
+        return Policy(RejectLimit(self.reject_share, self.reject_count), settle_seconds=self.settle_seconds)
 
     @property
     def client(self) -> "S3Client":
@@ -36,6 +45,11 @@ class Warehouse(dg.ConfigurableResource[Any]):
     loader_password: str
     transformer_password: str
 
+    @property
+    def loader_conninfo(self) -> str:
+        """How the load engine connects."""
+        return make_conninfo(user="hiring_loader", password=self.loader_password)
+
     @contextmanager
     def loader(self) -> Iterator[Connection]:
         """Connect as hiring_loader, who may add to raw and its ledger.
@@ -43,7 +57,7 @@ class Warehouse(dg.ConfigurableResource[Any]):
         Raises:
             dagster.Failure: the server cannot be reached or refuses the password.
         """
-        yield from _connected("hiring_loader", self.loader_password)
+        yield from _connected("hiring_loader", self.loader_conninfo)
 
     @contextmanager
     def transformer(self) -> Iterator[Connection]:
@@ -52,12 +66,14 @@ class Warehouse(dg.ConfigurableResource[Any]):
         Raises:
             dagster.Failure: the server cannot be reached or refuses the password.
         """
-        yield from _connected("hiring_transformer", self.transformer_password)
+        yield from _connected(
+            "hiring_transformer", make_conninfo(user="hiring_transformer", password=self.transformer_password)
+        )
 
 
-def _connected(role: str, password: str) -> Iterator[Connection]:
+def _connected(role: str, conninfo: str) -> Iterator[Connection]:
     try:
-        connection = connect(make_conninfo(user=role, password=password))
+        connection = connect(conninfo)
     except psycopg.OperationalError as error:
         raise dg.Failure(
             f"cannot connect to Postgres as {role}: {str(error).strip().splitlines()[-1]} "
@@ -79,6 +95,8 @@ def resources() -> dg.Definitions:
                 s3=s3,
                 bucket=os.environ.get("S3_BUCKET", "landing"),
                 settle_seconds=float(os.environ.get("S3_SETTLE_SECONDS", "0")),
+                reject_share=float(os.environ.get("REJECT_SHARE", RejectLimit.share)),
+                reject_count=int(os.environ.get("REJECT_COUNT", RejectLimit.count)),
             ),
             "warehouse": Warehouse(
                 loader_password=dg.EnvVar("HIRING_LOADER_PASSWORD"),

@@ -1,7 +1,7 @@
 """The ledger in schema raw: which object versions were loaded and how far. It is the only progress there is."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,50 +9,46 @@ import psycopg
 from psycopg.rows import class_row
 
 from orchestration.ingest.objects import ObjectVersion
-from orchestration.ingest.records import Chunk, Position
+from orchestration.ingest.records import START, Chunk, Position, Rejection
 from orchestration.ingest.tables import Table
 
 Connection = psycopg.Connection[tuple[Any, ...]]
 
-
-@dataclass(frozen=True)
-class Load:
-    """A load that has not come to its end: its columns once they are known, and where its next chunk begins."""
-
-    load_id: int
-    columns: tuple[str, ...] | None
-    position: Position
-
-
-@dataclass(frozen=True)
-class Rejection:
-    """A record that cannot be a row of its table: why, where it begins in the object's text, its bytes."""
-
-    record: int
-    reason: str
-    message: str
-    byte_from: int
-    raw: bytes
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Totals:
-    """A complete load's records: all, and those of them that were rejected."""
+    """How many records, and how many of them are rejected."""
 
-    records: int
-    rejected: int
+    records: int = 0
+    rejected: int = 0
+
+    def __add__(self, other: "Totals") -> "Totals":
+        return Totals(self.records + other.records, self.rejected + other.rejected)
 
 
-@contextmanager
-def sole_writer(connection: Connection, table: Table) -> Iterator[None]:
-    """Hold the right to load into a table for the length of a block; a second loader waits for the first."""
+@dataclass(frozen=True)
+class Load:
+    """A load: its state, its columns once they are known, where its next chunk begins, what came before that."""
+
+    load_id: int
+    status: str
+    columns: tuple[str, ...] | None
+    position: Position
+    totals: Totals
+
+
+def become_sole_writer(connection: Connection, table: Table) -> None:
+    """Take the right to load into a table, for as long as the session lasts; a second loader waits for the first.
+
+    A loader writes with the session that holds the lock and with no other: one that has lost it has also lost what it
+    could have committed with.
+    """
     lock = ["raw." + table.name]
-    connection.execute("select pg_advisory_lock(hashtextextended(%s, 0))", lock)
-    try:
-        yield
-    finally:
-        if not connection.broken:
-            connection.execute("select pg_advisory_unlock(hashtextextended(%s, 0))", lock)
+    if connection.execute("select pg_try_advisory_lock(hashtextextended(%s, 0))", lock).fetchone() != (True,):
+        log.warning("raw.%s is being loaded by another process; waiting for that to end", table.name)
+        connection.execute("select pg_advisory_lock(hashtextextended(%s, 0))", lock)
 
 
 def unloaded(connection: Connection, versions: Sequence[ObjectVersion]) -> list[ObjectVersion]:
@@ -72,14 +68,20 @@ def unloaded(connection: Connection, versions: Sequence[ObjectVersion]) -> list[
 
 
 def open_load(connection: Connection, table: Table, item: ObjectVersion) -> Load:
-    """Begin the load of an object version, or take it up where its last committed chunk ends."""
-    load_id, columns = _one(
+    """Begin the load of an object version, or take it up where its last committed chunk ends.
+
+    A complete load stays complete, a failed one is tried again.
+    """
+    load_id, status, columns = _one(
         connection.execute(
             """
             insert into raw.loads (table_name, source, bucket, key, version, bytes, last_modified)
             values (%s, 'object', %s, %s, %s, %s, %s)
-            on conflict (bucket, key, version) do update set status = 'loading', error = null
-            returning load_id, columns
+            on conflict (bucket, key, version) do update
+            set
+                status = case loads.status when 'complete' then loads.status else 'loading' end,
+                error = null
+            returning load_id, status, columns
             """,
             [table.name, item.bucket, item.key, item.version, item.size, item.last_modified],
         ).fetchone()
@@ -88,7 +90,7 @@ def open_load(connection: Connection, table: Table, item: ObjectVersion) -> Load
         connection.cursor(row_factory=class_row(Position))
         .execute(
             """
-            select chunk + 1 as chunk, first_record + records as record, byte_to as byte
+            select chunk + 1 as chunk, first_record + records as record, first_line + lines as line, byte_to as byte
             from raw.load_chunks
             where load_id = %s
             order by load_chunks.chunk desc
@@ -98,43 +100,67 @@ def open_load(connection: Connection, table: Table, item: ObjectVersion) -> Load
         )
         .fetchone()
     )
-    return Load(load_id, tuple(columns) if columns else None, position or Position())
+    totals = connection.execute(
+        "select coalesce(sum(records), 0), coalesce(sum(rejected), 0) from raw.load_chunks where load_id = %s",
+        [load_id],
+    ).fetchone()
+    return Load(load_id, status, tuple(columns) if columns else None, position or Position(), Totals(*_one(totals)))
 
 
-def record_columns(connection: Connection, load: Load, columns: tuple[str, ...]) -> None:
-    """Keep the order of the object's columns, which only its beginning tells."""
-    connection.execute("update raw.loads set columns = %s where load_id = %s", [list(columns), load.load_id])
+def record_chunks(
+    connection: Connection,
+    load: Load,
+    columns: Sequence[str],
+    chunks: Sequence[Chunk],
+    rejections: Sequence[Sequence[Rejection]],
+) -> None:
+    """Enter chunks and what was rejected of each. Belongs into the transaction that copies their rows.
 
-
-def record_chunk(connection: Connection, load: Load, chunk: Chunk, rejections: Sequence[Rejection]) -> None:
-    """Enter a chunk and what it rejected. Belongs into the transaction that copies its rows."""
+    With the first of them the object's columns are kept, which only its beginning tells.
+    """
+    if chunks[0].begin == START:
+        connection.execute("update raw.loads set columns = %s where load_id = %s", [list(columns), load.load_id])
     connection.execute(
         """
-        insert into raw.load_chunks (load_id, chunk, first_record, records, rejected, byte_from, byte_to)
-        values (%s, %s, %s, %s, %s, %s, %s)
+        insert into raw.load_chunks (
+            load_id, chunk, first_record, first_line, byte_from, records, rejected, lines, byte_to
+        )
+        select %s, * from unnest(
+            %s::integer[], %s::bigint[], %s::bigint[], %s::bigint[],
+            %s::integer[], %s::integer[], %s::integer[], %s::bigint[]
+        )
         """,
         [
             load.load_id,
-            chunk.number,
-            chunk.first_record,
-            len(chunk.records),
-            len(rejections),
-            chunk.byte_from,
-            chunk.byte_to,
+            [chunk.begin.chunk for chunk in chunks],
+            [chunk.begin.record for chunk in chunks],
+            [chunk.begin.line for chunk in chunks],
+            [chunk.begin.byte for chunk in chunks],
+            [chunk.records for chunk in chunks],
+            [len(each) for each in rejections],
+            [chunk.end.line - chunk.begin.line for chunk in chunks],
+            [chunk.end.byte for chunk in chunks],
         ],
     )
-    if rejections:
-        connection.cursor().executemany(
-            """
-            insert into raw.rejected_records (load_id, record, reason, message, byte_from, raw)
-            values (%s, %s, %s, %s, %s, %s)
-            """,
-            [(load.load_id, r.record, r.reason, r.message, r.byte_from, r.raw) for r in rejections],
-        )
+    rejected = [rejection for each in rejections for rejection in each]
+    if not rejected:
+        return
+    with connection.cursor().copy(
+        """
+        copy raw.rejected_records (load_id, record, line, byte_from, reason, message, raw, raw_bytes)
+        from stdin (format binary)
+        """
+    ) as copy:
+        copy.set_types(["int8", "int8", "int8", "int8", "text", "text", "bytea", "int8"])
+        for r in rejected:
+            copy.write_row((load.load_id, r.record, r.line, r.byte_from, r.reason, r.message, r.raw, r.raw_bytes))
 
 
-def complete(connection: Connection, load: Load) -> Totals:
-    """Mark a load complete: from here on its records count. Durable when this returns."""
+def end_load(connection: Connection, load: Load, status: str, error: str | None = None) -> Totals:
+    """Bring a load to its end: complete, from where on its records count, failed or abandoned. Durable on return.
+
+    With the status loading it is only noted why the load did not get there this time.
+    """
     with connection.transaction():
         connection.execute("set local synchronous_commit = on")
         return Totals(
@@ -143,11 +169,12 @@ def complete(connection: Connection, load: Load) -> Totals:
                     """
                     update raw.loads
                     set
-                        status = 'complete',
+                        status = %(status)s,
+                        error = %(error)s,
                         records = total.records,
                         loaded = total.records - total.rejected,
                         rejected = total.rejected,
-                        completed_at = clock_timestamp()
+                        completed_at = case %(status)s when 'complete' then clock_timestamp() end
                     from (
                         select
                             coalesce(sum(records), 0) as records,
@@ -158,15 +185,41 @@ def complete(connection: Connection, load: Load) -> Totals:
                     where loads.load_id = %(load_id)s
                     returning loads.records, loads.rejected
                     """,
-                    {"load_id": load.load_id},
+                    {"load_id": load.load_id, "status": status, "error": error},
                 ).fetchone()
             )
         )
 
 
-def end_load(connection: Connection, load: Load, status: str, error: str) -> None:
-    """Note why a load did not get to its end; status is loading (to be tried again), failed or abandoned."""
-    connection.execute("update raw.loads set status = %s, error = %s where load_id = %s", [status, error, load.load_id])
+def rejections_by_reason(connection: Connection, load: Load, samples: int) -> list[tuple[int, list[Rejection]]]:
+    """Return, most frequent reason first, how many records it rejected and the first few of these."""
+    counts = connection.execute(
+        """
+        select reason, count(*)
+        from raw.rejected_records
+        where load_id = %s
+        group by reason
+        order by count(*) desc, reason
+        """,
+        [load.load_id],
+    ).fetchall()
+    rows = connection.cursor(row_factory=class_row(Rejection))
+    return [
+        (
+            count,
+            rows.execute(
+                """
+                select record, line, byte_from, reason, message, raw, raw_bytes
+                from raw.rejected_records
+                where load_id = %s and reason = %s
+                order by record
+                limit %s
+                """,
+                [load.load_id, reason, samples],
+            ).fetchall(),
+        )
+        for reason, count in counts
+    ]
 
 
 def abandon_others(connection: Connection, table: Table, bucket: str, tried: Sequence[int]) -> None:

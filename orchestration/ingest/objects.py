@@ -1,25 +1,29 @@
-"""Objects in the bucket: which versions there are, and the bytes of one version, pinned to it."""
+"""Objects in the bucket, and files: which versions there are, and the errors that reaching them can end in."""
 
 import time
-import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import BotoCoreError, ClientError, FlexibleChecksumError
+from urllib3.exceptions import HTTPError
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
-    from mypy_boto3_s3.type_defs import GetObjectRequestTypeDef
 
-BLOCK_BYTES = 1 << 20
-GZIP_FRAME = zlib.MAX_WBITS | 16
+# Instead of a bucket's name, for a file of this machine.
+FILES = "file://"
 
 
 class BucketUnavailable(RuntimeError):
-    """The bucket cannot be listed or read: it does not exist, access is denied, the server does not answer."""
+    """The bucket cannot be listed or read: the server does not answer, or not with what was asked for."""
+
+
+class BucketRefused(BucketUnavailable):
+    """The bucket does not exist or access is denied: asking again does not help."""
 
 
 class ObjectChanged(RuntimeError):
@@ -27,7 +31,7 @@ class ObjectChanged(RuntimeError):
 
 
 class ObjectDamaged(RuntimeError):
-    """The object's bytes are not what its name promises (a broken gzip member)."""
+    """The object's bytes are not what its name or the server promises: broken gzip, a checksum that does not fit."""
 
 
 @dataclass(frozen=True)
@@ -41,8 +45,18 @@ class ObjectVersion:
     size: int
     last_modified: datetime
 
+    @property
+    def is_file(self) -> bool:
+        """Whether it is a file of this machine."""
+        return self.bucket == FILES
+
     def __str__(self) -> str:
-        return f"s3://{self.bucket}/{self.key}"
+        return self.key if self.is_file else f"s3://{self.bucket}/{self.key}"
+
+
+def is_passing(error: BaseException) -> bool:
+    """Return whether it can help to ask the server again."""
+    return isinstance(error, BucketUnavailable) and not isinstance(error, BucketRefused)
 
 
 def list_objects(client: "S3Client", bucket: str, settle_seconds: float = 0) -> Iterator[ObjectVersion]:
@@ -57,7 +71,7 @@ def list_objects(client: "S3Client", bucket: str, settle_seconds: float = 0) -> 
     Raises:
         BucketUnavailable: the listing failed.
     """
-    with _explained(f"bucket {bucket!r}"):
+    with explained(f"bucket {bucket!r}"):
         # Decided once, before the first page: an object must not slip in half-way through.
         versioned = client.get_bucket_versioning(Bucket=bucket).get("Status") == "Enabled"
         settled_before = time.time() - settle_seconds
@@ -70,7 +84,7 @@ def list_objects(client: "S3Client", bucket: str, settle_seconds: float = 0) -> 
 def _listed_objects(client: "S3Client", bucket: str) -> Iterator[ObjectVersion]:
     for page in client.get_paginator("list_objects_v2").paginate(Bucket=bucket):
         for item in page.get("Contents", []):
-            etag = _bare(item["ETag"])
+            etag = bare(item["ETag"])
             yield ObjectVersion(bucket, item["Key"], etag, etag, item["Size"], item["LastModified"].astimezone(UTC))
 
 
@@ -78,7 +92,7 @@ def _listed_versions(client: "S3Client", bucket: str) -> Iterator[ObjectVersion]
     for page in client.get_paginator("list_object_versions").paginate(Bucket=bucket):
         for item in page.get("Versions", []):
             if item["IsLatest"]:
-                etag = _bare(item["ETag"])
+                etag = bare(item["ETag"])
                 # An object from before versioning was switched on has the VersionId "null", whatever its bytes.
                 version = etag if item["VersionId"] == "null" else item["VersionId"]
                 yield ObjectVersion(
@@ -86,84 +100,49 @@ def _listed_versions(client: "S3Client", bucket: str) -> Iterator[ObjectVersion]
                 )
 
 
-def _bare(etag: str) -> str:
+def bare(etag: str) -> str:
     """Return an ETag without its quotes, which some servers leave out of listings."""
     return etag.strip('"')
 
 
-def read(client: "S3Client", item: ObjectVersion, byte_from: int = 0) -> Iterator[bytes]:
-    """Yield the text of an object version in blocks of about a megabyte, unpacked when its key ends in .gz.
-
-    Args:
-        client: a boto3 S3 client.
-        item: the version to read; bytes of another version are never yielded.
-        byte_from: offset in the (unpacked) text of the first byte to yield.
+def current_version(client: "S3Client", bucket: str, key: str) -> ObjectVersion:
+    """Return the version that an object has now.
 
     Raises:
+        ObjectChanged: there is no such object.
         BucketUnavailable: the server refused or went away.
-        ObjectChanged: this version is gone.
-        ObjectDamaged: the gzip stream is broken.
     """
-    if item.key.lower().endswith(".gz"):
-        yield from _skip(_unpacked(item, _stored_bytes(client, item, 0)), byte_from)
-    elif byte_from < item.size:
-        yield from _stored_bytes(client, item, byte_from)
+    with explained(f"s3://{bucket}/{key}"):
+        answer = client.head_object(Bucket=bucket, Key=key)
+    etag = bare(answer["ETag"])
+    version = answer.get("VersionId", "null")
+    return ObjectVersion(
+        bucket,
+        key,
+        etag if version == "null" else version,
+        etag,
+        answer["ContentLength"],
+        answer["LastModified"].astimezone(UTC),
+    )
 
 
-def _stored_bytes(client: "S3Client", item: ObjectVersion, byte_from: int) -> Iterator[bytes]:
-    request: GetObjectRequestTypeDef = {"Bucket": item.bucket, "Key": item.key}
-    if item.version != item.etag:
-        request["VersionId"] = item.version
-    else:
-        request["IfMatch"] = f'"{item.etag}"'
-    if byte_from:
-        request["Range"] = f"bytes={byte_from}-"
-    with _explained(str(item)):
-        answer = client.get_object(**request)
-        # Not every server heeds If-Match.
-        if _bare(answer["ETag"]) != item.etag:
-            raise ObjectChanged(f"{item} was overwritten while it was being read")
-        yield from answer["Body"].iter_chunks(BLOCK_BYTES)
+def file_version(path: Path) -> ObjectVersion:
+    """Return the version that a file has now, told by its size and the nanosecond of its last change.
 
-
-def _unpacked(item: ObjectVersion, packed: Iterator[bytes]) -> Iterator[bytes]:
-    """Yield the text of a gzip file, of one member or many, never more than a block at a time."""
-    position = 0
-    member = zlib.decompressobj(GZIP_FRAME)
-    for block in packed:
-        rest = block
-        while rest:
-            if member.eof:
-                # Zeros after a member are padding, as tapes and some tools leave it.
-                if not (begun := rest.lstrip(b"\0")):
-                    position += len(rest)
-                    break
-                position += len(rest) - len(begun)
-                member, rest = zlib.decompressobj(GZIP_FRAME), begun
-            try:
-                text = member.decompress(rest, BLOCK_BYTES)
-            except zlib.error as error:
-                raise ObjectDamaged(f"{item} is not valid gzip near byte {position}: {error}") from None
-            left = member.unused_data if member.eof else member.unconsumed_tail
-            position += len(rest) - len(left)
-            rest = left
-            if text:
-                yield text
-    while not member.eof and (text := member.decompress(member.unconsumed_tail, BLOCK_BYTES)):
-        yield text
-    if not member.eof:
-        raise ObjectDamaged(f"{item} is cut off: its gzip stream does not end by byte {position}")
-
-
-def _skip(blocks: Iterator[bytes], count: int) -> Iterator[bytes]:
-    for block in blocks:
-        if count < len(block):
-            yield block[count:] if count else block
-        count = max(0, count - len(block))
+    Raises:
+        ObjectChanged: there is no such file, or it cannot be read.
+    """
+    try:
+        found = path.resolve().stat()
+    except OSError as error:
+        raise ObjectChanged(f"{path}: {error.strerror}") from None
+    version = f"{found.st_mtime_ns:x}-{found.st_size:x}"
+    changed = datetime.fromtimestamp(found.st_mtime, UTC)
+    return ObjectVersion(FILES, str(path.resolve()), version, version, found.st_size, changed)
 
 
 @contextmanager
-def _explained(what: str) -> Iterator[None]:
+def explained(what: str) -> Iterator[None]:
     """Turn what boto3 raises about `what` into one of this module's errors, in words for an operator."""
     try:
         yield
@@ -171,16 +150,18 @@ def _explained(what: str) -> Iterator[None]:
         code = str(error.response.get("Error", {}).get("Code", ""))
         explain = _EXPLANATIONS.get(code)
         raise (explain(what, error) if explain else BucketUnavailable(f"{what}: {error}")) from None
-    except BotoCoreError as error:
+    except FlexibleChecksumError as error:
+        raise ObjectDamaged(f"{what} arrived with other bytes than the server has: {error}") from None
+    except (BotoCoreError, HTTPError) as error:
         raise BucketUnavailable(f"{what}: {error}") from None
 
 
 def _missing_bucket(what: str, _error: ClientError) -> RuntimeError:
-    return BucketUnavailable(f"{what} does not exist: create it, or name another in S3_BUCKET")
+    return BucketRefused(f"{what} does not exist: create it, or name another in S3_BUCKET")
 
 
 def _denied(what: str, error: ClientError) -> RuntimeError:
-    return BucketUnavailable(f"{what}: access denied, check the AWS credentials ({error})")
+    return BucketRefused(f"{what}: access denied, check the AWS credentials ({error})")
 
 
 def _changed(what: str, _error: ClientError) -> RuntimeError:
@@ -196,6 +177,7 @@ _EXPLANATIONS: dict[str, Callable[[str, ClientError], RuntimeError]] = {
     "NoSuchKey": _changed,
     "NoSuchVersion": _changed,
     "PreconditionFailed": _changed,
+    "404": _changed,
     "412": _changed,
     "416": _changed,
     "InvalidRange": _changed,

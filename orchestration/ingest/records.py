@@ -1,205 +1,264 @@
-"""CSV text into chunks of records: where each record begins and ends, without looking at its fields.
+"""CSV text into chunks of records: where each record begins and ends, and which of them cannot be rows.
 
-The rules are COPY's: a double quote opens or closes a quoted stretch wherever it stands, a line feed outside of one
-ends a record, a comma outside of one ends a field. A line with nothing on it is no record.
+The rules are those of RFC 4180 as Python's csv module applies them when strict: a double quote opens a quoted field
+only where a field begins, a doubled one inside of it is one quote, and it has to close right before a comma or a line's
+end. A line feed, a carriage return or both together end a line and, outside of quotes, a record; a line with nothing
+on it is none.
 """
 
-import csv
-import itertools
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
+
+from orchestration.ingest.lines import LINE_END, Integers, Records, Refusal, TextInHand, too_long, wrong_fields
 
 RECORDS_PER_CHUNK = 1000
-BYTE_ORDER_MARK = b"\xef\xbb\xbf"
-LINE_FEED, RETURN, QUOTE = 10, 13, 34
+# What bounds the memory: a longer record is rejected, and a chunk ends before it would grow longer.
+MAX_BYTES = 1 << 20
+# How much of a rejected record is kept.
+RAW_BYTES_KEPT = 64 << 10
 
-
-@dataclass(frozen=True)
-class Chunk:
-    """Up to a thousand consecutive records, and the stretch of the object that holds them.
-
-    `first_record` counts from 1 over the object; `byte_from` and `byte_to` (exclusive) are offsets in its text, and
-    the stretches of an object's chunks follow each other without a gap. `records` are the bytes of each, with its
-    line end. A last chunk may have no record, where an object ends in empty lines.
-    """
-
-    number: int
-    first_record: int
-    byte_from: int
-    byte_to: int
-    records: list[bytes]
-    record_offsets: list[int]
+NONE: Integers = np.empty(0, np.int64)
 
 
 @dataclass(frozen=True)
 class Position:
-    """Where in an object a chunk begins: its number (from 0), its first record's number and its first byte."""
+    """Where in an object a chunk begins: its number (from 0), its first record's and line's (from 1), its byte."""
 
     chunk: int = 0
     record: int = 1
+    line: int = 1
     byte: int = 0
 
 
 START = Position()
 
 
+@dataclass(frozen=True)
+class Rejection:
+    """A record that cannot be a row of its table: which, why, and its bytes.
+
+    `record` and `line` count from 1 over the object, `byte_from` is the offset of its first byte in the object's text,
+    `raw` its first RAW_BYTES_KEPT bytes out of `raw_bytes`, without the line end.
+    """
+
+    record: int
+    line: int
+    byte_from: int
+    reason: str
+    message: str
+    raw: bytes
+    raw_bytes: int
+
+    @classmethod
+    def of(
+        cls, refusal: Refusal, record: int, line: int, byte_from: int, raw: bytes, raw_bytes: int | None = None
+    ) -> "Rejection":
+        """Return the rejection of a record, of whose bytes as much is kept as is kept of any."""
+        size = len(raw) if raw_bytes is None else raw_bytes
+        return cls(record, line, byte_from, refusal.reason, refusal.message, raw[:RAW_BYTES_KEPT], size)
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Up to a thousand consecutive records, and the stretch of the object that holds them.
+
+    The stretches of an object's chunks follow each other without a gap; empty lines, a byte order mark and a header
+    belong to them without being records. `rows` are the records that can be rows, as COPY is to read them and without
+    line ends; `numbers`, `lines` and `offsets` say of each what Rejection calls record, line and byte_from.
+    """
+
+    begin: Position
+    end: Position
+    rows: Sequence[bytes]
+    numbers: Sequence[int]
+    lines: Integers
+    offsets: Integers
+    rejections: Sequence[Rejection]
+
+    @property
+    def records(self) -> int:
+        """How many records it has, the rejected ones among them."""
+        return self.end.record - self.begin.record
+
+
 def cut(
     blocks: Iterable[bytes],
+    fields: int,
     start: Position = START,
-    body_from: int = 0,
+    body: Position | None = None,
     chunk_records: int = RECORDS_PER_CHUNK,
+    max_bytes: int = MAX_BYTES,
 ) -> Iterator[Chunk]:
     """Cut a stream of blocks into chunks, independently of where one block ends and the next begins.
 
-    Every byte of the stream is in exactly one chunk; a byte order mark and a header belong to the first one without
-    being a record.
-
     Args:
-        blocks: the object's text from byte `start.byte` on, in pieces of any size.
+        blocks: the object's text from byte `body.byte` on, in pieces of any size.
+        fields: how many fields a row has.
         start: what the first chunk is to be.
-        body_from: offset of the first byte after the header, 0 without one.
+        body: where the blocks begin, if that is after `start`: behind a byte order mark or a header, which belong to
+            the first chunk all the same.
         chunk_records: records a chunk.
+        max_bytes: the longest that a record may be; also the longest chunk, unless its one record is longer.
     """
-    cutter = _Cutter(start, body_from, chunk_records)
+    cutter = _Cutter(fields, start, body or start, chunk_records, max_bytes)
     for block in blocks:
-        if block:
-            yield from cutter.feed(block)
+        yield from cutter.feed(block)
     yield from cutter.finish()
 
 
-def split_header(blocks: Iterable[bytes], columns: tuple[str, ...]) -> tuple[tuple[str, ...], int, Iterator[bytes]]:
-    """Find out whether an object begins with a header: a record that names its columns, in any order and case.
-
-    Args:
-        blocks: the object's text from its first byte on.
-        columns: the table's columns.
-
-    Returns:
-        The columns in the object's order, the offset of the first byte after the header (0 without one), and the
-        same blocks again, from the first on.
-    """
-    seen: list[bytes] = []
-    stream = iter(blocks)
-
-    def remembered() -> Iterator[bytes]:
-        for block in stream:
-            seen.append(block)
-            yield block
-
-    first = next(cut(remembered(), chunk_records=1), None)
-    whole = itertools.chain(seen, stream)
-    if first is None or not first.records:
-        return columns, 0, whole
-    names = _names(first.records[0])
-    if sorted(names) != sorted(columns):
-        return columns, 0, whole
-    return names, first.record_offsets[0] + len(first.records[0]), whole
-
-
-def _names(record: bytes) -> tuple[str, ...]:
-    try:
-        fields = next(csv.reader([record.decode(errors="replace").rstrip("\r\n")], skipinitialspace=True), [])
-    except csv.Error:
-        return ()  # a stray carriage return, or a field longer than any name
-    return tuple(field.strip().lower() for field in fields)
-
-
-def refusal(record: bytes, fields: int) -> tuple[str, str] | None:
-    """Say why a record cannot be a row of a table of `fields` columns: a reason code and a message; None if it can.
-
-    The rules are those by which COPY refuses CSV, so that a chunk without the records named here is one it takes.
-    """
-    text = record.removesuffix(b"\n").removesuffix(b"\r")
-    if b"\0" in text:
-        return "nul_character", f"has a NUL character at byte {text.index(0) + 1} of the record"
-    try:
-        text.decode()
-    except UnicodeDecodeError as error:
-        return "invalid_utf8", f"is not UTF-8 from byte {error.start + 1} of the record on"
-    # Pieces outside of quotes alternate with pieces inside of them.
-    pieces = text.split(b'"')
-    if len(pieces) % 2 == 0:
-        return "unclosed_quote", "has a quote that is not closed"
-    if any(b"\r" in piece for piece in pieces[::2]):
-        return "stray_return", "has a carriage return that neither ends the line nor is quoted"
-    found = 1 + sum(piece.count(b",") for piece in pieces[::2])
-    if found != fields:
-        return (
-            "too_few_fields" if found < fields else "too_many_fields",
-            f"has {found} field{'s' * (found != 1)} instead of {fields}",
-        )
-    return None
-
-
 class _Cutter:
-    """The text that belongs to no chunk yet, and the line ends in it that lie outside of quotes."""
+    """The text that belongs to no chunk yet, and what the next chunk is to be."""
 
-    def __init__(self, start: Position, body_from: int, chunk_records: int) -> None:
+    def __init__(self, fields: int, start: Position, body: Position, chunk_records: int, max_bytes: int) -> None:
+        self._fields = fields
+        self._chunk_records = chunk_records
+        self._max_bytes = max_bytes
         self._next = start
-        self._body_from = body_from
-        self._size = chunk_records
-        self._text = bytearray()
-        self._ends: NDArray[np.int64] = np.empty(0, np.int64)  # exclusive, relative to _text
-        self._quoted = False
+        self._body = body  # where _text begins: at the next chunk's beginning, but for a header
+        self._text = b""
+        self._long_line: _LongLine | None = None
 
     def feed(self, block: bytes) -> Iterator[Chunk]:
-        self._find_ends(block)
         self._text += block
-        starts, ends = self._records()
-        # One record more than fills a chunk has to be there: empty lines in between belong to the earlier chunk.
-        while len(starts) > self._size:
-            yield self._take(starts[: self._size], ends[: self._size], int(starts[self._size]))
-            starts, ends = self._records()
+        yield from self._chunks(at_end=False)
 
     def finish(self) -> Iterator[Chunk]:
-        if self._text and (not len(self._ends) or self._ends[-1] != len(self._text)):
-            self._ends = np.append(self._ends, len(self._text))
-        starts, ends = self._records()
-        while self._text:
-            to = int(starts[self._size]) if len(starts) > self._size else len(self._text)
-            yield self._take(starts[: self._size], ends[: self._size], to)
-            starts, ends = self._records()
+        yield from self._chunks(at_end=True)
+        if self._body.byte > self._next.byte:
+            yield self._entered(0, 0, [], [], NONE, NONE, [])
 
-    def _find_ends(self, block: bytes) -> None:
-        octets = np.frombuffer(block, np.uint8)
-        feeds = np.flatnonzero(octets == LINE_FEED)
-        quotes = np.flatnonzero(octets == QUOTE)
-        if len(quotes) or self._quoted:
-            quotes_before = np.searchsorted(quotes, feeds)
-            feeds = feeds[(quotes_before + self._quoted) % 2 == 0]
-            self._quoted = bool((len(quotes) + self._quoted) % 2)
-        self._ends = np.concatenate([self._ends, feeds + len(self._text) + 1])
+    def _chunks(self, at_end: bool) -> Iterator[Chunk]:
+        while self._text or self._long_line:
+            if self._long_line:
+                self._text = self._long_line.take(self._text, at_end)
+                if not self._long_line.is_whole:
+                    return
+                yield self._chunk_of(self._long_line)
+                self._long_line = None
+            hand = TextInHand(self._text, self._fields, at_end, self._max_bytes)
+            line = 0
+            while records := self._next_records(hand, line):
+                behind = int(records.last[-1]) + 1
+                yield self._chunk(hand, line, behind, records)
+                line = behind
+            self._text = self._text[hand.starts[line] :]
+            if line < len(hand.ends) or len(self._text) <= self._max_bytes:
+                return
+            self._long_line = _LongLine()
 
-    def _records(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Return where the records in hand begin and end, the header and lines without any content left out."""
-        ends = self._ends
-        if not len(ends):
-            return ends, ends
-        starts = np.concatenate([np.zeros(1, np.int64), ends[:-1]])
-        if self._next.byte == 0 and self._text.startswith(BYTE_ORDER_MARK):
-            starts[0] = len(BYTE_ORDER_MARK)
-        octets = np.frombuffer(self._text, np.uint8)
-        lengths = ends - starts
-        empty = (lengths == 0) | (lengths == 1) & (octets[ends - 1] == LINE_FEED)
-        empty |= (lengths == 2) & (octets[ends - 2] == RETURN) & (octets[ends - 1] == LINE_FEED)
-        records = ~empty & (starts >= self._body_from - self._next.byte)
-        return starts[records], ends[records]
+    def _next_records(self, hand: TextInHand, line: int) -> Records | None:
+        """Return the next chunk's records from a line on, empty lines among them; None if more text has to come."""
+        limit = hand.starts[line] + self._max_bytes
+        parts: list[Records] = []
+        missing, behind = self._chunk_records, line
+        for part in hand.records(line, window=self._chunk_records):
+            filled = np.cumsum(hand.contents[part.last] > hand.starts[part.first])
+            fit = max(int(np.searchsorted(hand.ends[part.last], limit, "right")), not parts)
+            count = min(fit, int(np.searchsorted(filled, missing)) + 1, len(part))
+            parts.append(part[:count])
+            missing -= int(filled[count - 1]) if count else 0
+            if not missing or count < len(part):
+                return Records.joined(parts)
+            behind = int(part.last[-1]) + 1
+        # What follows may be the beginning of a line that is longer than any chunk.
+        is_full = behind == len(hand.ends) and len(hand.text) - hand.starts[behind] > self._max_bytes
+        return Records.joined(parts) if parts and (hand.at_end or is_full) else None
 
-    def _take(self, starts: NDArray[np.int64], ends: NDArray[np.int64], to: int) -> Chunk:
-        text = bytes(memoryview(self._text)[:to])
-        spans = zip(starts.tolist(), ends.tolist(), strict=True)
-        chunk = Chunk(
-            self._next.chunk,
-            self._next.record,
-            self._next.byte,
-            self._next.byte + to,
-            [text[start:end] for start, end in spans],
-            (starts + self._next.byte).tolist(),
+    def _chunk(self, hand: TextInHand, line: int, behind: int, records: Records) -> Chunk:
+        """Return the next chunk, of the lines from one up to another: its rows, and what cannot be one."""
+        kept = records.only(hand.contents[records.last] > hand.starts[records.first])
+        begins, ends = hand.starts[kept.first], hand.contents[kept.last]
+        stretch = hand.text[hand.starts[line] : hand.starts[behind]]
+        if len(kept) == behind - line:
+            # Each line is a record. This gives nothing else than what is below, in half the time.
+            rows = stretch.splitlines()
+        else:
+            rows = [hand.text[begin:end] for begin, end in zip(begins.tolist(), ends.tolist(), strict=True)]
+        numbers = range(self._next.record, self._next.record + len(rows))
+        lines = kept.first - line + self._body.line
+        offsets = begins - hand.starts[line] + self._body.byte
+        refused = self._refused(kept, rows, is_plain=stretch.isascii() and b"\0" not in stretch)
+        rejections = [
+            Rejection.of(refused[index], numbers[index], int(lines[index]), int(offsets[index]), rows[index])
+            for index in sorted(refused)
+        ]
+        for index, judged in kept.exact.items():
+            if isinstance(judged, bytes):
+                rows[index] = judged
+        if not refused:
+            return self._entered(behind - line, len(stretch), rows, numbers, lines, offsets, [])
+        good = [index for index in range(len(rows)) if index not in refused]
+        good_rows, good_numbers = [rows[index] for index in good], [numbers[index] for index in good]
+        return self._entered(
+            behind - line, len(stretch), good_rows, good_numbers, lines[good], offsets[good], rejections
         )
-        self._next = Position(self._next.chunk + 1, self._next.record + len(starts), self._next.byte + to)
-        del self._text[:to]
-        self._ends = self._ends[self._ends > to] - to
-        return chunk
+
+    def _refused(self, records: Records, raws: Sequence[bytes], is_plain: bool) -> dict[int, Refusal]:
+        """Return why some records cannot be rows, by index; their length comes first, then bytes, quotes, fields."""
+        refused = {index: each for index, each in records.exact.items() if isinstance(each, Refusal)}
+        for index in np.flatnonzero(records.fields != self._fields).tolist():
+            refused[index] = wrong_fields(int(records.fields[index]), self._fields)
+        if not is_plain:
+            for index, raw in enumerate(raws):
+                refusal = badly_encoded(raw)
+                if refusal and refused.get(index) != too_long(self._max_bytes):
+                    refused[index] = refusal
+        return refused
+
+    def _chunk_of(self, line: "_LongLine") -> Chunk:
+        refusal = too_long(self._max_bytes)
+        rejected = Rejection.of(
+            refusal, self._next.record, self._body.line, self._body.byte, bytes(line.head), line.content_bytes
+        )
+        return self._entered(1, line.bytes, [], [], NONE, NONE, [rejected])
+
+    def _entered(
+        self,
+        line_count: int,
+        size: int,
+        rows: Sequence[bytes],
+        numbers: Sequence[int],
+        lines: Integers,
+        offsets: Integers,
+        rejections: Sequence[Rejection],
+    ) -> Chunk:
+        begin, body = self._next, self._body
+        self._next = self._body = Position(
+            begin.chunk + 1, begin.record + len(rows) + len(rejections), body.line + line_count, body.byte + size
+        )
+        return Chunk(begin, self._next, rows, numbers, lines, offsets, rejections)
+
+
+class _LongLine:
+    """A line that is longer than a record may be, of which only the beginning is kept while the rest goes by."""
+
+    def __init__(self) -> None:
+        self.head = bytearray()
+        self.bytes = self.content_bytes = 0
+        self.is_whole = False
+
+    def take(self, text: bytes, at_end: bool) -> bytes:
+        """Take the line's part of a text, and return what is behind it."""
+        end = LINE_END.search(text)
+        # A carriage return that nothing follows yet may be half of the line's end.
+        is_half = end is not None and not at_end and end.group() == b"\r" and end.end() == len(text)
+        content = end.start() if end else len(text)
+        self.head += text[: min(content, RAW_BYTES_KEPT - len(self.head))]
+        self.content_bytes += content
+        self.is_whole = at_end if end is None else not is_half
+        taken = end.end() if end and not is_half else content
+        self.bytes += taken
+        return text[taken:]
+
+
+def badly_encoded(raw: bytes) -> Refusal | None:
+    """Return why Postgres cannot store a record as text, None if it can."""
+    if b"\0" in raw:
+        return Refusal("nul_character", f"has a NUL character at byte {raw.index(0) + 1}")
+    try:
+        raw.decode()
+    except UnicodeDecodeError as error:
+        return Refusal("invalid_utf8", f"is not UTF-8 from byte {error.start + 1} on (0x{raw[error.start]:02X})")
+    return None

@@ -1,32 +1,35 @@
-"""Listing a bucket and reading one version of an object, on a real S3 server."""
+"""Listing a bucket on a real S3 server, which version an object or a file has, and what errors say."""
 
-import gzip
 import os
 import time
-import tracemalloc
+from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import boto3
 import pytest
 from botocore.config import Config
+from botocore.exceptions import FlexibleChecksumError
 from botocore.stub import Stubber
 
 from orchestration.ingest.objects import (
-    BLOCK_BYTES,
+    BucketRefused,
     BucketUnavailable,
     ObjectChanged,
     ObjectDamaged,
     ObjectVersion,
+    current_version,
+    explained,
+    file_version,
+    is_passing,
     list_objects,
-    read,
 )
+from orchestration.ingest.reading import read
 from tests.conftest import Bucket, free_port
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
-
-TEXT = b"".join(b"%d,job %d\n" % (number, number % 7) for number in range(5000))
 
 
 def only_object(bucket: Bucket) -> ObjectVersion:
@@ -84,150 +87,33 @@ def test_an_object_that_changed_just_now_is_left_out_until_it_has_settled(bucket
 
 
 def test_a_bucket_that_does_not_exist_is_named(bucket: Bucket) -> None:
-    with pytest.raises(BucketUnavailable) as caught:
+    with pytest.raises(BucketRefused) as caught:
         list(list_objects(bucket.client, "no-such-bucket"))
+    assert not is_passing(caught.value)
     assert str(caught.value) == "bucket 'no-such-bucket' does not exist: create it, or name another in S3_BUCKET"
 
 
 def test_wrong_credentials_are_told_in_one_line(bucket: Bucket) -> None:
     access_key = bucket.client._request_signer._credentials.access_key
     for client in client_of(bucket.endpoint), client_of(bucket.endpoint, access_key):
-        with pytest.raises(BucketUnavailable) as caught:
+        with pytest.raises(BucketRefused) as caught:
             list(list_objects(client, bucket.name))
+        assert not is_passing(caught.value)
         assert str(caught.value).startswith(f"bucket '{bucket.name}': access denied, check the AWS credentials")
         assert "\n" not in str(caught.value)
 
 
 def test_a_server_that_does_not_answer_is_told_in_one_line(bucket: Bucket) -> None:
-    bucket.put("jobs.csv", TEXT)
+    bucket.put("jobs.csv", b"1,a\n")
     item = only_object(bucket)
     nobody = client_of(f"http://127.0.0.1:{free_port()}")
-    with pytest.raises(BucketUnavailable, match=rf"bucket '{bucket.name}': Could not connect"):
+    with pytest.raises(BucketUnavailable, match=rf"bucket '{bucket.name}': Could not connect") as caught:
         list(list_objects(nobody, bucket.name))
+    assert is_passing(caught.value)
     with pytest.raises(BucketUnavailable, match=rf"s3://{bucket.name}/jobs.csv: Could not connect"):
         list(read(nobody, item))
-
-
-@pytest.mark.parametrize("key", ["jobs.csv", "jobs.csv.gz", "jobs.CSV.GZ"])
-@pytest.mark.parametrize("byte_from", [0, 1, 12345, len(TEXT) - 1, len(TEXT)])
-def test_an_object_is_read_from_any_byte_of_its_text(bucket: Bucket, key: str, byte_from: int) -> None:
-    bucket.put(key, gzip.compress(TEXT) if key.lower().endswith(".gz") else TEXT)
-    assert b"".join(read(bucket.client, only_object(bucket), byte_from)) == TEXT[byte_from:]
-
-
-def test_a_large_object_comes_in_blocks(bucket: Bucket) -> None:
-    text = os.urandom(3 * BLOCK_BYTES + 17)
-    bucket.put("jobs.csv", text)
-    blocks = list(read(bucket.client, only_object(bucket)))
-    assert b"".join(blocks) == text
-    assert len(blocks) >= 4
-    assert max(map(len, blocks)) <= BLOCK_BYTES
-
-
-@pytest.mark.parametrize("key", ["jobs.csv", "jobs.csv.gz"])
-def test_an_empty_text_has_no_blocks(bucket: Bucket, key: str) -> None:
-    bucket.put(key, gzip.compress(b"") if key.endswith(".gz") else b"")
-    assert b"".join(read(bucket.client, only_object(bucket))) == b""
-
-
-@pytest.mark.parametrize("padding", [0, 1, 2, 511, BLOCK_BYTES + 1])
-@pytest.mark.parametrize("member_bytes", [len(TEXT), 10_000])
-def test_a_gzip_file_may_have_many_members_and_zeros_after_them(
-    bucket: Bucket, member_bytes: int, padding: int
-) -> None:
-    """Reading the first member alone loses the rest of a file that was appended to, without a word."""
-    members = [gzip.compress(TEXT[at : at + member_bytes]) for at in range(0, len(TEXT), member_bytes)]
-    bucket.put("jobs.csv.gz", b"".join(member + b"\0" * (padding % 512) for member in members) + b"\0" * padding)
-    item = only_object(bucket)
-    assert b"".join(read(bucket.client, item)) == TEXT
-    assert b"".join(read(bucket.client, item, 30_000)) == TEXT[30_000:]
-
-
-def test_gzip_members_may_end_anywhere_in_a_block(bucket: Bucket) -> None:
-    noise = os.urandom(3 * BLOCK_BYTES)
-    pieces = [noise[: BLOCK_BYTES - 23], noise[BLOCK_BYTES - 23 : BLOCK_BYTES + 5], noise[BLOCK_BYTES + 5 :]]
-    bucket.put("jobs.csv.gz", b"".join(gzip.compress(piece, 0) for piece in pieces))
-    assert b"".join(read(bucket.client, only_object(bucket))) == noise
-
-
-def flipped(packed: bytes, at: int) -> bytes:
-    return packed[:at] + bytes([packed[at] ^ 0xFF]) + packed[at + 1 :]
-
-
-@pytest.mark.parametrize(
-    ("packed", "complaint"),
-    [
-        pytest.param(gzip.compress(TEXT)[:-1], "cut off", id="the last byte is missing"),
-        pytest.param(gzip.compress(TEXT)[:-8], "cut off", id="checksum and length are missing"),
-        pytest.param(gzip.compress(TEXT)[:100], "cut off", id="most is missing"),
-        pytest.param(gzip.compress(TEXT) + gzip.compress(TEXT)[:5], "cut off", id="the second member is cut off"),
-        pytest.param(b"", "cut off", id="nothing"),
-        pytest.param(flipped(gzip.compress(TEXT), -5), "not valid gzip", id="the checksum is wrong"),
-        pytest.param(flipped(gzip.compress(TEXT), -1), "not valid gzip", id="the length is wrong"),
-        pytest.param(flipped(gzip.compress(TEXT), 200), "not valid gzip", id="a byte is wrong"),
-        pytest.param(TEXT, "not valid gzip", id="plain text"),
-        pytest.param(b"\0" * 100, "not valid gzip", id="zeros"),
-        pytest.param(gzip.compress(TEXT) + b"garbage", "not valid gzip", id="garbage after the member"),
-    ],
-)
-def test_a_damaged_gzip_file_is_told_apart(bucket: Bucket, packed: bytes, complaint: str) -> None:
-    """A cut-off file whose end nobody misses would be taken for a whole one."""
-    bucket.put("jobs.csv.gz", packed)
-    with pytest.raises(ObjectDamaged, match=complaint) as caught:
-        list(read(bucket.client, only_object(bucket)))
-    assert str(caught.value).startswith(f"s3://{bucket.name}/jobs.csv.gz is ")
-
-
-def test_a_small_gzip_file_of_a_large_text_is_never_in_memory_whole(bucket: Bucket) -> None:
-    size = 50 << 20
-    bucket.put("jobs.csv.gz", gzip.compress(b"\0" * size, 6))
-    item = only_object(bucket)
-    assert item.size < 100_000
-    longest = total = 0
-    tracemalloc.start()
-    for block in read(bucket.client, item):
-        longest, total = max(longest, len(block)), total + len(block)
-    peak = tracemalloc.get_traced_memory()[1]
-    tracemalloc.stop()
-    assert (total, longest) == (size, BLOCK_BYTES)
-    assert peak < 8 * BLOCK_BYTES
-
-
-@pytest.mark.parametrize("key", ["jobs.csv", "jobs.csv.gz"])
-@pytest.mark.parametrize("byte_from", [0, 6])
-def test_an_object_that_was_overwritten_after_it_was_listed_is_not_read(
-    bucket: Bucket, key: str, byte_from: int
-) -> None:
-    """Rows of two versions in one load, or records skipped where the second half does not fit the first."""
-    pack = gzip.compress if key.endswith(".gz") else bytes
-    bucket.put(key, pack(b"1,before\n"))
-    item = only_object(bucket)
-    bucket.put(key, pack(b"1,afterwards\n"))
-    with pytest.raises(ObjectChanged, match="overwritten"):
-        list(read(bucket.client, item, byte_from))
-
-
-def test_an_object_that_shrank_below_the_byte_to_read_from_has_changed(bucket: Bucket) -> None:
-    bucket.put("jobs.csv", TEXT)
-    item = only_object(bucket)
-    bucket.put("jobs.csv", b"1,a\n")
-    with pytest.raises(ObjectChanged):
-        list(read(bucket.client, item, 1000))
-
-
-def test_an_object_that_was_deleted_after_it_was_listed_has_changed(bucket: Bucket) -> None:
-    path = bucket.put("jobs.csv", TEXT)
-    item = only_object(bucket)
-    path.unlink()
-    with pytest.raises(ObjectChanged, match="deleted"):
-        list(read(bucket.client, item))
-
-
-def test_an_object_that_was_only_touched_is_the_same_version(bucket: Bucket) -> None:
-    path = bucket.put("jobs.csv", TEXT)
-    item = only_object(bucket)
-    os.utime(path)
-    assert b"".join(read(bucket.client, item)) == TEXT
+    with pytest.raises(BucketUnavailable, match=rf"s3://{bucket.name}/jobs.csv: Could not connect"):
+        current_version(nobody, bucket.name, "jobs.csv")
 
 
 def test_in_a_bucket_with_versions_the_latest_are_listed_and_read_by_their_id() -> None:
@@ -255,3 +141,65 @@ def test_in_a_bucket_with_versions_the_latest_are_listed_and_read_by_their_id() 
             })  # fmt: skip
             with pytest.raises(ObjectChanged):
                 list(read(client, item, 1))
+
+
+def test_the_version_that_an_object_has_now_is_the_one_that_is_listed(bucket: Bucket) -> None:
+    bucket.put("jobs é+1.csv", b"1,a\n")
+    listed, now = only_object(bucket), current_version(bucket.client, bucket.name, "jobs é+1.csv")
+    # The answer about one object knows no fractions of a second.
+    assert now == replace(listed, last_modified=listed.last_modified.replace(microsecond=0))
+
+
+def test_an_object_that_is_not_there_has_no_version(bucket: Bucket) -> None:
+    with pytest.raises(ObjectChanged, match=rf"s3://{bucket.name}/jobs.csv was overwritten or deleted"):
+        current_version(bucket.client, bucket.name, "jobs.csv")
+
+
+def test_in_a_bucket_with_versions_an_object_has_the_id_of_its_latest() -> None:
+    """The S3 server of these tests keeps no versions, so that AWS' answers are played back."""
+    answer = {"ETag": '"e"', "ContentLength": 2, "LastModified": datetime(2021, 1, 1, tzinfo=UTC)}
+    client = client_of("http://127.0.0.1:1")
+    for version, expected in [("v2", "v2"), ("null", "e")]:
+        with Stubber(client) as answers:
+            answers.add_response("head_object", answer | {"VersionId": version})
+            assert current_version(client, "landing", "a.csv").version == expected
+
+
+def test_bytes_that_arrive_with_another_checksum_are_damage_and_no_outage() -> None:
+    with (
+        pytest.raises(ObjectDamaged, match=r"s3://landing/a\.csv arrived with other bytes"),
+        explained("s3://landing/a.csv"),
+    ):
+        raise FlexibleChecksumError(error_msg="Expected checksum A did not match calculated checksum B")
+
+
+class TestAFileOfThisMachine:
+    def test_is_named_by_its_whole_path_however_it_was_reached(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The same file under two names would be loaded twice."""
+        path = tmp_path / "jobs.csv"
+        path.write_bytes(b"1,a\n")
+        (tmp_path / "link.csv").symlink_to(path)
+        monkeypatch.chdir(tmp_path)
+        found = file_version(path)
+        assert found == file_version(Path("jobs.csv")) == file_version(tmp_path / "link.csv")
+        assert (found.bucket, found.key, found.size) == ("file://", str(path.resolve()), 4)
+        assert found.is_file
+        assert str(found) == str(path.resolve())
+
+    @pytest.mark.parametrize("text", [b"1,b\n", b"1,a\n2,b\n"])
+    def test_is_another_version_once_it_was_written_again(self, tmp_path: Path, text: bytes) -> None:
+        path = tmp_path / "jobs.csv"
+        path.write_bytes(b"1,a\n")
+        os.utime(path, ns=(0, 1_600_000_000_000_000_000))
+        before = file_version(path)
+        assert file_version(path) == before
+        path.write_bytes(text)
+        os.utime(path, ns=(0, 1_600_000_000_000_000_001))
+        assert file_version(path).version != before.version
+
+    def test_that_is_not_there_is_told_in_one_line(self, tmp_path: Path) -> None:
+        with pytest.raises(ObjectChanged) as caught:
+            file_version(tmp_path / "none.csv")
+        assert str(caught.value) == f"{tmp_path}/none.csv: No such file or directory"

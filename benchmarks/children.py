@@ -1,0 +1,72 @@
+"""Measurements in processes of their own: a load and nothing else, and tools that the project does without."""
+
+import hashlib
+import subprocess
+import sys
+from pathlib import Path
+
+from benchmarks.hires import Hires
+from benchmarks.servers import Servers
+from deploy.local.settings import PROJECT, Settings, environment
+
+COMPARED = Path(__file__).with_name("compared")
+LOCK = Path(__file__).with_name("compared.lock")
+UV = Path(sys.executable).with_name("uv")
+
+
+def peak_of_a_load(servers: Servers, source: Hires) -> float:
+    """Return the peak memory in MB of a process that loads a bucket."""
+    variables = servers.s3_environment() | {"PGUSER": "hiring_loader", "PGPASSWORD": "hiring_loader"}
+    return _number((sys.executable, "-m", "benchmarks.lone_load", source.bucket), servers, variables, PROJECT)
+
+
+def load_with_dlt(servers: Servers, manner: str, first: Hires, source: Hires) -> float:
+    """Return the seconds that dlt's pipeline takes for a bucket, without Python's start and imports.
+
+    The manner is default or tuned, see compared/dlt_load.py.
+
+    Much of what dlt needs it imports when it loads for the first time; that is what `first` is loaded for.
+    """
+    home = servers.scratch / "dlt"
+    home.mkdir(exist_ok=True)
+    variables = {
+        "RUNTIME__DLTHUB_TELEMETRY": "false",
+        # Settings and keys of whoever runs this stay out of it, and so does what dlt writes.
+        "DLT_DATA_DIR": str(home),
+        # What dlt's client takes for S3 has the same names as what boto3 reads, behind a prefix.
+        **{f"SOURCES__FILESYSTEM__CREDENTIALS__{name}": each for name, each in servers.s3_environment().items()},
+        "SOURCES__FILESYSTEM__CREDENTIALS__ENDPOINT_URL": servers.s3.meta.endpoint_url,
+        "SOURCES__FILESYSTEM__CREDENTIALS__REGION_NAME": servers.s3.meta.region_name,
+        "DESTINATION__POSTGRES__CREDENTIALS": servers.url(),
+    }
+    python = environment_of_compared(Settings().state_dir / "bench-env")
+    command = (str(python), str(COMPARED / "dlt_load.py"), manner, first.bucket, source.bucket)
+    return _number(command, servers, variables, home)
+
+
+def environment_of_compared(folder: Path) -> Path:
+    """Install what compared.lock names into a folder, once per change of that file; return its Python."""
+    stamp, python = folder / ".installed", folder / "bin" / "python"
+    digest = hashlib.sha256(LOCK.read_bytes()).hexdigest()
+    if not stamp.exists() or stamp.read_text() != digest:
+        _uv("venv", "--clear", "--python", sys.executable, str(folder))
+        _uv("pip", "install", "--require-hashes", "--python", str(python), "--requirements", str(LOCK))
+        stamp.write_text(digest)
+    return python
+
+
+def _uv(*arguments: str) -> None:
+    subprocess.run([str(UV), "--quiet", *arguments], check=True)  # noqa: S603
+
+
+def _number(command: tuple[str, ...], servers: Servers, variables: dict[str, str], folder: Path) -> float:
+    """Return the number that a program prints in its last line."""
+    done = subprocess.run(  # noqa: S603
+        command,
+        env=environment(servers.postgres.host) | variables,
+        cwd=folder,
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    )
+    return float(done.stdout.splitlines()[-1])

@@ -1,0 +1,79 @@
+"""Files of generated hires in buckets of their own, for loading: valid ones, or with a bad record now and then."""
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from benchmarks.servers import LISTING_SECONDS, Servers
+
+RECORDS_A_BLOCK = 100_000
+SECONDS_OF_2021 = 365 * 86_400
+BAD_RECORD_EVERY = 100
+LINE_END = b"\r\n"
+
+
+@dataclass(frozen=True)
+class Hires:
+    """A bucket with one file of hires, how many records the file has, and how many of these are to be rejected."""
+
+    bucket: str
+    path: Path
+    records: int
+    rejected: int
+
+
+def hires(servers: Servers, records: int, dirty: bool = False) -> Hires:
+    """Return a bucket with so many hires, the same ones each time; dirty, with a hundredth of them spoiled."""
+    bucket = f"hires-{records}{'-dirty' if dirty else ''}"
+    path = servers.folder_of(bucket) / "hired_employees.csv"
+    if not path.exists():
+        path.parent.mkdir()
+        _write(path, records, dirty)
+        # The server may have listed its buckets just before.
+        time.sleep(LISTING_SECONDS + 0.5)
+    return Hires(bucket, path, records, records // BAD_RECORD_EVERY if dirty else 0)
+
+
+def _write(path: Path, records: int, dirty: bool) -> None:
+    """Write block by block: five million names at once would need gigabytes."""
+    random = np.random.default_rng(2021)
+    with path.open("wb") as file:
+        for first in range(1, records + 1, RECORDS_A_BLOCK):
+            text = _block(random, first, min(RECORDS_A_BLOCK, records + 1 - first))
+            file.write(_spoiled(text, first) if dirty else text)
+
+
+def _block(random: np.random.Generator, first: int, count: int) -> bytes:
+    """Return valid hires of 2021 from an id on, about 57 bytes each."""
+    moments = np.datetime64("2021-01-01T00:00:00") + random.integers(0, SECONDS_OF_2021, count).astype("timedelta64[s]")
+    ids = range(first, first + count)
+    frame = pd.DataFrame(
+        {
+            "id": ids,
+            "name": [f"Given{number % 997} Family{number % 9973}" for number in ids],
+            "datetime": np.char.add(np.datetime_as_string(moments), "Z"),
+            "department_id": random.integers(1, 13, count),
+            "job_id": random.integers(1, 184, count),
+        }
+    )
+    return frame.to_csv(header=False, index=False, lineterminator=LINE_END.decode()).encode()
+
+
+def _spoiled(text: bytes, first: int) -> bytes:
+    """Spoil every hundredth record, each time in another of five ways."""
+    lines = text.split(LINE_END)
+    for index in range(-first % BAD_RECORD_EVERY, len(lines) - 1, BAD_RECORD_EVERY):
+        way = (first + index) // BAD_RECORD_EVERY % 5
+        number, name, *rest = lines[index].split(b",")
+        fields = (
+            [number, name, *rest[:-1]],  # too few fields
+            [number, name, *rest, b"1"],  # too many
+            [number, b'"' + name + b'"s', *rest],  # text behind a closing quote
+            [number, b'"' + name, *rest],  # a quote that is not closed
+            [number, name + b"\xe9", *rest],  # not UTF-8
+        )[way]
+        lines[index] = b",".join(fields)
+    return LINE_END.join(lines)

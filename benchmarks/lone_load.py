@@ -1,0 +1,36 @@
+"""`python -m benchmarks.lone_load BUCKET`: load a bucket's hires, nothing else, and print the peak memory in MB.
+
+Where the servers are is in libpq's and boto3's own variables.
+"""
+
+import resource
+import sys
+from pathlib import Path
+
+import boto3
+
+from orchestration.ingest.loader import Loaded, load_pending
+from orchestration.ingest.tables import TABLES
+
+STATUS = Path("/proc/self/status")
+
+
+def main() -> None:
+    """Load the bucket that the command line names."""
+    (table,) = (table for table in TABLES if table.name == "hired_employees")
+    (outcome,) = load_pending("", boto3.client("s3"), sys.argv[1], table)
+    assert isinstance(outcome, Loaded), outcome
+    print(peak_bytes() / 1e6)  # noqa: T201
+
+
+def peak_bytes() -> int:
+    """Return the most memory that this process has had at a time."""
+    if STATUS.exists():
+        # Linux lets a process inherit ru_maxrss from the larger one that started it; this peak is its own.
+        (line,) = (line for line in STATUS.read_text().splitlines() if line.startswith("VmHWM:"))
+        return int(line.split()[1]) * 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+
+if __name__ == "__main__":
+    main()

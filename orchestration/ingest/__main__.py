@@ -1,0 +1,206 @@
+"""`python -m orchestration.ingest`: validate a file before it is delivered, load by hand, see how the loads stand."""
+
+import logging
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import psycopg
+import typer
+from psycopg.conninfo import make_conninfo
+from rich import box
+from rich.console import Console
+from rich.logging import RichHandler
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table as Grid
+
+from orchestration.ingest.limits import RejectLimit
+from orchestration.ingest.loader import Loaded, Outcome, Policy, Watch, load_object, load_pending
+from orchestration.ingest.loader import Progress as LoadProgress
+from orchestration.ingest.objects import (
+    BucketUnavailable,
+    ObjectChanged,
+    ObjectVersion,
+    current_version,
+    file_version,
+)
+from orchestration.ingest.status import print_status
+from orchestration.ingest.tables import TABLES, Table, table_of
+from orchestration.ingest.validate import forecast
+from orchestration.ingest.writer import DatabaseUnavailable, Writer, connect
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+SAMPLES_SHOWN = 3
+
+app = typer.Typer(add_completion=False, help=__doc__, no_args_is_help=True, pretty_exceptions_enable=False)
+# A pipe or a file has no width of its own; the tables want more than the 80 columns of a guess.
+out = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
+err = Console(highlight=False, stderr=True)
+
+Source = Annotated[str, typer.Argument(help="A file, or s3://bucket/key.")]
+TableName = Annotated[
+    str | None, typer.Option("--table", help="departments, jobs or hired_employees; by default the name tells.")
+]
+Share = Annotated[float, typer.Option(envvar="REJECT_SHARE", min=0, max=1, help="Share that may be rejected.")]
+Count = Annotated[int, typer.Option(envvar="REJECT_COUNT", min=0, help="Number that may be rejected.")]
+
+
+@app.command()
+def validate(
+    source: Source,
+    table: TableName = None,
+    reject_share: Share = RejectLimit.share,
+    reject_count: Count = RejectLimit.count,
+) -> None:
+    """Say what a load of a file or an object would come to: records, rejections, or why it would fail.
+
+    Nothing is written, no database is needed. The exit status is 1 when the load would fail.
+    """
+    owner, client, item = _table(source, table), _client(source), _item(source)
+    with _watched() as watch:
+        found = forecast(client, owner, item, RejectLimit(reject_share, reject_count), watch)
+    out.print(f"{item} for raw.{owner.name}: {found.totals.records:,} records, {found.totals.rejected:,} rejected")
+    if found.columns:
+        out.print(f"columns: {', '.join(found.columns)}")
+    if found.by_reason:
+        grid = Grid("reason", "records", "for example", box=box.SIMPLE_HEAD)
+        for count, samples in found.by_reason:
+            examples = [f"record {each.record}, line {each.line}: {each.message}" for each in samples[:SAMPLES_SHOWN]]
+            grid.add_row(samples[0].reason, f"{count:,}", "\n".join(examples))
+        out.print(grid)
+    if found.failure:
+        err.print(f"would fail: {found.failure}", soft_wrap=True)
+        raise typer.Exit(1)
+    out.print("would load")
+
+
+@app.command()
+def load(
+    source: Annotated[str | None, typer.Argument(help="A file or s3://bucket/key; by default all that is new.")] = None,
+    table: TableName = None,
+    reject_share: Share = RejectLimit.share,
+    reject_count: Count = RejectLimit.count,
+    settle_seconds: Annotated[float, typer.Option(envvar="S3_SETTLE_SECONDS", min=0)] = 0,
+) -> None:
+    """Load one file or object, or whatever is new in the bucket (S3_BUCKET); what was loaded is not loaded again.
+
+    A failed object that is named is tried again. The exit status is 1 when something could not be loaded.
+    """
+    policy = Policy(RejectLimit(reject_share, reject_count), settle_seconds=settle_seconds)
+    with _watched() as watch:
+        outcomes = [_told(outcome) for outcome in _outcomes(source, table, policy, watch)]
+    if not outcomes:
+        out.print("nothing new")
+    if not all(isinstance(outcome, Loaded) for outcome in outcomes):
+        raise typer.Exit(1)
+
+
+@app.command()
+def status() -> None:
+    """Show the loads: finished, unfinished and failed ones, and whether everything adds up (exit status 1 if not)."""
+    with connect(_conninfo()) as connection:
+        adds_up = print_status(out, connection)
+    raise typer.Exit(not adds_up)
+
+
+def _outcomes(source: str | None, table: str | None, policy: Policy, watch: Watch) -> Iterator[Outcome]:
+    if source is not None:
+        owner, client, item = _table(source, table), _client(source), _item(source)
+        with Writer(_conninfo(), owner, policy.give_up_seconds) as writer:
+            yield load_object(writer, client, owner, item, policy, watch)
+        return
+    client, bucket = _s3(), os.environ.get("S3_BUCKET", "landing")
+    for owner in [_named(table)] if table else TABLES:
+        yield from load_pending(_conninfo(), client, bucket, owner, policy, watch)
+
+
+def _told(outcome: Outcome) -> Outcome:
+    if isinstance(outcome, Loaded):
+        records, rejected = f"{outcome.records:,} records", f"{outcome.rejected:,} rejected"
+        out.print(f"load {outcome.load_id}: {outcome.item}: {records}, {rejected}, {outcome.seconds:.1f} s")
+    else:
+        err.print(f"load {outcome.load_id}: {outcome.status}: {outcome.message}", soft_wrap=True)
+    return outcome
+
+
+@contextmanager
+def _watched() -> Iterator[Watch]:
+    """Show how far a load is while the block runs: a bar on a terminal, nothing elsewhere."""
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as bar:
+        task = bar.add_task("reading", total=None)
+
+        def watch(progress: LoadProgress) -> None:
+            # The size of what is packed in a .gz is known at its end only.
+            packed = progress.item.key.lower().endswith(".gz")
+            total = None if packed else progress.item.size
+            bar.update(task, description=Path(progress.item.key).name, completed=progress.bytes, total=total)
+
+        yield watch
+
+
+def _is_object(source: str) -> bool:
+    return source.startswith("s3://")
+
+
+def _item(source: str) -> ObjectVersion:
+    if not _is_object(source):
+        return file_version(Path(source))
+    return current_version(_s3(), source.removeprefix("s3://").partition("/")[0], _key(source))
+
+
+def _key(source: str) -> str:
+    return source.removeprefix("s3://").partition("/")[2]
+
+
+def _table(source: str, name: str | None) -> Table:
+    if name is not None:
+        return _named(name)
+    found = table_of(_key(source) if _is_object(source) else str(Path(source).resolve()))
+    if found is None:
+        raise typer.BadParameter(f"{source} does not tell its table by its name; name it with --table")
+    return found
+
+
+def _named(name: str) -> Table:
+    for table in TABLES:
+        if name in table.names:
+            return table
+    raise typer.BadParameter(f"{name} is none of {', '.join(table.name for table in TABLES)}")
+
+
+def _client(source: str) -> "S3Client | None":
+    return _s3() if _is_object(source) else None
+
+
+def _s3() -> "S3Client":
+    import boto3  # half a second, which files do without
+
+    return boto3.client("s3", endpoint_url=os.environ.get("S3_ENDPOINT_URL"))
+
+
+def _conninfo() -> str:
+    password = os.environ.get("HIRING_LOADER_PASSWORD")
+    return make_conninfo(user="hiring_loader", **({"password": password} if password else {}))
+
+
+def main() -> None:
+    """Run a command; what can go wrong outside ends in one line on standard error and exit status 1."""
+    logging.basicConfig(level="WARNING", format="%(message)s", handlers=[RichHandler(console=err, show_path=False)])
+    # Whoever starts this may have ignored it for itself.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        app(prog_name="python -m orchestration.ingest")
+    except (BucketUnavailable, ObjectChanged, DatabaseUnavailable, psycopg.OperationalError) as error:
+        err.print(str(error).strip(), soft_wrap=True)
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

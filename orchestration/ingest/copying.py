@@ -1,0 +1,76 @@
+"""Chunks into a raw table by COPY: all of them in one statement, or whatever of them the table takes."""
+
+from collections.abc import Iterator, Sequence
+
+import psycopg
+from psycopg import sql
+
+from orchestration.ingest.ledger import Connection
+from orchestration.ingest.lines import Refusal
+from orchestration.ingest.records import Chunk, Rejection
+from orchestration.ingest.tables import Table
+
+LAST_DIGITS = [b"%03d," % number for number in range(1000)]
+
+
+def copy_statement(table: Table, columns: Sequence[str]) -> sql.Composed:
+    """Return the COPY that takes records with their load's and their own number in front."""
+    return sql.SQL("copy {} ({}) from stdin (format csv)").format(
+        sql.Identifier("raw", table.name),
+        sql.SQL(", ").join(map(sql.Identifier, ("_load_id", "_record", *columns))),
+    )
+
+
+def copy_text(load_id: int, numbers: Sequence[int], rows: Sequence[bytes]) -> bytes:
+    """Return records as that COPY reads them."""
+    if not isinstance(numbers, range):
+        return b"".join([b"%d,%d,%b\n" % (load_id, number, row) for number, row in zip(numbers, rows, strict=True)])
+    parts: list[bytes] = []
+    at = 0
+    while at < len(rows):
+        # Consecutive numbers differ in their last three digits for as long as a thousand lasts; to format them again
+        # for each record would take as long as all the rest of the loader's work on it.
+        thousand, first = divmod(numbers[at], 1000)
+        some = rows[at : at + 1000 - first]
+        parts += _interleaved(b"%d,%d" % (load_id, thousand), LAST_DIGITS[first : first + len(some)], some)
+        at += len(some)
+    return b"".join(parts)
+
+
+def _interleaved(head: bytes, numbers: Sequence[bytes], rows: Sequence[bytes]) -> list[bytes]:
+    parts = [head, b"", b"", b"\n"] * len(rows)
+    parts[1::4], parts[2::4] = numbers, rows
+    return parts
+
+
+def copied(connection: Connection, statement: sql.Composed, text: bytes) -> str | None:
+    """Copy a text, or nothing of it; return None, or the table's reason when it refuses the data."""
+    try:
+        with connection.transaction(), connection.cursor().copy(statement) as copy:
+            copy.write(text)
+    except (psycopg.DataError, psycopg.IntegrityError) as error:
+        return error.diag.message_primary or str(error)
+    return None
+
+
+def copy_what_is_taken(connection: Connection, statement: sql.Composed, load_id: int, chunk: Chunk) -> list[Rejection]:
+    """Copy the rows of a chunk that the table takes; return the others. For tables that are more than text.
+
+    Halves of what was refused are tried, and halves of those, so that few bad rows cost few statements.
+    """
+
+    def taken(begin: int, end: int) -> Iterator[Rejection]:
+        text = copy_text(load_id, chunk.numbers[begin:end], chunk.rows[begin:end])
+        refused = copied(connection, statement, text) if text else None
+        if refused is None:
+            return
+        if end - begin == 1:
+            refusal = Refusal("refused_by_table", f"is refused by the table: {refused}")
+            place = chunk.numbers[begin], int(chunk.lines[begin]), int(chunk.offsets[begin])
+            yield Rejection.of(refusal, *place, chunk.rows[begin])
+            return
+        middle = (begin + end) // 2
+        yield from taken(begin, middle)
+        yield from taken(middle, end)
+
+    return list(taken(0, len(chunk.rows)))

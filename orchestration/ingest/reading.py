@@ -1,0 +1,175 @@
+"""The bytes of one version of an object, pinned to it: taken up where a broken connection left off, unpacked."""
+
+import logging
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from orchestration.ingest.objects import (
+    BucketUnavailable,
+    ObjectChanged,
+    ObjectDamaged,
+    ObjectVersion,
+    bare,
+    current_version,
+    explained,
+    file_version,
+    is_passing,
+)
+from orchestration.ingest.patience import patiently
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+    from mypy_boto3_s3.type_defs import GetObjectRequestTypeDef
+
+BLOCK_BYTES = 512 << 10
+# What is lost at most when a connection breaks: the client keeps nothing of what it was reading.
+PIECE_BYTES = 16 << 10
+GZIP_FRAME = zlib.MAX_WBITS | 16
+
+log = logging.getLogger(__name__)
+
+
+def read(
+    client: "S3Client | None", item: ObjectVersion, byte_from: int = 0, give_up_seconds: float = 0
+) -> Iterator[bytes]:
+    """Yield the text of an object version in blocks of about BLOCK_BYTES, unpacked when its key ends in .gz.
+
+    A read that breaks off goes on from the last byte. Bytes of another version may be yielded only where the server
+    swaps an object under its reader, and then ObjectChanged follows before the end.
+
+    Args:
+        client: a boto3 S3 client; none is needed for a file.
+        item: the version to read.
+        byte_from: offset in the (unpacked) text of the first byte to yield.
+        give_up_seconds: how long to go on asking a server that gives no further byte.
+
+    Raises:
+        BucketUnavailable: the server refused, or went away for longer than that.
+        ObjectChanged: this version is gone.
+        ObjectDamaged: the gzip stream is broken.
+    """
+    if item.key.lower().endswith(".gz"):
+        yield from _skip(_unpacked(item, _stored_pieces(client, item, 0, give_up_seconds)), byte_from)
+    else:
+        yield from _blocks(_stored_pieces(client, item, byte_from, give_up_seconds))
+
+
+def _stored_pieces(
+    client: "S3Client | None", item: ObjectVersion, byte_from: int, give_up_seconds: float
+) -> Iterator[bytes]:
+    if client is None or item.is_file:
+        yield from _file_pieces(item, byte_from)
+        now = file_version(Path(item.key))
+    else:
+        yield from _object_pieces(client, item, byte_from, give_up_seconds)
+        if item.version != item.etag:
+            return  # a version of a bucket with versioning is never another one
+        now = patiently(give_up_seconds, is_passing)(current_version, client, item.bucket, item.key)
+    # Not every server keeps an object under a reader as it was.
+    if now.etag != item.etag:
+        raise ObjectChanged(f"{item} was overwritten while it was being read")
+
+
+def _file_pieces(item: ObjectVersion, byte_from: int) -> Iterator[bytes]:
+    try:
+        with Path(item.key).open("rb") as file:
+            file.seek(byte_from)
+            while piece := file.read(PIECE_BYTES):
+                yield piece
+    except OSError as error:
+        raise ObjectChanged(f"{item}: {error.strerror}") from None
+
+
+def _object_pieces(client: "S3Client", item: ObjectVersion, byte_from: int, give_up_seconds: float) -> Iterator[bytes]:
+    position = byte_from
+    while position < item.size:
+        # With the first piece the server has shown that it serves, and patience begins anew.
+        piece, rest = patiently(give_up_seconds, is_passing)(_first_piece, client, item, position)
+        yield piece
+        position += len(piece)
+        try:
+            for piece in rest:
+                yield piece
+                position += len(piece)
+        except BucketUnavailable as error:
+            if not is_passing(error):
+                raise
+            log.warning("reading goes on from byte %d after: %s", position, error)
+
+
+def _first_piece(client: "S3Client", item: ObjectVersion, byte_from: int) -> tuple[bytes, Iterator[bytes]]:
+    """Ask for an object from a byte on, and return the first piece of it and those that follow."""
+    pieces = _answered(client, item, byte_from)
+    piece = next(pieces, None)
+    if piece is None:
+        raise BucketUnavailable(f"{item} ends at byte {byte_from} instead of {item.size}")
+    return piece, pieces
+
+
+def _blocks(pieces: Iterator[bytes]) -> Iterator[bytes]:
+    """Join pieces to blocks, which cost less to work on."""
+    held: list[bytes] = []
+    size = 0
+    for piece in pieces:
+        held.append(piece)
+        size += len(piece)
+        if size >= BLOCK_BYTES:
+            yield b"".join(held)
+            held, size = [], 0
+    if held:
+        yield b"".join(held)
+
+
+def _answered(client: "S3Client", item: ObjectVersion, byte_from: int) -> Iterator[bytes]:
+    request: GetObjectRequestTypeDef = {"Bucket": item.bucket, "Key": item.key}
+    if item.version != item.etag:
+        request["VersionId"] = item.version
+    else:
+        request["IfMatch"] = f'"{item.etag}"'
+    if byte_from:
+        request["Range"] = f"bytes={byte_from}-"
+    with explained(str(item)):
+        answer = client.get_object(**request)
+        # Not every server heeds If-Match, nor Range.
+        if bare(answer["ETag"]) != item.etag:
+            raise ObjectChanged(f"{item} was overwritten while it was being read")
+        pieces = answer["Body"].iter_chunks(PIECE_BYTES)
+        yield from pieces if "ContentRange" in answer else _skip(pieces, byte_from)
+
+
+def _unpacked(item: ObjectVersion, packed: Iterator[bytes]) -> Iterator[bytes]:
+    """Yield the text of a gzip file, of one member or many, never more than a block at a time."""
+    position = 0
+    member = zlib.decompressobj(GZIP_FRAME)
+    for piece in packed:
+        rest = piece
+        while rest:
+            if member.eof:
+                # Zeros after a member are padding, as tapes and some tools leave it.
+                if not (begun := rest.lstrip(b"\0")):
+                    position += len(rest)
+                    break
+                position += len(rest) - len(begun)
+                member, rest = zlib.decompressobj(GZIP_FRAME), begun
+            try:
+                text = member.decompress(rest, BLOCK_BYTES)
+            except zlib.error as error:
+                raise ObjectDamaged(f"{item} is not valid gzip near byte {position}: {error}") from None
+            left = member.unused_data if member.eof else member.unconsumed_tail
+            position += len(rest) - len(left)
+            rest = left
+            if text:
+                yield text
+    while not member.eof and (text := member.decompress(member.unconsumed_tail, BLOCK_BYTES)):
+        yield text
+    if not member.eof:
+        raise ObjectDamaged(f"{item} is cut off: its gzip stream does not end by byte {position}")
+
+
+def _skip(blocks: Iterator[bytes], count: int) -> Iterator[bytes]:
+    for block in blocks:
+        if count < len(block):
+            yield block[count:] if count else block
+        count = max(0, count - len(block))

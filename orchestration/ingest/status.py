@@ -1,0 +1,75 @@
+"""How the loads stand, as an operator reads it on a terminal."""
+
+from rich import box
+from rich.console import Console
+from rich.table import Table as Grid
+
+from orchestration.ingest.ledger import Connection
+
+RECENT = 10
+TOTALS = """
+    select
+        table_name,
+        count(*) filter (where status = 'complete') as complete,
+        count(*) filter (where status = 'loading') as loading,
+        count(*) filter (where status = 'failed') as failed,
+        count(*) filter (where status = 'abandoned') as abandoned,
+        coalesce(sum(records) filter (where status = 'complete'), 0) as records,
+        coalesce(sum(rejected) filter (where status = 'complete'), 0) as rejected,
+        max(completed_at) as last_completed
+    from raw.loads
+    group by table_name
+    order by table_name
+"""
+# A load that is under way or was broken off has its totals in its chunks only.
+RECENT_LOADS = """
+    select
+        l.load_id,
+        l.table_name,
+        coalesce(l.key, 'batch over HTTP') as object,
+        l.status,
+        coalesce(l.records, sum(c.records), 0) as records,
+        coalesce(l.rejected, sum(c.rejected), 0) as rejected,
+        l.started_at,
+        case when l.status = 'loading' and l.bytes > 0 then max(c.byte_to) * 100 / l.bytes end as percent
+    from raw.loads as l
+    left join raw.load_chunks as c using (load_id)
+    where l.load_id in (select load_id from raw.loads order by load_id desc limit %s)
+    group by l.load_id
+    order by l.load_id
+"""
+TROUBLES = """
+    select load_id, status, error
+    from raw.loads
+    where status in ('loading', 'failed') and error is not null
+    order by load_id desc
+    limit %s
+"""
+DISCREPANCIES = "select load_id, record, complaint from raw.discrepancies limit %s"
+
+
+def print_status(console: Console, connection: Connection) -> bool:
+    """Print the loads by table, the last few, what is wrong with those that failed; return whether all adds up."""
+    grid = Grid(*("table", "complete", "loading", "failed", "abandoned"), box=box.SIMPLE_HEAD)
+    for column in ("records", "rejected", "last completed"):
+        grid.add_column(column)
+    for name, *counts, last in connection.execute(TOTALS):
+        grid.add_row(name, *(f"{count:,}" for count in counts), f"{last:%Y-%m-%d %H:%M:%S}" if last else "never")
+    console.print(grid if grid.rows else "no loads yet")
+
+    grid = Grid("load", "table", "object", "status", "records", "rejected", "started", box=box.SIMPLE_HEAD)
+    for load_id, table, key, state, records, rejected, started, percent in connection.execute(RECENT_LOADS, [RECENT]):
+        shown = state if percent is None else f"{state} {percent} %"
+        grid.add_row(str(load_id), table, key, shown, f"{records:,}", f"{rejected:,}", f"{started:%Y-%m-%d %H:%M:%S}")
+    if grid.rows:
+        console.print(grid)
+    for load_id, state, error in connection.execute(TROUBLES, [RECENT]):
+        console.print(f"load {load_id} {state}: {error}", soft_wrap=True)
+
+    found = connection.execute(DISCREPANCIES, [RECENT]).fetchall()
+    for load_id, record, complaint in found:
+        where = f"load {load_id}" if record is None else f"record {record} of load {load_id}"
+        console.print(f"[red]does not add up:[/] {where} {complaint}", soft_wrap=True)
+    if not found:
+        console.print("Every record is accounted for.")
+    return not found

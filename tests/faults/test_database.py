@@ -1,0 +1,401 @@
+"""Databases that go away in the middle, on either side of a commit, or refuse: every record once all the same."""
+
+import gzip
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import psycopg
+import pytest
+
+from orchestration.ingest import loader
+from orchestration.ingest.loader import Loaded, Outcome, Progress
+from orchestration.ingest.writer import DatabaseUnavailable
+from tests.conftest import Bucket, Database
+from tests.faults.conftest import Engine, at
+from tests.faults.outcome import Left, discrepancies, forget, what_counts
+from tests.faults.s3_faults import Fault, S3Proxy
+from tests.faults.tcp_faults import PostgresProxy
+from tests.faults.texts import jobs_text
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+Undisturbed = Callable[[], Left]
+
+CHUNKS = 6
+TEXT = jobs_text(CHUNKS * 1000)
+
+
+def loaded_at(database: Database) -> dict[int, object]:
+    return dict(database.rows("select chunk, loaded_at from raw.load_chunks"))
+
+
+class TestAConnectionThatIsCut:
+    @pytest.mark.parametrize("key", ["jobs.csv", "jobs.csv.gz"])
+    @pytest.mark.parametrize("chunks", [1, 3, CHUNKS])
+    def test_after_a_commit_is_made_anew_and_the_load_goes_on(
+        self, cut_off_engine: Engine, database: Database, bucket: Bucket, tcp: PostgresProxy,
+        undisturbed: Undisturbed, chunks: int, key: str,
+    ) -> None:  # fmt: skip
+        bucket.put(key, gzip.compress(TEXT, mtime=0) if key.endswith(".gz") else TEXT)
+        expected = undisturbed()
+        committed: dict[int, object] = {}
+
+        def cut() -> None:
+            committed.update(loaded_at(database))
+            tcp.cut()
+
+        cut_off_engine.load_one(watch=at(chunks * 1000, cut))
+        assert len(committed) == chunks
+        assert what_counts(database.conninfo()) == expected
+        assert loaded_at(database).items() >= committed.items()
+
+    @pytest.mark.parametrize("share", [0.05, 0.301, 0.302, 0.304, 0.305, 0.95])
+    def test_in_the_middle_of_a_copy_leaves_nothing_of_it(
+        self,
+        cut_off_engine: Engine,
+        database: Database,
+        bucket: Bucket,
+        tcp: PostgresProxy,
+        undisturbed: Undisturbed,
+        monkeypatch: pytest.MonkeyPatch,
+        share: float,
+    ) -> None:
+        """A session that is cut while its client writes does not look closed to psycopg, and takes no statement."""
+        monkeypatch.setattr(loader, "CHUNKS_A_TRANSACTION", 3)
+        # Far more than the sockets' buffers hold.
+        text = jobs_text(CHUNKS * 1000, width=600)
+        bucket.put("jobs.csv", text)
+        expected = undisturbed()
+        tcp.cut_after_bytes = int(share * len(text))
+        cut_off_engine.load_one(give_up_seconds=3)
+        assert tcp.cut_after_bytes is None
+        assert what_counts(database.conninfo()) == expected
+
+    @pytest.mark.parametrize("side", ["before", "after"])
+    @pytest.mark.parametrize("commit", [1, 4, CHUNKS])
+    def test_at_the_commit_of_a_chunk_leaves_it_once(
+        self, cut_off_engine: Engine, database: Database, bucket: Bucket, tcp: PostgresProxy,
+        undisturbed: Undisturbed, commit: int, side: str,
+    ) -> None:  # fmt: skip
+        """Who takes a commit without an answer for a failed one loads the chunk a second time."""
+        bucket.put("jobs.csv", TEXT)
+        expected = undisturbed()
+        tcp.at_commit = {commit: "before" if side == "before" else "after"}
+        cut_off_engine.load_one()
+        assert what_counts(database.conninfo()) == expected
+        # The chunk whose commit never arrived is committed once more; the one whose answer got lost is not.
+        assert tcp.commits == CHUNKS + 1 + (side == "before")
+
+    @pytest.mark.parametrize("side", ["before", "after"])
+    def test_at_the_commit_that_completes_the_load_leaves_it_complete(
+        self, cut_off_engine: Engine, database: Database, bucket: Bucket, tcp: PostgresProxy,
+        undisturbed: Undisturbed, side: str,
+    ) -> None:  # fmt: skip
+        bucket.put("jobs.csv", TEXT)
+        expected = undisturbed()
+        tcp.at_commit = {CHUNKS + 1: "before" if side == "before" else "after"}
+        outcome = cut_off_engine.load_one()
+        assert (outcome.records, outcome.rejected) == (CHUNKS * 1000, CHUNKS * 20)
+        assert what_counts(database.conninfo()) == expected
+        assert tcp.commits == CHUNKS + 1 + (side == "before")
+
+    def test_at_every_second_commit_still_lets_the_load_come_to_its_end(
+        self, cut_off_engine: Engine, database: Database, bucket: Bucket, tcp: PostgresProxy,
+        undisturbed: Undisturbed,
+    ) -> None:  # fmt: skip
+        """Each commit shows that the database is there: patience that did not begin anew would be at its end."""
+        bucket.put("jobs.csv", TEXT)
+        expected = undisturbed()
+        tcp.at_commit = dict.fromkeys(range(2, 30, 2), "after")
+        cut_off_engine.load_one(give_up_seconds=0.3)
+        assert what_counts(database.conninfo()) == expected
+
+
+class TestADatabaseThatIsAway:
+    def test_for_a_while_is_waited_for(
+        self, cut_off_engine: Engine, database: Database, bucket: Bucket, tcp: PostgresProxy,
+        undisturbed: Undisturbed,
+    ) -> None:  # fmt: skip
+        bucket.put("jobs.csv", TEXT)
+        expected = undisturbed()
+
+        def leave() -> None:
+            tcp.leave()
+            threading.Timer(0.5, tcp.come_back).start()
+
+        cut_off_engine.load_one(watch=at(3000, leave))
+        assert what_counts(database.conninfo()) == expected
+
+    def test_for_longer_than_a_loader_waits_is_said_and_the_next_load_finishes(
+        self, cut_off_engine: Engine, database: Database, bucket: Bucket, tcp: PostgresProxy,
+        undisturbed: Undisturbed,
+    ) -> None:  # fmt: skip
+        bucket.put("jobs.csv", TEXT)
+        expected = undisturbed()
+        before = time.monotonic()
+        with pytest.raises(
+            DatabaseUnavailable,
+            match=r"^Postgres took nothing for 1 s: .+; what was committed stays, and the next load goes on after it$",
+        ):
+            cut_off_engine.load(give_up_seconds=1, watch=at(3000, tcp.leave))
+        assert 1 <= time.monotonic() - before < 5
+        committed = loaded_at(database)
+        assert len(committed) == 3
+        assert discrepancies(database.conninfo()) == []
+        with pytest.raises(psycopg.OperationalError):
+            cut_off_engine.load()
+        tcp.come_back()
+        cut_off_engine.load_one()
+        assert what_counts(database.conninfo()) == expected
+        assert loaded_at(database).items() >= committed.items()
+
+    def test_for_a_moment_after_a_long_read_is_waited_for_as_well(
+        self, engine: Engine, database: Database, bucket: Bucket, s3: S3Proxy, tcp: PostgresProxy,
+        undisturbed: Undisturbed,
+    ) -> None:  # fmt: skip
+        """A large gzip file is read from its beginning to the first missing chunk: that may take longer than patience
+        lasts, and is no fault of the database's."""
+        bucket.put("jobs.csv", TEXT)
+        expected = undisturbed()
+        s3.script([Fault("call", action=lambda: time.sleep(0.8))])
+        tcp.at_commit = {1: "before"}
+        through_proxy = Engine(tcp.conninfo(engine.conninfo), engine.client, engine.bucket)
+        through_proxy.load_one(give_up_seconds=0.5)
+        assert what_counts(database.conninfo()) == expected
+
+
+class TestTwoEngines:
+    """The first is half-way and the second waits for its table when the first loses its session."""
+
+    @pytest.fixture
+    def half_way(self, engine: Engine, bucket: Bucket) -> Iterator["Pair"]:
+        bucket.put("jobs.csv", TEXT)
+        with ThreadPoolExecutor(2) as pool:
+            pair = Pair(engine, pool)
+            try:
+                yield pair
+            finally:
+                pair.let_go()
+
+    def test_never_load_at_once_and_the_one_cut_off_finds_the_load_done(
+        self, undisturbed: Undisturbed, bucket: Bucket, database: Database, half_way: "Pair"
+    ) -> None:
+        expected = undisturbed_of(bucket, undisturbed)
+        half_way.begin(database)
+        terminate(database, half_way.first_pid)
+        half_way.second_is_half_way.wait(10)
+        half_way.first_may_go_on.set()
+        # The first has noticed, is back, and is the one that waits.
+        waiting_for_the_table(database)
+        told = list(half_way.told_by_first)
+        half_way.second_may_go_on.set()
+        first, second = half_way.outcomes()
+        assert isinstance(first, Loaded)
+        assert isinstance(second, Loaded)
+        assert (first.records, second.records) == (CHUNKS * 1000, CHUNKS * 1000)
+        assert half_way.told_by_first == told == [1000, 2000]
+        assert half_way.told_by_second == [3000, 4000, 5000, 6000]
+        assert what_counts(database.conninfo()) == expected
+
+    def test_never_load_at_once_even_if_waiting_for_the_table_is_cut_short(
+        self, undisturbed: Undisturbed, bucket: Bucket, database: Database, half_way: "Pair"
+    ) -> None:
+        """A lock_timeout or a cancelled statement ends the waiting but not the session: that may not write."""
+        expected = undisturbed_of(bucket, undisturbed)
+        half_way.begin(database)
+        terminate(database, half_way.first_pid)
+        half_way.second_is_half_way.wait(10)
+        half_way.first_may_go_on.set()
+        (pid,) = waiting_for_the_table(database)
+        database.execute("select pg_cancel_backend(%s)", pid)
+        time.sleep(0.5)  # longer than the first pause
+        told = list(half_way.told_by_first)
+        half_way.second_may_go_on.set()
+        first, second = half_way.outcomes()
+        assert isinstance(first, Loaded)
+        assert isinstance(second, Loaded)
+        assert half_way.told_by_first == told == [1000, 2000]
+        assert half_way.told_by_second == [3000, 4000, 5000, 6000]
+        assert what_counts(database.conninfo()) == expected
+
+
+def undisturbed_of(bucket: Bucket, undisturbed: Undisturbed) -> Left:
+    bucket.put("jobs.csv", TEXT)
+    return undisturbed()
+
+
+class Pair:
+    """Two engines: the first stops after two chunks, the second waits for it, and stops after its first one."""
+
+    def __init__(self, engine: Engine, pool: ThreadPoolExecutor) -> None:
+        self._engine = engine
+        self._pool = pool
+        self._futures: list[Future[list[Outcome]]] = []
+        self._first_is_half_way = threading.Event()
+        self.first_may_go_on, self.second_may_go_on = threading.Event(), threading.Event()
+        self.second_is_half_way = threading.Event()
+        self.told_by_first: list[int] = []
+        self.told_by_second: list[int] = []
+        self.first_pid = 0
+
+    def begin(self, database: Database) -> None:
+        self._futures.append(self._pool.submit(self._engine.load, 20, self._watch_first))
+        assert self._first_is_half_way.wait(10)
+        ((self.first_pid,),) = database.rows(
+            "select pid from pg_stat_activity where application_name = 'hiring_loader'"
+        )
+        self._futures.append(self._pool.submit(self._engine.load, 20, self._watch_second))
+        waiting_for_the_table(database)
+
+    def _watch_first(self, progress: Progress) -> None:
+        self.told_by_first.append(progress.totals.records)
+        if progress.totals.records == 2000:
+            self._first_is_half_way.set()
+            self.first_may_go_on.wait(20)
+
+    def _watch_second(self, progress: Progress) -> None:
+        self.told_by_second.append(progress.totals.records)
+        if not self.second_is_half_way.is_set():
+            self.second_is_half_way.set()
+            self.second_may_go_on.wait(20)
+
+    def outcomes(self) -> "Sequence[Outcome]":
+        return [outcome for future in self._futures for outcome in future.result(timeout=30)]
+
+    def let_go(self) -> None:
+        self.first_may_go_on.set()
+        self.second_may_go_on.set()
+
+
+def waiting_for_the_table(database: Database) -> list[int]:
+    """Wait until some session waits for an advisory lock, and return which do."""
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline:
+        waiting = database.rows("""
+            select pid from pg_locks inner join pg_database as d on d.oid = database and datname = current_database()
+            where locktype = 'advisory' and not granted
+        """)
+        if waiting:
+            return [pid for (pid,) in waiting]
+        time.sleep(0.01)
+    raise AssertionError("nobody waits for the table")
+
+
+def terminate(database: Database, pid: int) -> None:
+    assert database.rows("select pg_terminate_backend(%s, 5000)", pid) == [(True,)]
+
+
+class TestATableThatRefuses:
+    def test_for_want_of_disk_space_is_tried_again(
+        self, engine: Engine, database: Database, bucket: Bucket, undisturbed: Undisturbed
+    ) -> None:
+        bucket.put("jobs.csv", TEXT)
+        expected = undisturbed()
+        with refusing(
+            database,
+            "raw.load_chunks",
+            # nextval is not rolled back, so that it can count the attempts that are.
+            "if new.chunk = 3 and nextval('attempts') <= 3 then raise exception using errcode = '53100'; end if;",
+        ):
+            engine.load_one()
+            assert database.rows("select last_value from attempts") == [(4,)]
+        assert what_counts(database.conninfo()) == expected
+
+    def test_for_want_of_disk_space_for_too_long_is_said(
+        self, engine: Engine, database: Database, bucket: Bucket, undisturbed: Undisturbed
+    ) -> None:
+        bucket.put("jobs.csv", TEXT)
+        expected = undisturbed()
+        full = "if new.chunk = 3 then raise exception using errcode = '53100', message = 'no space left'; end if;"
+        with (
+            refusing(database, "raw.load_chunks", full),
+            pytest.raises(DatabaseUnavailable, match=r"took nothing for 0.6 s: no space left;"),
+        ):
+            engine.load(give_up_seconds=0.6)
+        assert len(loaded_at(database)) == 3
+        engine.load_one()
+        assert what_counts(database.conninfo()) == expected
+
+    @pytest.mark.parametrize("transaction", [1, 64])
+    @pytest.mark.parametrize(
+        ("change", "back", "refused"),
+        [
+            pytest.param(
+                "alter table raw.jobs add constraint own check (id not in ('1', '2500', '2501', '6000'))",
+                "alter table raw.jobs drop constraint own",
+                [1, 2500, 2501, 6000],
+                id="constraint",
+            ),
+            pytest.param(
+                "alter table raw.jobs alter column id type integer using id::integer",
+                "alter table raw.jobs alter column id type text",
+                [2222, 4444],
+                id="type",
+            ),
+        ],
+    )
+    def test_some_records_is_given_the_others(
+        self, engine: Engine, database: Database, bucket: Bucket, monkeypatch: pytest.MonkeyPatch,
+        change: str, back: str, refused: list[int], transaction: int,
+    ) -> None:  # fmt: skip
+        monkeypatch.setattr(loader, "CHUNKS_A_TRANSACTION", transaction)
+        lines = [b"%d,job %d" % (number, number) for number in range(1, CHUNKS * 1000 + 1)]
+        if "type" in change:
+            for number in refused:
+                lines[number - 1] = b"no number,job %d" % number
+        text = b"\n".join(lines)
+        bucket.put("jobs.csv", text)
+        database.execute(change)
+        try:
+            assert engine.load_one().rejected == len(refused)
+            assert discrepancies(database.conninfo()) == []
+            # Row for row what the file has, but for these.
+            assert [
+                tuple(map(str, row)) for row in database.rows("select _record, id, job from raw.jobs order by 1")
+            ] == [
+                (str(number), *line.decode().split(","))
+                for number, line in enumerate(lines, 1)
+                if number not in refused
+            ]
+            kept = database.rows(
+                "select record, line, byte_from, reason, raw, raw_bytes from raw.rejected_records order by 1"
+            )
+        finally:
+            forget(database.conninfo())
+            database.execute(back)
+        assert kept == [
+            (number, number, text.index(lines[number - 1]), "refused_by_table", line, len(line))
+            for number in refused
+            for line in [lines[number - 1]]
+        ]
+
+
+@contextmanager
+def refusing(database: Database, table: str, body: str) -> Iterator[None]:
+    """Let a trigger refuse rows of a table for the length of a block."""
+    database.execute("create sequence attempts")
+    database.execute("grant usage on attempts to hiring_loader")
+    database.execute(f"create function refuse() returns trigger language plpgsql as $$ begin {body} return new; end $$")
+    database.execute(f"create trigger refuse before insert on {table} for each row execute function refuse()")
+    try:
+        yield
+    finally:
+        database.execute("drop function refuse cascade")
+        database.execute("drop sequence attempts")
+
+
+def test_everything_at_once_leaves_what_an_undisturbed_load_leaves(
+    engine: Engine, database: Database, bucket: Bucket, s3: S3Proxy, tcp: PostgresProxy, undisturbed: Undisturbed
+) -> None:
+    bucket.put("jobs.csv", TEXT)
+    expected = undisturbed()
+    s3.script([Fault("status"), Fault("close", after=150_000), Fault("reset", after=99_999), Fault("close", after=1)])
+    tcp.at_commit = {2: "after", 5: "before", 7: "after", 8: "after"}
+    tcp.cut_after_bytes = len(TEXT) // 2
+    Engine(tcp.conninfo(engine.conninfo), engine.client, engine.bucket).load_one()
+    assert what_counts(database.conninfo()) == expected

@@ -1,0 +1,29 @@
+"""CSV texts with everything in them that depends on where a load was taken up: a mark, a header, bad records."""
+
+import random
+
+BAD = (b"too few\r\n", b"caf\xe9,1,2\r\n", b'"open" quote,7\r\n', b"a\0b,3\r\n")
+
+
+def jobs_text(records: int, seed: int = 0, width: int = 60) -> bytes:
+    """Return records of jobs, columns in another order, with line ends in quotes and a bad record in each fifty."""
+    chance = random.Random(seed)  # noqa: S311
+    return b"\xef\xbb\xbfjob,id\r\n" + b"".join(
+        BAD[number % len(BAD)]
+        if number % 50 == 7
+        # Random digits, so that a packed text is not much shorter.
+        else b'"job, or\n%b",%d\r\n' % (chance.randbytes(width // 2).hex().encode(), number)
+        for number in range(1, records + 1)
+    )
+
+
+def hires_text(records: int, seed: int = 0) -> bytes:
+    """Return records of hired_employees in another order, with line ends in quotes and a bad record in each fifty."""
+    chance = random.Random(seed)  # noqa: S311
+    return b"Job_ID,name,department_id,ID,datetime\n" + b"".join(
+        BAD[number % len(BAD)]
+        if number % 50 == 7
+        else b'%d,"Ada ""%b""\nLovelace",%d,%d,2021-07-27T16:02:08Z\n'
+        % (number % 183, chance.randbytes(6).hex().encode(), number % 12, number)
+        for number in range(1, records + 1)
+    )

@@ -1,0 +1,211 @@
+"""How much of an object may be rejected, and what is said about one of which more was."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from orchestration.ingest.ledger import Totals
+from orchestration.ingest.limits import SAMPLES, RejectLimit, Tally, diagnosis, likely_cause
+from orchestration.ingest.loader import Loaded, Policy, load_object
+from orchestration.ingest.objects import list_objects
+from orchestration.ingest.records import Rejection
+from orchestration.ingest.writer import Writer
+from tests.orchestration.ingest.conftest import JOBS, Landing, jobs, statuses
+
+
+def policy(share: float = 0.5, count: int = 100_000) -> Policy:
+    return Policy(RejectLimit(share, count), give_up_seconds=0)
+
+
+def rejection(record: int, reason: str, raw: bytes = b"raw", message: str = "is wrong") -> Rejection:
+    return Rejection(record, record + 1, 10 * record, reason, message, raw, len(raw))
+
+
+@pytest.mark.parametrize(
+    ("limit", "records", "rejected", "excess"),
+    [
+        pytest.param(RejectLimit(), 0, 0, None, id="no records"),
+        pytest.param(RejectLimit(), 10, 0, None, id="none rejected"),
+        pytest.param(RejectLimit(), 10, 5, None, id="just half"),
+        pytest.param(RejectLimit(), 10, 6, "more than 50% of the records are rejected", id="more than half"),
+        pytest.param(RejectLimit(), 1, 1, "more than 50% of the records are rejected", id="the only one"),
+        pytest.param(RejectLimit(share=0), 10, 0, None, id="none allowed and none rejected"),
+        pytest.param(RejectLimit(share=0), 10**6, 1, "more than 0% of the records are rejected", id="none allowed"),
+        pytest.param(RejectLimit(share=1), 10, 10, None, id="all allowed"),
+        pytest.param(RejectLimit(share=0.1), 10, 1, None, id="a tenth of ten"),
+        pytest.param(RejectLimit(share=0.3), 10, 3, None, id="three of ten, which no binary fraction is"),
+        pytest.param(RejectLimit(share=0.29), 100, 29, None, id="just 29 %, although 0.29 * 100 is less than 29"),
+        pytest.param(
+            RejectLimit(share=0.005), 100, 1, "more than 0.5% of the records are rejected", id="half a percent"
+        ),
+        pytest.param(RejectLimit(), 10**6, 100_000, None, id="just a hundred thousand"),
+        pytest.param(RejectLimit(), 10**6, 100_001, "more than 100,000 records are rejected", id="one more"),
+        pytest.param(RejectLimit(count=0), 10, 0, None, id="a count of none"),
+        pytest.param(RejectLimit(count=0), 10, 1, "more than 0 records are rejected", id="one more than none"),
+        pytest.param(RejectLimit(1, 2), 3, 3, "more than 2 records are rejected", id="the count although all may be"),
+    ],
+)
+def test_a_limit_is_exceeded_by_more_than_it(
+    limit: RejectLimit, records: int, rejected: int, excess: str | None
+) -> None:
+    assert limit.excess(Totals(records, rejected), at_end=True) == excess
+
+
+def test_the_share_is_judged_at_the_end_and_the_count_at_once() -> None:
+    """A bad beginning of a good file once it was judged by its share would fail it."""
+    assert RejectLimit().excess(Totals(10, 10), at_end=False) is None
+    assert RejectLimit().excess(Totals(10**6, 100_001), at_end=False) == "more than 100,000 records are rejected"
+
+
+SEMICOLONS = "Every one of these has 1 field: is the delimiter ';'?"
+TABS = "Every one of these has 1 field: is the delimiter a tab?"
+PIPES = "Every one of these has 1 field: is the delimiter '|'?"
+LATIN = "Is the file in Windows-1252 or Latin-1? Save it as UTF-8."
+QUOTES = "Are quotes in quoted fields not doubled?"
+
+
+@pytest.mark.parametrize(
+    ("reason", "raws", "cause"),
+    [
+        ("too_few_fields", [b"1;a", b"2;b"], SEMICOLONS),
+        ("too_few_fields", [b"1\ta", b"2\tb"], TABS),
+        ("too_few_fields", [b"1|a", b"2|b"], PIPES),
+        ("too_few_fields", [b"1|a;b", b"2|b"], PIPES),
+        pytest.param("too_few_fields", [b"1;a", b"2"], None, id="one of them has no semicolon"),
+        pytest.param("too_few_fields", [b"1;a", b"2;b,c"], None, id="one of them has a comma"),
+        ("too_few_fields", [b"1", b"2"], None),
+        ("too_many_fields", [b"1,a,b"], "Are there commas in fields that have no quotes around them?"),
+        ("invalid_utf8", [b"1,\xe9"], LATIN),
+        ("unclosed_quote", [b'1,"a'], QUOTES),
+        ("stray_quote", [b'1,"a"b'], QUOTES),
+        ("nul_character", [b"1\0,\0"], "Is the file in UTF-16? Save it as UTF-8."),
+        ("too_long", [b"1,aaa"], None),
+        ("refused_by_table", [b"1,a"], None),
+    ],
+)
+def test_what_the_rejected_have_in_common_tells_a_likely_cause(
+    reason: str, raws: Sequence[bytes], cause: str | None
+) -> None:
+    samples = [rejection(number, reason, raw) for number, raw in enumerate(raws)]
+    assert likely_cause(samples) == cause
+    assert diagnosis([(len(raws), samples)], 10).endswith(cause or "is wrong")
+
+
+def test_a_diagnosis_names_the_most_frequent_reason_and_the_first_record_of_it() -> None:
+    by_reason = [
+        (1500, [rejection(3, "invalid_utf8", b"1,\xe9", "is not UTF-8 from byte 3 on (0xE9)")]),
+        (500, [rejection(1, "too_few_fields", b"1;a")]),
+    ]
+    assert diagnosis(by_reason, 2100) == (
+        "2,000 of 2,100 rejected, 1,500 of them as invalid_utf8; "
+        f"the first, record 3 in line 4, is not UTF-8 from byte 3 on (0xE9). {LATIN}"
+    )
+
+
+def test_a_tally_counts_all_and_keeps_samples_of_each_reason() -> None:
+    tally = Tally()
+    assert tally.by_reason() == []
+    tally.add([rejection(1, "too_long"), rejection(2, "invalid_utf8")])
+    tally.add([rejection(number, "invalid_utf8") for number in range(3, 3 + SAMPLES)])
+    (most, samples), (least, others) = tally.by_reason()
+    assert (most, least) == (SAMPLES + 1, 1)
+    assert [each.record for each in samples] == list(range(2, 2 + SAMPLES))
+    assert [each.record for each in others] == [1]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        pytest.param(b"1;a\n2;b\n3,c\n", "2 of 3 rejected, 2 of them as too_few_fields; the first, record 1 in line 1, "
+                     f"has 1 field instead of 2. {SEMICOLONS}", id="semicolons"),
+        pytest.param(b"\n1\ta\n2\tb\n", "2 of 2 rejected, 2 of them as too_few_fields; the first, record 1 in line 2, "
+                     f"has 1 field instead of 2. {TABS}", id="tabs"),
+        pytest.param(b"id|job\n1|a\n2|b\n", "3 of 3 rejected, 3 of them as too_few_fields; the first, record 1 in "
+                     f"line 1, has 1 field instead of 2. {PIPES}", id="pipes"),
+        pytest.param("id,job\n1,café\n2,naïve\n3,Zoë\n4,d\n".encode("latin-1"), "3 of 4 rejected, 3 of them as "
+                     "invalid_utf8; the first, record 1 in line 2, is not UTF-8 from byte 6 on (0xE9). "
+                     f"{LATIN}", id="Latin-1"),
+        pytest.param(b"1,a, b\n2,c, d\n3,e\n", "2 of 3 rejected, 2 of them as too_many_fields; the first, record 1 in "
+                     "line 1, has 3 fields instead of 2. Are there commas in fields that have no quotes around them?",
+                     id="commas without quotes"),
+        pytest.param(b'1,"a "b" c"\n2,"d "e" f"\n3,g\n', "2 of 3 rejected, 2 of them as stray_quote; the first, "
+                     "record 1 in line 1, has text behind a closing quote, or a quote in a quoted field that is not "
+                     f"doubled. {QUOTES}", id="quotes that are not doubled"),
+        pytest.param(b'1\n2\n3,\xff\n4,d\n5,"\n"x\n', "5 of 6 rejected, 2 of them as too_few_fields; the first, "
+                     "record 1 in line 1, has 1 field instead of 2", id="several reasons"),
+    ],
+)  # fmt: skip
+def test_an_object_of_which_most_is_rejected_fails_and_says_why(landing: Landing, text: bytes, message: str) -> None:
+    landing.bucket.put("jobs.csv", text)
+    failed = landing.fail_one()
+    assert failed.status == "failed"
+    assert failed.message == (
+        f"s3://{landing.bucket.name}/jobs.csv: more than 50% of the records are rejected: {message}"
+    )
+    assert landing.database.rows("select status, error, completed_at from raw.loads") == [
+        ("failed", failed.message, None)
+    ]
+
+
+def half_bad(records: int, bad: int) -> bytes:
+    return b"".join(b"%d\n" % number if number < bad else b"%d,job\n" % number for number in range(records))
+
+
+def test_an_object_of_which_half_is_rejected_loads_and_one_of_which_more_is_fails(landing: Landing) -> None:
+    landing.bucket.put("jobs_half.csv", half_bad(2400, 1200), age_seconds=20)
+    landing.bucket.put("jobs_more.csv", half_bad(2401, 1201), age_seconds=10)
+    landing.load()
+    assert statuses(landing.database) == [("jobs_half.csv", "complete"), ("jobs_more.csv", "failed")]
+
+
+def test_a_bad_beginning_does_not_fail_an_object_that_is_good_on_the_whole(
+    landing: Landing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("orchestration.ingest.loader.CHUNKS_A_TRANSACTION", 1)
+    landing.bucket.put("jobs.csv", half_bad(5000, 2000))
+    assert landing.load_one().rejected == 2000
+
+
+@pytest.mark.parametrize(("count", "loaded"), [(1500, True), (1499, False)])
+def test_an_object_of_which_too_many_are_rejected_fails_at_once(
+    landing: Landing, monkeypatch: pytest.MonkeyPatch, count: int, loaded: bool
+) -> None:
+    monkeypatch.setattr("orchestration.ingest.loader.CHUNKS_A_TRANSACTION", 1)
+    landing.bucket.put("jobs.csv", half_bad(10_000, 1500))
+    (outcome,) = landing.load(policy=policy(count=count))
+    assert isinstance(outcome, Loaded) == loaded
+    # The chunk in which it became too many is the last.
+    assert landing.database.rows("select count(*) from raw.load_chunks") == [(10 if loaded else 2,)]
+    if not loaded:
+        assert ": more than 1,499 records are rejected: 1,500 of 2,000 rejected, " in getattr(outcome, "message", "")
+
+
+def test_a_load_that_failed_at_its_limit_goes_on_under_a_higher_one(
+    landing: Landing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("orchestration.ingest.loader.CHUNKS_A_TRANSACTION", 1)
+    landing.bucket.put("jobs.csv", half_bad(4000, 1500))
+    landing.fail_one(policy=policy(count=0))
+    assert jobs(landing.database) == []
+    assert landing.load(policy=policy()) == []
+    (item,) = list_objects(landing.bucket.client, landing.bucket.name)
+    with Writer(landing.conninfo, JOBS, 0) as writer:
+        outcome: Any = load_object(writer, landing.bucket.client, JOBS, item, policy())
+    assert isinstance(outcome, Loaded)
+    assert (outcome.records, outcome.rejected) == (4000, 1500)
+    assert [row[1] for row in jobs(landing.database)] == list(range(1501, 4001))
+
+
+def test_rejections_before_a_load_was_taken_up_count_towards_its_limit(
+    landing: Landing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A load that crashes now and then would have its limit anew each time."""
+    monkeypatch.setattr("orchestration.ingest.loader.CHUNKS_A_TRANSACTION", 1)
+    landing.bucket.put("jobs.csv", half_bad(4000, 1500))
+    (item,) = list_objects(landing.bucket.client, landing.bucket.name)
+    landing.fail_one(policy=policy(count=0))
+    with Writer(landing.conninfo, JOBS, 0) as writer:
+        outcome: Any = load_object(writer, landing.bucket.client, JOBS, item, policy(count=1499))
+    assert outcome.status == "failed"
+    assert "1,500 of 2,000 rejected" in outcome.message
