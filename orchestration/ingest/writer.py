@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import Self, TypeVar, cast
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
@@ -99,8 +99,7 @@ class Writer:
         furthest = -1
         while True:
             try:
-                result: Result = patiently(self._give_up_seconds, is_outage)(self._once, work)
-                return result
+                return cast("Result", patiently(self._give_up_seconds, is_outage)(self._once, work))
             except Interrupted as interrupted:
                 # A server that crashes at the same place each time takes back what it had not yet written to disk.
                 if interrupted.progress <= furthest:

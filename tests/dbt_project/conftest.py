@@ -86,8 +86,11 @@ def deliver(database: Database, table: str, records: Sequence[Record], *, status
             for number, row in rows:
                 copy.write_row((load_id, number, *row))
         cursor.executemany(
-            "insert into raw.rejected_records values (%s, %s, 'too_few_fields', 'has 1 field', 0, %s)",
-            [(load_id, number, record) for number, record in refused],
+            """
+            insert into raw.rejected_records (load_id, record, reason, message, byte_from, raw, line, raw_bytes)
+            values (%s, %s, 'too_few_fields', 'has 1 field', 0, %s, %s, %s)
+            """,
+            [(load_id, number, record, number, len(record)) for number, record in refused],
         )
     return int(load_id)
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import pytest
 
 from deploy.local.sample import sample
-from orchestration.ingest.loader import Loaded, connect, load_pending
+from orchestration.ingest.loader import Loaded, load_pending
 from orchestration.ingest.tables import TABLES
 from tests import oracle
 from tests.conftest import Bucket, Database
@@ -63,8 +63,8 @@ def test_metrics_do_not_depend_on_the_files_dress(
         text = frame.to_csv(header=False, index=False, lineterminator="\r\n").encode()
         bucket.put(f"{name}.csv{'.gz' if dress is packed else ''}", dress(name, text))
 
-    with connect(database.conninfo("hiring_loader")) as connection:
-        outcomes = [o for table in TABLES for o in load_pending(connection, bucket.client, bucket.name, table)]
+    conninfo = database.conninfo("hiring_loader")
+    outcomes = [o for table in TABLES for o in load_pending(conninfo, bucket.client, bucket.name, table)]
     assert dbt("build", "--exclude-resource-type", "unit_test").success
 
     loaded = {o.item.key.split(".")[0]: (o.records, o.rejected) for o in outcomes if isinstance(o, Loaded)}

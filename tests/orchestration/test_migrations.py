@@ -138,7 +138,7 @@ FORBIDDEN = {
         "insert into raw.departments (_load_id, _record) values (1, 1)",
         "insert into raw.jobs (_load_id, _record) values (1, 1)",
         "insert into raw.load_chunks values (1, 0, 1, 1, 0, 0, 1)",
-        "insert into raw.rejected_records values (1, 1, '', '', 0, '')",
+        "insert into raw.rejected_records values (1, 1, '', '', 0, '', 1, 0)",
         "create table staging.more (id int)",
         "create table marts.more (id int)",
     ],
@@ -150,7 +150,7 @@ FORBIDDEN = {
         *(f"insert into {table} (_load_id, _record) values (1, 1)" for table in RECORD_TABLES),
         "insert into raw.loads (table_name, source) values ('jobs', 'api')",
         "insert into raw.load_chunks values (1, 0, 1, 1, 0, 0, 1)",
-        "insert into raw.rejected_records values (1, 1, '', '', 0, '')",
+        "insert into raw.rejected_records values (1, 1, '', '', 0, '', 1, 0)",
         "update raw.loads set status = 'complete'",
     ],
 }  # fmt: skip
