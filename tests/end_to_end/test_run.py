@@ -57,34 +57,35 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return landing
 
 
-def test_a_folder_is_loaded_and_the_printed_metrics_are_the_oracles(folder: Path, tmp_path: Path) -> None:
+def test_a_folder_is_loaded_the_printed_metrics_are_the_oracles_and_a_second_run_loads_only_what_is_new(
+    folder: Path, tmp_path: Path
+) -> None:
     frames = oracle.frames(folder, FILES)
 
-    done = run(tmp_path / "state", folder)
-
-    assert done.returncode == 0, done.stderr
-    assert metric_1(done.stdout) == oracle.hires_by_quarter(frames, 2021)
-    assert metric_2(done.stdout) == oracle.departments_above_mean(frames, 2021)[1]
-    for table, frame in frames.items():
-        assert re.search(rf"{table} +{table}.csv +{len(frame):,} +0 +complete", done.stdout)
-    if CHALLENGE.exists():
-        assert "70 rejected records by reason" in done.stdout
-        for field, count in (("name", 19), ("datetime", 14), ("department_id", 21), ("job_id", 16)):
-            assert re.search(rf"hired_employees +{field} +missing +{count}\b", done.stdout)
-
-
-def test_an_empty_folder_is_filled_with_the_sample_and_a_second_run_loads_only_what_is_new(tmp_path: Path) -> None:
-    landing = tmp_path / "state" / "s3" / "landing"
-
-    first = run(tmp_path / "state")
-    (landing / "jobs_broken.csv.gz").write_bytes(b"\x1f\x8b\x08 not really")
-    second = run(tmp_path / "state")
+    first = run(tmp_path / "state", folder)
+    (folder / "jobs_broken.csv.gz").write_bytes(b"\x1f\x8b\x08 not really")
+    second = run(tmp_path / "state", folder)
 
     assert first.returncode == 0, first.stderr
-    assert metric_1(first.stdout) == oracle.hires_by_quarter(oracle.frames(landing, FILES), 2021)
+    assert metric_1(first.stdout) == oracle.hires_by_quarter(frames, 2021)
+    assert metric_2(first.stdout) == oracle.departments_above_mean(frames, 2021)[1]
+    for table, frame in frames.items():
+        assert re.search(rf"{table} +{table}.csv +{len(frame):,} +0 +complete", first.stdout)
+    if CHALLENGE.exists():
+        assert "70 rejected records by reason" in first.stdout
+        for field, count in (("name", 19), ("datetime", 14), ("department_id", 21), ("job_id", 16)):
+            assert re.search(rf"hired_employees +{field} +missing +{count}\b", first.stdout)
     assert second.returncode == 1
     assert second.stderr.strip() == "1 of the objects could not be loaded; the reasons are in the table above"
     loaded_now = second.stdout.split("Loaded now")[1]
     assert "jobs_broken.csv.gz is not valid gzip" in loaded_now
     assert "complete" not in loaded_now
     assert without_times_and_loads(second.stdout) == without_times_and_loads(first.stdout)
+
+
+def test_an_empty_folder_is_filled_with_the_sample(tmp_path: Path) -> None:
+    done = run(tmp_path / "state")
+
+    assert done.returncode == 0, done.stderr
+    frames = oracle.frames(tmp_path / "state" / "s3" / "landing", FILES)
+    assert metric_1(done.stdout) == oracle.hires_by_quarter(frames, 2021)

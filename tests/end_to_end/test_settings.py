@@ -104,14 +104,6 @@ def test_a_bucket_that_does_not_exist_is_named(tmp_path: Path, database: Databas
     assert "bucket 'no-such-bucket' does not exist: create it, or name another in S3_BUCKET" in only_line(reasons)
 
 
-def test_a_wrong_database_password_is_named(tmp_path: Path, database: Database, bucket: Bucket) -> None:
-    reasons = refresh(tmp_path, database, bucket, HIRING_LOADER_PASSWORD="wrong")  # noqa: S106
-
-    assert "cannot connect to Postgres as hiring_loader" in only_line(reasons)
-    assert "password authentication failed" in reasons
-    assert "HIRING_LOADER_PASSWORD" in reasons
-
-
 def test_a_missing_variable_of_the_dbt_profile_is_named(database: Database) -> None:
     environment = database.environment | {"PATH": os.environ["PATH"]}
     del environment["PGHOST"]

@@ -45,14 +45,17 @@ def test_files_dropped_into_the_folder_are_in_both_metrics_without_anyone_touchi
     assert stack.get(METRIC_1.format(1999))["items"] == []
 
 
-def test_a_batch_over_http_is_in_the_metrics_with_the_next_build(stack: RunningStack) -> None:
+def test_a_batch_over_http_and_an_overwritten_file_are_in_the_metrics_with_the_next_build(stack: RunningStack) -> None:
     before = stack.get(METRIC_1.format(2035))
+    departments = sample()["departments"]
+    departments.loc[0, "department"] = "Accounting, renamed"
     batch = [
         {"id": 90_000 + n, "name": "Zoë", "datetime": "2035-08-01T00:00:00Z", "department_id": 1, "job_id": 1}
         for n in range(1000)
     ]
 
     answer = stack.post("/employees", batch)
+    (stack.landing / "departments.csv").write_bytes(departments.to_csv(header=False, index=False).encode())
 
     assert before["total"] == 0
     assert answer["accepted"] == 1000
@@ -60,13 +63,6 @@ def test_a_batch_over_http_is_in_the_metrics_with_the_next_build(stack: RunningS
     (item,) = stack.get(METRIC_1.format(2035))["items"]
     assert (item["Q1"], item["Q2"], item["Q3"], item["Q4"]) == (0, 0, 1000, 0)
     assert str(answer["load_id"]) in stack.sql("select load_id from raw.loads where source = 'api'").split()
-
-
-def test_an_overwritten_file_is_loaded_as_a_new_version(stack: RunningStack) -> None:
-    departments = sample()["departments"]
-    departments.loc[0, "department"] = "Accounting, renamed"
-    (stack.landing / "departments.csv").write_bytes(departments.to_csv(header=False, index=False).encode())
-
     stack.wait_for(
         "the new name",
         lambda: stack.get("/metrics/hires-by-quarter?year=2021&department=Accounting,%20renamed")["total"] > 0,
