@@ -1,5 +1,6 @@
 """Chunks into a raw table by COPY: all of them in one statement, or whatever of them the table takes."""
 
+from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 
 import psycopg
@@ -22,19 +23,24 @@ def copy_statement(table: Table, columns: Sequence[str]) -> sql.Composed:
 
 
 def copy_text(load_id: int, numbers: Sequence[int], rows: Sequence[bytes]) -> bytes:
-    """Return records as that COPY reads them."""
-    if not isinstance(numbers, range):
-        return b"".join([b"%d,%d,%b\n" % (load_id, number, row) for number, row in zip(numbers, rows, strict=True)])
+    """Return records as that COPY reads them; their numbers ascend."""
     parts: list[bytes] = []
     at = 0
     while at < len(rows):
-        # Consecutive numbers differ in their last three digits for as long as a thousand lasts; to format them again
-        # for each record would take as long as all the rest of the loader's work on it.
-        thousand, first = divmod(numbers[at], 1000)
-        some = rows[at : at + 1000 - first]
-        parts += _interleaved(b"%d,%d" % (load_id, thousand), LAST_DIGITS[first : first + len(some)], some)
-        at += len(some)
+        # Within a thousand, numbers differ in their last three digits only; to format each of them anew would take as
+        # long as all the rest of the loader's work on a record.
+        thousand = numbers[at] // 1000
+        until = bisect_left(numbers, (thousand + 1) * 1000, at)
+        parts += _interleaved(b"%d,%d" % (load_id, thousand), _last_digits(numbers[at:until]), rows[at:until])
+        at = until
     return b"".join(parts)
+
+
+def _last_digits(numbers: Sequence[int]) -> Sequence[bytes]:
+    if isinstance(numbers, range):
+        first = numbers.start % 1000
+        return LAST_DIGITS[first : first + len(numbers)]
+    return [LAST_DIGITS[number % 1000] for number in numbers]
 
 
 def _interleaved(head: bytes, numbers: Sequence[bytes], rows: Sequence[bytes]) -> list[bytes]:

@@ -179,7 +179,7 @@ class _Cutter:
         numbers = range(self._next.record, self._next.record + len(rows))
         lines = kept.first - line + self._body.line
         offsets = begins - hand.starts[line] + self._body.byte
-        refused = self._refused(kept, rows, is_plain=stretch.isascii() and b"\0" not in stretch)
+        refused = self._refused(kept, rows, stretch, begins - hand.starts[line])
         rejections = [
             Rejection.of(refused[index], numbers[index], int(lines[index]), int(offsets[index]), rows[index])
             for index in sorted(refused)
@@ -195,14 +195,15 @@ class _Cutter:
             behind - line, len(stretch), good_rows, good_numbers, lines[good], offsets[good], rejections
         )
 
-    def _refused(self, records: Records, raws: Sequence[bytes], is_plain: bool) -> dict[int, Refusal]:
+    def _refused(self, records: Records, rows: Sequence[bytes], stretch: bytes, begins: Integers) -> dict[int, Refusal]:
         """Return why some records cannot be rows, by index; their length comes first, then bytes, quotes, fields."""
         refused = {index: each for index, each in records.exact.items() if isinstance(each, Refusal)}
         for index in np.flatnonzero(records.fields != self._fields).tolist():
             refused[index] = wrong_fields(int(records.fields[index]), self._fields)
-        if not is_plain:
-            for index, raw in enumerate(raws):
-                refusal = badly_encoded(raw)
+        # In most chunks nobody has to look at the bytes of a single record.
+        if badly_encoded(stretch) is not None:
+            for index in _with_odd_bytes(stretch, begins):
+                refusal = badly_encoded(rows[index])
                 if refusal and refused.get(index) != too_long(self._max_bytes):
                     refused[index] = refusal
         return refused
@@ -253,8 +254,15 @@ class _LongLine:
         return text[taken:]
 
 
+def _with_odd_bytes(text: bytes, begins: Integers) -> list[int]:
+    """Return which of the records that begin at some offsets of a text have other bytes than ASCII's, or NUL."""
+    octets = np.frombuffer(text, np.uint8)
+    odd = np.flatnonzero((octets >= 0x80) | (octets == 0))
+    return [int(index) for index in np.unique(np.searchsorted(begins, odd, "right") - 1)]
+
+
 def badly_encoded(raw: bytes) -> Refusal | None:
-    """Return why Postgres cannot store a record as text, None if it can."""
+    """Return why Postgres cannot store some bytes as text, None if it can."""
     if b"\0" in raw:
         return Refusal("nul_character", f"has a NUL character at byte {raw.index(0) + 1}")
     try:
