@@ -31,7 +31,7 @@ ingest: $(INSTALLED) ## The load engine by hand on the embedded servers: ARGS='s
 	@$(BIN)/python -m deploy.local ingest $(ARGS)
 
 test: $(INSTALLED) ## The whole test suite, on a Postgres, an S3 server and a Dagster of its own
-	@$(BIN)/python -m pytest -n 3 --dist loadfile
+	@$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 soak: $(INSTALLED) ## Kill the load engine 1,000 times and compare; some minutes
 	@$(BIN)/python -m tests.faults

@@ -29,6 +29,11 @@ CHALLENGE = Path(__file__).parents[2] / "shared" / "challenge"
 _names = (f"test_{number}" for number in itertools.count())
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the story of the whole stack: it takes longest, and nothing else should have to wait for its end."""
+    items.sort(key=lambda item: item.path.name != "test_up.py")
+
+
 @dataclass(frozen=True)
 class Database:
     """A migrated database of its own; every role's password is the role's name."""
