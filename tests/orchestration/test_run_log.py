@@ -1,0 +1,57 @@
+"""The log of a run, as the UI shows it."""
+
+import threading
+import time
+from pathlib import Path
+
+import dagster as dg
+import yaml
+from dagster_aws.s3 import S3Resource
+
+from orchestration.defs.raw import raw_asset
+from orchestration.defs.resources import Landing, Warehouse
+from orchestration.ingest.tables import TABLES
+from tests.conftest import Bucket, Database, environment
+
+INSTANCE = Path(__file__).parents[2] / "deploy" / "local" / "dagster.yaml"
+LOCK = "select pg_advisory_lock(hashtextextended('raw.jobs', 0))"
+
+
+def test_it_has_what_the_load_engine_warns_of(database: Database, bucket: Bucket) -> None:
+    """A run that waits without a word looks as if it hung."""
+    jobs = next(table for table in TABLES if table.name == "jobs")
+    credentials = bucket.client._request_signer._credentials
+    s3 = S3Resource(
+        endpoint_url=bucket.endpoint,
+        aws_access_key_id=credentials.access_key,
+        aws_secret_access_key=credentials.secret_key,
+        region_name="us-east-1",
+    )
+    resources = {
+        "landing": Landing(s3=s3, bucket=bucket.name, settle_seconds=0),
+        "warehouse": Warehouse(loader_password="hiring_loader", transformer_password="hiring_transformer"),  # noqa: S106
+    }
+    bucket.put("jobs.csv", b"1,a\n")
+    logs = {"python_logs": yaml.safe_load(INSTANCE.read_text())["python_logs"]}
+    with (
+        environment(database.environment),
+        dg.DagsterInstance.local_temp(overrides=logs) as instance,
+        database.connect() as other,
+    ):
+        other.execute(LOCK)
+        release = threading.Thread(target=release_when_waited_for, args=(database, other.info.backend_pid))
+        release.start()
+        result = dg.materialize([raw_asset(jobs)], resources=resources, instance=instance)
+        release.join()
+        messages = [entry.user_message for entry in instance.all_logs(result.run_id)]
+    assert result.success
+    assert "raw.jobs is being loaded by another process; waiting for that to end" in messages
+
+
+def release_when_waited_for(database: Database, holder: int) -> None:
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        if database.rows("select from pg_locks where locktype = 'advisory' and not granted"):
+            break
+        time.sleep(0.05)
+    database.execute("select pg_terminate_backend(%s)", holder)
