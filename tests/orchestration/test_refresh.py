@@ -8,13 +8,12 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
-from dagster_aws.s3 import S3Resource
 
 from deploy.local.settings import Settings
 from orchestration.definitions import defs
 from orchestration.defs.models import BuildConfig
-from orchestration.defs.resources import Landing
 from tests.conftest import Bucket, Database, environment, fresh_bucket
+from tests.orchestration.conftest import landing_of
 
 
 @dataclass
@@ -53,17 +52,10 @@ def runs(module_database: Database, s3_server: tuple[Settings, Path]) -> Runs:
 
 def refresh(bucket: Bucket) -> dg.ExecuteInProcessResult:
     """Run the job on a bucket and the database of the environment."""
-    credentials = bucket.client._request_signer._credentials
-    s3 = S3Resource(
-        endpoint_url=bucket.endpoint,
-        aws_access_key_id=credentials.access_key,
-        aws_secret_access_key=credentials.secret_key,
-        region_name="us-east-1",
-    )
+    s3, landing = landing_of(bucket)
     # The job carries the resources' settings of its definition in its configuration, which wins over the objects.
     config = dg.RunConfig(ops={"dbt_models": BuildConfig(only_touched=True)}).to_config_dict()
     config["resources"] = {"landing": {"config": {"bucket": bucket.name, "settle_seconds": 0.0}}}
-    landing = Landing(s3=s3, bucket=bucket.name, settle_seconds=0)
     return defs.resolve_job_def("refresh").execute_in_process(
         config, resources={"s3": s3, "landing": landing}, raise_on_error=False
     )

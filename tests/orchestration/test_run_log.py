@@ -6,12 +6,12 @@ from pathlib import Path
 
 import dagster as dg
 import yaml
-from dagster_aws.s3 import S3Resource
 
 from orchestration.defs.raw import raw_asset
-from orchestration.defs.resources import Landing, Warehouse
+from orchestration.defs.resources import Warehouse
 from orchestration.ingest.tables import TABLES
 from tests.conftest import Bucket, Database, environment
+from tests.orchestration.conftest import landing_of
 
 INSTANCE = Path(__file__).parents[2] / "deploy" / "local" / "dagster.yaml"
 LOCK = "select pg_advisory_lock(hashtextextended('raw.jobs', 0))"
@@ -20,15 +20,8 @@ LOCK = "select pg_advisory_lock(hashtextextended('raw.jobs', 0))"
 def test_it_has_what_the_load_engine_warns_of(database: Database, bucket: Bucket) -> None:
     """A run that waits without a word looks as if it hung."""
     jobs = next(table for table in TABLES if table.name == "jobs")
-    credentials = bucket.client._request_signer._credentials
-    s3 = S3Resource(
-        endpoint_url=bucket.endpoint,
-        aws_access_key_id=credentials.access_key,
-        aws_secret_access_key=credentials.secret_key,
-        region_name="us-east-1",
-    )
     resources = {
-        "landing": Landing(s3=s3, bucket=bucket.name, settle_seconds=0),
+        "landing": landing_of(bucket)[1],
         "warehouse": Warehouse(loader_password="hiring_loader", transformer_password="hiring_transformer"),  # noqa: S106
     }
     bucket.put("jobs.csv", b"1,a\n")
