@@ -70,14 +70,15 @@ def unloaded(connection: Connection, versions: Sequence[ObjectVersion]) -> list[
 def open_load(connection: Connection, table: Table, item: ObjectVersion) -> Load:
     """Begin the load of an object version, or take it up where its last committed chunk ends.
 
-    A complete load stays complete, a failed one is tried again.
+    A complete load stays complete, a failed one is tried again. An abandoned one is left alone for good, since the
+    object may have changed before that was noticed: its version, should it come back, begins anew.
     """
     load_id, status, columns = _one(
         connection.execute(
             """
             insert into raw.loads (table_name, source, bucket, key, version, bytes, last_modified)
             values (%s, 'object', %s, %s, %s, %s, %s)
-            on conflict (bucket, key, version) do update
+            on conflict (bucket, key, version) where status <> 'abandoned' do update
             set
                 status = case loads.status when 'complete' then loads.status else 'loading' end,
                 error = null

@@ -9,6 +9,7 @@ down_revision = "0001"
 def upgrade() -> None:
     add_lines()
     add_sizes()
+    let_abandoned_versions_come_back()
     create_discrepancies()
 
 
@@ -30,6 +31,12 @@ def add_sizes() -> None:
     op.execute("alter table raw.rejected_records alter column raw_bytes set not null")
     op.execute("comment on column raw.rejected_records.raw is 'Its bytes as they came; of long ones the first 65,536'")
     op.execute("comment on column raw.rejected_records.raw_bytes is 'How many bytes it had'")
+
+
+def let_abandoned_versions_come_back() -> None:
+    # What an abandoned load had read may be partly another version's: nothing may ever go on from there.
+    op.execute("alter table raw.loads drop constraint loads_bucket_key_version_key")
+    op.execute("create unique index on raw.loads (bucket, key, version) where status <> 'abandoned'")
 
 
 def create_discrepancies() -> None:

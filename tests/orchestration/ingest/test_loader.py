@@ -3,10 +3,12 @@
 import csv
 import gzip
 import io
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import boto3
@@ -14,6 +16,7 @@ import psycopg
 import pytest
 from botocore.config import Config
 
+from orchestration.ingest import loader
 from orchestration.ingest.ledger import Connection
 from orchestration.ingest.limits import RejectLimit
 from orchestration.ingest.loader import Failed, Loaded, Policy, Progress, load_object, load_pending, pending
@@ -492,7 +495,33 @@ class TestABrokenLoad:
             ("jobs_overwritten.csv", "complete", None),
         ]
 
-    def test_an_abandoned_version_that_comes_back_is_taken_up_again(self, landing: Landing) -> None:
+    def test_an_abandoned_version_that_comes_back_is_loaded_from_its_beginning(
+        self, landing: Landing, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Going on where the abandoned load had come to would keep what it had read of the other version."""
+        monkeypatch.setattr(loader, "CHUNKS_A_TRANSACTION", 1)
+        text = b"".join(b"%d,%040d\n" % (number, number) for number in range(40_000))
+        path = tmp_path / "jobs.csv"
+        path.write_bytes(text)
+        item = file_version(path)
+
+        def overwrite(_: Progress) -> None:
+            path.write_bytes(b"0,other\n" * (len(text) // 8))
+
+        with Writer(landing.conninfo, JOBS, 1) as writer:
+            mixed = load_object(writer, None, JOBS, item, Policy(), overwrite)
+            others = landing.database.rows("select count(*) > 0 from raw.jobs where job = 'other'")
+            path.write_bytes(text)
+            changed = int(item.version.split("-")[0], 16)
+            os.utime(path, ns=(changed, changed))
+            back = load_object(writer, None, JOBS, file_version(path), Policy())
+        assert isinstance(mixed, Failed)
+        assert mixed.status == "abandoned"
+        assert others == [(True,)]
+        assert isinstance(back, Loaded)
+        assert [row for row in jobs(landing.database) if row[0] == back.load_id] == numbered(back.load_id, text)
+
+    def test_a_deleted_object_that_comes_back_is_loaded_whole(self, landing: Landing) -> None:
         landing.bucket.put("jobs.csv", JOBS_TEXT)
         kill_session_at_chunk(landing.database, 1)
         with pytest.raises(DatabaseUnavailable):
@@ -503,8 +532,9 @@ class TestABrokenLoad:
         assert statuses(landing.database) == [("jobs.csv", "abandoned")]
         landing.bucket.put("jobs.csv", JOBS_TEXT)
         assert jobs(landing.database) == numbered(1, JOBS_TEXT)[:1000]
-        landing.load_one()
-        assert jobs(landing.database) == numbered(1, JOBS_TEXT)
+        back = landing.load_one()
+        assert [row for row in jobs(landing.database) if row[0] == back.load_id] == numbered(back.load_id, JOBS_TEXT)
+        assert statuses(landing.database) == [("jobs.csv", "abandoned"), ("jobs.csv", "complete")]
 
     def test_unfinished_loads_of_other_tables_and_buckets_are_not_abandoned(self, landing: Landing) -> None:
         landing.database.execute("""
