@@ -187,6 +187,15 @@ def _lock(settings: Settings) -> Iterator[None]:
         yield
 
 
+def _is_owned(settings: Settings) -> bool:
+    with (settings.state_dir / "lock").open("a+") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
+
+
 def psql(settings: Settings, console: Console, sql: str | None) -> int:
     """Run psql on the embedded server, which is started for it when it does not run; return its exit status."""
     with _servers(settings, console, with_s3=False) as postgres:
@@ -212,7 +221,8 @@ def ingest(settings: Settings, console: Console, arguments: Sequence[str]) -> in
 def _servers(settings: Settings, console: Console, with_s3: bool) -> Iterator[EmbeddedPostgres]:
     """Give out the running stack's Postgres for the length of a block, or one that is started for it."""
     postgres = EmbeddedPostgres(settings.state_dir / "postgres", settings.secrets.postgres)
-    if postgres.is_running():
+    # Postgres outlives a stack that was killed, the S3 server does not.
+    if postgres.is_running() and (_is_owned(settings) or not with_s3):
         postgres.start()
         yield postgres
         return

@@ -4,7 +4,7 @@ import logging
 import time
 from collections.abc import Callable
 
-from tenacity import RetryCallState, Retrying, before_sleep_log, retry_if_exception, wait_random_exponential
+from tenacity import RetryCallState, Retrying, retry_if_exception, wait_random_exponential
 from tenacity.stop import stop_base
 
 FIRST_PAUSE_SECONDS = 0.1
@@ -27,6 +27,11 @@ class _Exhausted(stop_base):
         return now - self._since >= self._seconds
 
 
+def _tell(state: RetryCallState) -> None:
+    error = state.outcome.exception() if state.outcome else None
+    log.warning("%s; trying again in %.1f s", " ".join(str(error).split()), state.upcoming_sleep)
+
+
 def patiently(seconds: float, is_passing: Callable[[BaseException], bool]) -> Retrying:
     """Return what calls a function again while it raises errors that pass, and raises the last one in the end.
 
@@ -38,6 +43,6 @@ def patiently(seconds: float, is_passing: Callable[[BaseException], bool]) -> Re
         retry=retry_if_exception(is_passing),
         wait=wait_random_exponential(multiplier=FIRST_PAUSE_SECONDS, max=LONGEST_PAUSE_SECONDS),
         stop=_Exhausted(seconds),
-        before_sleep=before_sleep_log(log, logging.WARNING),
+        before_sleep=_tell,
         reraise=True,
     )
