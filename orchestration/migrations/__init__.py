@@ -15,7 +15,7 @@ MIGRATION_LOCK = 0x6869_7265
 ROLES = ("hiring_loader", "hiring_transformer", "hiring_api")
 
 
-def migrate(conninfo: str = "", passwords: Mapping[str, str] | None = None) -> None:
+def migrate(conninfo: str = "", passwords: Mapping[str, str] | None = None, revision: str = "head") -> None:
     """Apply every migration that the database lacks, then set the roles' passwords.
 
     Several processes may call this at once: one migrates, the others wait for it and find nothing to do.
@@ -23,6 +23,7 @@ def migrate(conninfo: str = "", passwords: Mapping[str, str] | None = None) -> N
     Args:
         conninfo: libpq connection string of a role that may create roles; "" means libpq's environment.
         passwords: role name to password; a role that is not named keeps the password that it has.
+        revision: where to stop.
 
     Raises:
         psycopg.OperationalError: the server cannot be reached or refuses the login.
@@ -40,6 +41,6 @@ def migrate(conninfo: str = "", passwords: Mapping[str, str] | None = None) -> N
         with engine.begin() as connection:
             config = Config(attributes={"connection": connection})
             config.set_main_option("script_location", str(Path(__file__).parent))
-            command.upgrade(config, "head")
+            command.upgrade(config, revision)
         for role, password in (passwords or {}).items():
             guard.execute(sql.SQL("alter role {} password {}").format(sql.Identifier(role), sql.Literal(password)))

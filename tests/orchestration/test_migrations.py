@@ -219,3 +219,53 @@ def test_a_load_whose_figures_cannot_be_true_is_refused(module_database: Databas
             "insert into raw.loads (table_name, source, status, records, loaded, rejected, completed_at) values "
             + claim
         )
+
+
+BATCH = """
+insert into raw.loads (table_name, source, status, records, loaded, rejected, completed_at)
+values ('hired_employees', 'api', 'complete', 0, 0, 0, now()) returning load_id
+"""
+
+
+def test_completions_are_numbered_in_the_order_of_the_commits(database: Database) -> None:
+    """A build that takes everything up to a number would otherwise pass over, for ever, what commits behind it."""
+    with database.connect("hiring_api") as early, database.connect("hiring_api") as late:
+        early.execute("begin")
+        late.execute("begin")
+        first = early.execute(BATCH).fetchone()
+        second = late.execute(BATCH).fetchone()
+        late.execute("commit")
+        early.execute("commit")
+    in_order = database.rows("select load_id from raw.loads order by completion")
+    assert in_order == [second, first]
+
+
+def test_a_load_has_its_number_from_the_moment_when_it_is_complete(database: Database) -> None:
+    begin = """
+        insert into raw.loads (table_name, source, bucket, key, version)
+        values ('jobs', 'object', 'landing', 'jobs.csv', '1')
+    """
+    complete = "update raw.loads set status = 'complete', records = 0, loaded = 0, rejected = 0, completed_at = now()"
+    with database.connect("hiring_loader") as connection:
+        connection.execute(begin)
+        assert database.rows("select completion from raw.loads") == [(None,)]
+        connection.execute(complete)
+        ((number,),) = database.rows("select completion from raw.loads")
+        assert number is not None
+        # What is written about it later does not make it new.
+        connection.execute(complete)
+    assert database.rows("select completion from raw.loads") == [(number,)]
+
+
+def test_migrating_numbers_the_loads_that_were_complete_before(empty_database: Database) -> None:
+    migrate(empty_database.conninfo(), revision="0002")
+    for status in ("complete", "failed", "complete"):
+        empty_database.execute(
+            "insert into raw.loads (table_name, source, status, records, loaded, rejected, completed_at) "
+            "values ('hired_employees', 'api', %s, 0, 0, 0, now())",
+            status,
+        )
+    migrate(empty_database.conninfo())
+    assert empty_database.rows("select load_id, completion from raw.loads order by load_id") == [
+        (1, 1), (2, None), (3, 2)
+    ]  # fmt: skip
