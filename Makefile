@@ -12,7 +12,7 @@ INSTALLED := $(VENV)/.installed
 UV := $(BIN)/uv
 
 .DEFAULT_GOAL := help
-.PHONY: help run up psql ingest test soak lint format lock bench clean
+.PHONY: help run up psql ingest docs test soak lint format lock bench clean
 
 help: ## List the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "make %-7s %s\n", $$1, $$2}'
@@ -29,6 +29,9 @@ psql: export SQL := $(SQL)
 
 ingest: $(INSTALLED) ## The load engine by hand on the embedded servers: ARGS='status', 'load', 'validate FILE'
 	@$(BIN)/python -m deploy.local ingest $(ARGS)
+
+docs: $(INSTALLED) ## The models' documentation on DOCS_PORT (8080), from the embedded server, until Ctrl-C
+	@$(BIN)/python -m deploy.local docs
 
 test: $(INSTALLED) ## The whole test suite, on a Postgres, an S3 server and a Dagster of its own
 	@$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder

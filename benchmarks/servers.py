@@ -74,6 +74,11 @@ class Servers:
             for statement in statements:
                 connection.execute(statement.encode())
 
+    def execute_as(self, role: str, statement: str) -> None:
+        """Run a statement as a role, with what is set for it."""
+        with psycopg.connect(self.conninfo(role), autocommit=True) as connection:
+            connection.execute(statement.encode())
+
     def value(self, query: str) -> object:
         """Return the first column of the first row that a query gives the superuser."""
         with psycopg.connect(self.conninfo()) as connection:

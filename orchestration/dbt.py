@@ -70,6 +70,11 @@ def parse_if_changed() -> bool:
     return True
 
 
+def version_of_project() -> int:
+    """Return a number of 60 bits that changes with the project's files and with dbt."""
+    return int(_digest()[:15], 16)
+
+
 def _is_parsed(stamp: Path, digest: str) -> bool:
     return PROJECT.manifest_path.exists() and stamp.exists() and stamp.read_text() == digest
 
@@ -89,26 +94,31 @@ def _digest() -> str:
     return digest.hexdigest()
 
 
-def build_arguments(project: Mapping[str, Any], touched_tables: Collection[str] | None) -> list[str]:
+def build_arguments(
+    project: Mapping[str, Any], touched_tables: Collection[str] | None = None, full_refresh: bool = False
+) -> list[str]:
     """Return dbt's arguments for a build.
 
     Args:
         project: dbt's manifest.
         touched_tables: raw tables with records that the marts do not show yet; only what they reach is built. None
             builds whatever is selected.
+        full_refresh: build it from all there is, not from what is new.
     """
+    if full_refresh:
+        return [*BUILD, "--full-refresh"]
     if touched_tables is None:
         return [*BUILD]
-    spared = untouched_models(project, touched_tables)
-    # Cautious: a test stays as long as it is about any model that is built.
+    spared = untouched(project, touched_tables)
+    # Cautious: a gate stays as long as it is about any model that is built.
     return [*BUILD, *(("--exclude", " ".join(spared), "--indirect-selection", "cautious") if spared else ())]
 
 
-def untouched_models(project: Mapping[str, Any], touched_tables: Collection[str]) -> list[str]:
-    """Return the names of the models that new records in some raw tables cannot change, sorted.
+def untouched(project: Mapping[str, Any], touched_tables: Collection[str]) -> list[str]:
+    """Return the names of the views and tests that new records in some raw tables cannot change, sorted.
 
-    The ledger is touched by every load, but only what reads it directly follows it everywhere: another table's models
-    would be built from the same loads as before.
+    Tables are never among them: each is to mark up to which load it is true, new records or not. The ledger is touched
+    by every load, but only what reads it directly follows it everywhere.
     """
     source_ids = {source["name"]: unique_id for unique_id, source in project["sources"].items()}
     children: Mapping[str, list[str]] = project["child_map"]
@@ -119,5 +129,8 @@ def untouched_models(project: Mapping[str, Any], touched_tables: Collection[str]
             if child not in touched:
                 touched.add(child)
                 waiting.append(child)
-    models = {node_id: node for node_id, node in project["nodes"].items() if node["resource_type"] == "model"}
-    return sorted(node["name"] for node_id, node in models.items() if node_id not in touched)
+    return sorted(
+        node["name"]
+        for node_id, node in project["nodes"].items()
+        if node_id not in touched and node["config"]["materialized"] != "incremental"
+    )

@@ -8,14 +8,20 @@ import queue
 import tempfile
 import threading
 from collections.abc import Iterator, Sequence
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 from dagster_dbt import DagsterDbtTranslator
+from dagster_dbt.asset_utils import default_metadata_from_dbt_resource_props as described
 from dagster_dbt.asset_utils import get_subset_selection_for_context
 from dagster_dbt.core.dbt_cli_event import DbtCoreCliEventMessage
 
 from orchestration.dbt import PROJECT, manifest
+from orchestration.model_metadata import history, in_database, rows, structure_before
+
+if TYPE_CHECKING:
+    from orchestration.ingest.ledger import Connection
 
 # What dbt tells at these levels goes into the run's log; the rest is in the events.
 LOGGED = {"warn": "warning", "error": "error"}
@@ -23,7 +29,10 @@ END = "End"
 
 
 def build(
-    context: dg.AssetExecutionContext, translator: DagsterDbtTranslator, arguments: Sequence[str]
+    context: dg.AssetExecutionContext,
+    translator: DagsterDbtTranslator,
+    arguments: Sequence[str],
+    connection: "Connection",
 ) -> Iterator[Any]:
     """Run a dbt command over what the context selects; yield Dagster's events as dbt produces them.
 
@@ -31,6 +40,7 @@ def build(
         context: of the asset that `@dbt_assets` made.
         translator: the one that asset was made with.
         arguments: dbt's command and its options; the selection is added.
+        connection: of a role that reads the models, for what is shown of them.
 
     Raises:
         dagster.Failure: dbt failed; the message says at which nodes and why.
@@ -49,24 +59,55 @@ def build(
     command = [*arguments, *selection]
     context.log.info(f"dbt {' '.join(command)}")
     errors = []
-    for event in _events(command):
-        info = event["info"]
-        if event["data"].get("node_info"):
-            message = DbtCoreCliEventMessage(raw_event=event, event_history_metadata={})
-            yield from message.to_default_asset_events(manifest(), translator, context, project=PROJECT)
-        if info["level"] in LOGGED and info["msg"].strip():
-            getattr(context.log, LOGGED[info["level"]])(info["msg"].strip())
-            # A node's own line only says that it failed; why comes at the end.
-            if info["level"] == "error" and info["name"] not in ("LogTestResult", "LogModelResult"):
-                errors.append(" ".join(info["msg"].split()))
-        if info["name"] == END and not event["data"]["success"]:
-            raise dg.Failure(f"dbt: {'; '.join(dict.fromkeys(errors)) or 'failed'}", allow_retries=False)
+    with tempfile.TemporaryDirectory(prefix="dbt-") as target:
+        compiled = Path(target) if "--full-refresh" in arguments else None
+        for event in _events(command, target):
+            info = event["info"]
+            if event["data"].get("node_info"):
+                yield from _dagster_events(context, translator, event, connection, compiled)
+            if info["level"] in LOGGED and info["msg"].strip():
+                getattr(context.log, LOGGED[info["level"]])(info["msg"].strip())
+                # A node's own line only says that it failed; why comes at the end.
+                if info["level"] == "error" and info["name"] not in ("LogTestResult", "LogModelResult"):
+                    errors.append(" ".join(info["msg"].split()))
+            if info["name"] == END and not event["data"]["success"]:
+                raise dg.Failure(f"dbt: {'; '.join(dict.fromkeys(errors)) or 'failed'}", allow_retries=False)
 
 
-def _events(command: Sequence[str]) -> Iterator[dict[str, Any]]:
+def _dagster_events(
+    context: dg.AssetExecutionContext,
+    translator: DagsterDbtTranslator,
+    event: dict[str, Any],
+    connection: "Connection",
+    compiled: Path | None,
+) -> Iterator[Any]:
+    """Yield what dagster-dbt makes of an event of dbt, a model's with its rows and columns.
+
+    Where columns come from takes seconds to find out, and follows from the models' text: it is found out where
+    `compiled` is given, dbt's folder of a full refresh, and is as it was everywhere else.
+    """
+    unique_id = event["data"]["node_info"]["unique_id"]
+    is_model = event["info"]["name"] == "LogModelResult" and event["data"]["node_info"]["node_status"] == "success"
+    project = in_database(connection, manifest())
+    columns = history(connection, project, unique_id) if is_model and compiled else {}
+    message = DbtCoreCliEventMessage(raw_event=event, event_history_metadata=columns)
+    for made in message.to_default_asset_events(project, translator, context, target_path=compiled, project=PROJECT):
+        if not isinstance(made, dg.Output):
+            yield made
+            continue
+        node = project["nodes"][unique_id]
+        if compiled:
+            structure = described(columns)
+        else:
+            structure = structure_before(context.instance, translator.get_asset_key(node))
+        shown = {**structure, **made.metadata, **rows(connection, node["relation_name"])}
+        yield dg.Output(None, output_name=made.output_name, metadata=shown)
+
+
+def _events(command: Sequence[str], target: str) -> Iterator[dict[str, Any]]:
     """Run dbt in a thread and yield its events, as its JSON log would have them, the moment they occur.
 
-    The last one is of our own, END, and tells whether dbt succeeded.
+    Its files go to the folder `target`. The last one is of our own, END, and tells whether dbt succeeded.
 
     Raises:
         BaseException: what dbt raised, as it does for settings and projects that it cannot use.
@@ -77,7 +118,7 @@ def _events(command: Sequence[str]) -> Iterator[dict[str, Any]]:
 
     events: queue.Queue[dict[str, Any] | BaseException] = queue.Queue()
 
-    def run(target: str) -> None:
+    def run() -> None:
         parsed = PROJECT.manifest_path.with_name("partial_parse.msgpack")
         options = [
             *("--quiet", "--no-write-json", "--no-send-anonymous-usage-stats", "--log-level-file", "none"),
@@ -92,13 +133,12 @@ def _events(command: Sequence[str]) -> Iterator[dict[str, Any]]:
         except BaseException as error:  # whatever ends the thread must end the wait for its events
             events.put(error)
 
-    with tempfile.TemporaryDirectory(prefix="dbt-") as target:
-        # A daemon: a run that is cancelled ends with its process, and the server rolls back what was under way.
-        threading.Thread(target=run, args=[target], daemon=True).start()
-        while True:
-            event = events.get()
-            if isinstance(event, BaseException):
-                raise event
-            yield event
-            if event["info"]["name"] == END:
-                return
+    # A daemon: a run that is cancelled ends with its process, and the server rolls back what was under way.
+    threading.Thread(target=run, daemon=True).start()
+    while True:
+        event = events.get()
+        if isinstance(event, BaseException):
+            raise event
+        yield event
+        if event["info"]["name"] == END:
+            return

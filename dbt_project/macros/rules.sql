@@ -13,16 +13,14 @@
 {% endmacro %}
 
 
--- A field's value as an integer from 1 to 2147483647, null when it is none. The
--- digits are counted before the cast, which could overflow.
+-- A field's value as an integer from 1 to 2147483647, null when it is none.
+-- Postgres would take more than digits for an integer: 0x1F, 1_000.
 {% macro as_identifier(field) %}
     case
-        when {{ trimmed(field) }} ~ '^[+]?0*[1-9][0-9]{0,9}$'
-            then
-                case
-                    when {{ trimmed(field) }}::bigint <= 2147483647
-                        then {{ trimmed(field) }}::integer
-                end
+        when
+            {{ field }} ~ '^[ \t\n\r\x0b\f]*[+]?[0-9]+[ \t\n\r\x0b\f]*$'
+            and pg_input_is_valid({{ field }}, 'integer')
+            then nullif({{ field }}::integer, 0)
     end
 {% endmacro %}
 
@@ -34,73 +32,91 @@
 {% macro as_timestamp(field) %}
     case
         when
-            {{ trimmed(field) }} ~ (
-                '^[0-9]{4}-[0-9]{2}-[0-9]{2}'
+            {{ field }} ~ (
+                '^[ \t\n\r\x0b\f]*[0-9]{4}-[0-9]{2}-[0-9]{2}'
                 || '([T ]([01][0-9]|2[0-3]):[0-5][0-9](:[0-5][0-9]([.][0-9]{1,9})?)?'
-                || '(Z|[+-](0[0-9]|1[0-4])(:?[0-5][0-9])?)?)?$'
+                || '(Z|[+-](0[0-9]|1[0-4])(:?[0-5][0-9])?)?)?[ \t\n\r\x0b\f]*$'
             )
+            and pg_input_is_valid({{ field }}, 'timestamptz')
             then
                 case
-                    when pg_input_is_valid({{ trimmed(field) }}, 'timestamptz')
-                        then (
-                            regexp_replace(
-                                {{ trimmed(field) }}, '([.][0-9]{6})[0-9]+', '\1'
-                            )
-                            || case
-                                when {{ trimmed(field) }} ~ '[T ].*[Z+-]' then ''
-                                when {{ trimmed(field) }} ~ '[T ]' then 'Z'
-                                else ' 00:00Z'
-                            end
-                        )::timestamptz
+                    when length({{ field }}) = 20 and right({{ field }}, 1) = 'Z'
+                        then {{ field }}::timestamptz
+                    else (
+                        regexp_replace(
+                            {{ trimmed(field) }}, '([.][0-9]{6})[0-9]+', '\1'
+                        )
+                        || case
+                            when {{ trimmed(field) }} ~ '[T ].*[Z+-]' then ''
+                            when {{ trimmed(field) }} ~ '[T ]' then 'Z'
+                            else ' 00:00Z'
+                        end
+                    )::timestamptz
                 end
     end
 {% endmacro %}
 
 
--- What is wrong with a field, as 'field:reason'; null when nothing is. `value`
--- is what as_text, as_identifier or as_timestamp made of it.
+-- Whether a point in time is in the years 1900 to 2100.
+{% macro is_in_range(moment) %}
+    coalesce(
+        {{ moment }} >= '1900-01-01 00:00Z'
+        and {{ moment }} < '2101-01-01 00:00Z',
+        false
+    )
+{% endmacro %}
+
+
+-- What is wrong with a field, as 'field:reason'; null when nothing is. `value` is
+-- what as_text, as_identifier or as_timestamp made of what was delivered.
 {% macro text_reason(field, value) %}
     case when {{ value }} is null then '{{ field }}:missing' end
 {% endmacro %}
 
 
-{% macro identifier_reason(field, value) %}
+{% macro identifier_reason(field, delivered, value) %}
     case
         when {{ value }} is not null then null
-        when {{ as_text(field) }} is null then '{{ field }}:missing'
-        when {{ trimmed(field) }} ~ '^[+-]?[0-9]+$' then '{{ field }}:out_of_range'
+        when {{ as_text(delivered) }} is null then '{{ field }}:missing'
+        when {{ trimmed(delivered) }} ~ '^[+-]?[0-9]+$' then '{{ field }}:out_of_range'
         else '{{ field }}:not_an_integer'
     end
 {% endmacro %}
 
 
-{% macro timestamp_reason(field, value) %}
+{% macro timestamp_reason(field, delivered, value) %}
     case
-        when {{ as_text(field) }} is null then '{{ field }}:missing'
+        when {{ as_text(delivered) }} is null then '{{ field }}:missing'
         when {{ value }} is null then '{{ field }}:not_a_datetime'
-        when {{ value }} < '1900-01-01 00:00Z' then '{{ field }}:out_of_range'
-        when {{ value }} >= '2101-01-01 00:00Z' then '{{ field }}:out_of_range'
+        when not {{ is_in_range(value) }} then '{{ field }}:out_of_range'
     end
 {% endmacro %}
 
 
 -- The reasons of a record out of those of its fields, as a JSON array: rows of a
--- unit test cannot hold any other.
-{% macro reasons(field_reasons) %}
-    to_jsonb(
-        array_remove(array[{{ field_reasons | join(', ') }}]::text[], null)
-    )
+-- unit test cannot hold any other. `valid` holds where there is none, which spares
+-- nearly every record the search for them.
+{% macro reasons(valid, field_reasons) %}
+    case
+        when {{ valid }} then '[]'::jsonb
+        else to_jsonb(
+            array_remove(array[{{ field_reasons | join(', ') }}]::text[], null)
+        )
+    end
 {% endmacro %}
 
 
--- Which of the valid records of one id counts: 1 is the latest, by load, then by
--- record. A record with reasons takes no part.
-{% macro recency() %}
+-- What becomes of a record, apart from what its table adds with `otherwise`: of the
+-- valid records of one id, the latest counts, by load, then by record.
+{% macro disposition(otherwise) %}
     case
-        when reasons = '[]'
-            then row_number() over (
-                partition by reasons = '[]', id
+        when reasons <> '[]' then 'rejected'
+        when
+            row_number() over (
+                partition by id, reasons = '[]'
                 order by _load_id desc, _record desc
-            )
+            ) > 1
+            then 'superseded'
+        else {{ otherwise }}
     end
 {% endmacro %}

@@ -1,4 +1,4 @@
-"""`python -m deploy.local`: what the Makefile's targets run, up, psql and clean call."""
+"""`python -m deploy.local`: what the Makefile's targets run, up, psql, ingest, docs and clean call."""
 
 import shutil
 import sys
@@ -9,6 +9,7 @@ import typer
 from pydantic import ValidationError
 from rich.console import Console
 
+from deploy.local.docs import docs
 from deploy.local.postgres import PostgresRefused
 from deploy.local.settings import Settings
 from deploy.local.stack import Stack, ingest, own, psql
@@ -22,6 +23,7 @@ STATE = (
     "s3",
     "dagster",
     "dbt",
+    "docs",
     "logs",
     "run",
     "bench",
@@ -87,6 +89,12 @@ def open_psql(sql: Annotated[str | None, typer.Option(help="Print the result of 
 def run_ingest(context: typer.Context) -> None:
     """Run `python -m orchestration.ingest` on the embedded servers."""
     raise typer.Exit(ingest(Settings(), Console(stderr=True, quiet=True), context.args))
+
+
+@app.command(name="docs")
+def show_docs() -> None:
+    """Write the documentation of the models and serve it until Ctrl-C."""
+    docs(Settings(), console)
 
 
 @app.command()

@@ -34,6 +34,7 @@ class Settings(BaseSettings):
     api_port: int = Field(8000, ge=1, le=65535)
     s3_port: int = Field(9000, ge=1, le=65535)
     code_port: int = Field(4000, ge=1, le=65535)
+    docs_port: int = Field(8080, ge=1, le=65535)
     s3_bucket: str = Field("landing", pattern=r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$")
 
     @field_validator("landing", mode="before")

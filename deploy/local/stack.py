@@ -198,7 +198,7 @@ def _is_owned(settings: Settings) -> bool:
 
 def psql(settings: Settings, console: Console, sql: str | None) -> int:
     """Run psql on the embedded server, which is started for it when it does not run; return its exit status."""
-    with _servers(settings, console, with_s3=False) as postgres:
+    with servers(settings, console, with_s3=False) as postgres:
         given = {"PGHOST": postgres.host, "PGPORT": "5432", "PGDATABASE": "hiring", "PGUSER": "postgres"}
         return subprocess.run(  # noqa: S603
             [str(postgres.bin / "psql"), "-X", *(["-c", sql] if sql else [])],
@@ -209,7 +209,7 @@ def psql(settings: Settings, console: Console, sql: str | None) -> int:
 
 def ingest(settings: Settings, console: Console, arguments: Sequence[str]) -> int:
     """Run the load engine's own commands on the embedded servers, started if need be; return the exit status."""
-    with _servers(settings, console, with_s3=True) as postgres:
+    with servers(settings, console, with_s3=True) as postgres:
         return subprocess.run(  # noqa: S603
             [sys.executable, "-m", "orchestration.ingest", *arguments],
             env=orchestration_environment(settings, postgres.host),
@@ -218,7 +218,7 @@ def ingest(settings: Settings, console: Console, arguments: Sequence[str]) -> in
 
 
 @contextmanager
-def _servers(settings: Settings, console: Console, with_s3: bool) -> Iterator[EmbeddedPostgres]:
+def servers(settings: Settings, console: Console, with_s3: bool) -> Iterator[EmbeddedPostgres]:
     """Give out the running stack's Postgres for the length of a block, or one that is started for it."""
     postgres = EmbeddedPostgres(settings.state_dir / "postgres", settings.secrets.postgres)
     # Postgres outlives a stack that was killed, the S3 server does not.

@@ -1,86 +1,156 @@
-"""Raw as only a fault could leave it: the build fails, and what it judged stays unpublished."""
+"""What only a fault could make of a model: the build fails, and the metrics stay as they were."""
 
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 
 import pytest
 
 from orchestration.dbt import BUILD, build_arguments, manifest
 from tests.conftest import Database
-from tests.dbt_project.conftest import COLUMNS, Dbt, Record, build, deliver, unsuccessful
+from tests.dbt_project.conftest import Dbt, Record, build, deliver, unsuccessful
 
-HIRE: Record = ("1", "Ada", "2021-07-27T16:02:08Z", "1", "1")
-ANOTHER: Record = ("2", "Bob", "2021-07-27T16:02:08Z", "1", "1")
-METRIC = "select year, department, job, q1, q2, q3, q4 from marts.hires_by_quarter"
+MARTS = ("quarterly_hires", "hires_by_quarter", "departments_above_mean")
+METRIC = "select year, department, job, q1, q2, q3, q4 from marts.hires_by_quarter order by year, department, job"
+PUBLISHED = [(2021, "Sales", "Clerk", 0, 0, 2, 0)]
+NEW: list[Record] = [
+    ("1", "Ada", "2021-02-01", "1", "1"),
+    ("11", "Cid", "2021-05-05", "1", "1"),
+    ("12", "Dora", "2021-08-08", "1", "1"),
+    ("13", "Eve", "2021-11-11", "1", "7"),
+    ("14", "", "2021-11-11", "1", "1"),
+]
+# Each is a way to break what is staged of the new load, and the gate that has to see it.
+BREAKS = {
+    "a record is lost": ("delete from staging.checked_hired_employees where id = 11", "each_hire_once"),
+    "a rejected record is lost": (
+        "delete from staging.checked_hired_employees where disposition = 'rejected'",
+        "each_hire_once",
+    ),
+    "a record is doubled": (
+        "insert into staging.checked_hired_employees "
+        "select _load_id, 99, 99, name, hired_at, department_id, job_id, hired_year, hired_quarter, reasons, "
+        "disposition, delivered, _build from staging.checked_hired_employees where id = 12",
+        "each_hire_once",
+    ),
+    "records are shifted by one": (
+        "update staging.checked_hired_employees as hire set (id, name, hired_at) = "
+        "(select id, name, hired_at from staging.checked_hired_employees as next "
+        "where next._load_id = hire._load_id and next._record = hire._record + 1) where id in (11, 12)",
+        "each_hire_once",
+    ),
+    "hires are shifted by a quarter": (
+        "update staging.checked_hired_employees set hired_at = hired_at + interval '3 months', "
+        "hired_quarter = hired_quarter + 1 where id in (11, 12)",
+        "each_hire_once",
+    ),
+    "a hire is in another department": (
+        "update staging.checked_hired_employees set department_id = 2 where id = 12",
+        "each_hire_once",
+    ),
+    "an id counts twice": (
+        "update staging.checked_hired_employees set disposition = 'accepted' where id = 1",
+        "one_record_counts_a_hire",
+    ),
+    "an id counts no more": (
+        "update staging.checked_hired_employees set disposition = 'superseded' where id = 11",
+        "one_record_counts_a_hire",
+    ),
+    "a hire waits for what is there": (
+        "update staging.checked_hired_employees set disposition = 'waiting' where id = 11",
+        "hires_wait_for_what_is_unknown",
+    ),
+    "a hire of an unknown job counts": (
+        "update staging.checked_hired_employees set disposition = 'accepted' where id = 13",
+        "hires_wait_for_what_is_unknown",
+    ),
+    "a record has a disposition of its own": (
+        "update staging.checked_hired_employees set disposition = 'lost' where id = 11",
+        "hire_loads_are_accounted_for",
+    ),
+}
 
 
 @pytest.fixture(scope="module")
-def sound_load(module_database: Database, module_dbt: Dbt) -> int:
-    """A first load of hires, with its department and job, that is built."""
-    deliver(module_database, "departments", [("1", "Sales")])
-    deliver(module_database, "jobs", [("1", "Clerk")])
-    load_id = deliver(module_database, "hired_employees", [HIRE])
+def staged(module_database: Database, module_dbt: Dbt) -> Database:
+    """A database that shows two hires, with five records of a new load judged and not yet counted."""
+    database = module_database
+    deliver(database, "departments", [("1", "Sales"), ("2", "Support")])
+    deliver(database, "jobs", [("1", "Clerk")])
+    deliver(database, "hired_employees", [("1", "Ada", "2021-07-07", "1", "1"), ("2", "Bob", "2021-07-07", "1", "1")])
     build(module_dbt)
-    return load_id
+    deliver(database, "hired_employees", NEW)
+    build(module_dbt, "run", "--exclude", *MARTS)
+    database.execute("create table public.as_judged as select * from staging.checked_hired_employees")
+    return database
 
 
 @pytest.fixture
-def database(module_database: Database, sound_load: int) -> Iterator[Database]:
-    """A database that is built and shows one hire; what a test delivers is taken back."""
-    yield module_database
-    for table in COLUMNS:
-        module_database.execute(f"delete from raw.{table} where _load_id > %s", sound_load)
-    for table in ("rejected_records", "loads"):
-        module_database.execute(f"delete from raw.{table} where load_id > %s", sound_load)
+def database(staged: Database) -> Iterator[Database]:
+    """That database; what a test breaks is mended."""
+    yield staged
+    staged.execute("delete from staging.checked_hired_employees")
+    staged.execute("insert into staging.checked_hired_employees select * from public.as_judged")
 
 
-def published(database: Database) -> set[int]:
-    return {load_id for (load_id,) in database.rows("select load_id from marts.published_loads")}
-
-
-@pytest.mark.parametrize("touched", [None, {"hired_employees"}])
-def test_a_record_that_is_there_twice_stops_the_build_before_the_metrics(
-    database: Database, module_dbt: Dbt, touched: Collection[str] | None
+@pytest.mark.parametrize("broken", BREAKS)
+def test_what_is_wrong_with_a_model_stops_the_build_before_the_metrics(
+    database: Database, module_dbt: Dbt, broken: str
 ) -> None:
-    """As many records as the ledger says, and yet one of them is lost and the other doubled."""
-    before = published(database)
-    load_id = deliver(database, "hired_employees", [ANOTHER, ("3", *ANOTHER[1:])])
-    database.execute("update raw.hired_employees set _record = 1 where _load_id = %s", load_id)
-    result = module_dbt(*build_arguments(manifest(), touched))
+    statement, gate = BREAKS[broken]
+    database.execute(statement)
+    # Without the models that were broken, which would be made anew.
+    result = module_dbt("build", "--select", "test_type:data", *MARTS)
+    failed = unsuccessful(result)
     assert not result.success
-    assert unsuccessful(result)["each_record_once_checked_hired_employees_source_raw_hired_employees_"] == "fail"
-    assert published(database) == before
-    assert database.rows(METRIC) == [(2021, "Sales", "Clerk", 0, 0, 1, 0)]
+    assert failed[gate] == "fail"
+    assert {failed[name] for name in MARTS} == {"skipped"}
+    assert database.rows(METRIC) == PUBLISHED
 
 
-@pytest.mark.parametrize(
-    ("table", "records", "lost"),
-    [
-        ("departments", [b"2", ("2", "New"), ("3", "Newer")], "record"),
-        ("jobs", [b"2", ("2", "New"), ("3", "Newer")], "refused record"),
-        ("hired_employees", [b"2", ANOTHER, ("3", *ANOTHER[1:])], "record"),
-    ],
-)
+def test_a_wrong_count_stops_the_build_before_the_metrics(database: Database, module_dbt: Dbt) -> None:
+    build(module_dbt, "run", "--exclude", *MARTS[1:])
+    database.execute("update staging.quarterly_hires set hired = hired + 1 where quarter = 2")
+    result = module_dbt(*BUILD)
+    assert unsuccessful(result) == {"quarters_add_up": "fail"} | dict.fromkeys(
+        ["quarters_sum_to_hires", *MARTS[1:]], "skipped"
+    )
+    assert database.rows(METRIC) == PUBLISHED
+    database.execute("update staging.quarterly_hires set hired = hired - 1 where quarter = 2")
+
+
+@pytest.mark.parametrize("table", ["departments", "jobs", "hired_employees"])
 def test_a_load_with_fewer_records_than_its_ledger_says_stays_unpublished(
-    database: Database, module_dbt: Dbt, table: str, records: list[Record], lost: str
+    database: Database, module_dbt: Dbt, table: str
 ) -> None:
-    before = published(database)
-    load_id = deliver(database, table, records)
-    if lost == "record":
-        database.execute(f"delete from raw.{table} where _load_id = %s and _record = 2", load_id)
-    else:
-        database.execute("delete from raw.rejected_records where load_id = %s", load_id)
+    load_id = deliver(database, table, [])
+    database.execute("update raw.loads set records = 1, loaded = 1 where load_id = %s", load_id)
     result = module_dbt(*build_arguments(manifest(), {table}))
-    assert not result.success
-    assert unsuccessful(result)["loads_agree_with_their_records"] == "fail"
-    assert published(database) == before
+    database.execute("delete from raw.loads where load_id = %s", load_id)
+    database.execute("delete from staging.loads where load_id = %s", load_id)
+    one = {"departments": "department", "jobs": "job", "hired_employees": "hire"}[table]
+    assert unsuccessful(result)[f"{one}_loads_are_accounted_for"] == "fail"
+    assert database.rows(METRIC) == PUBLISHED
 
 
-def test_the_build_after_the_repair_publishes(database: Database, module_dbt: Dbt) -> None:
-    load_id = deliver(database, "hired_employees", [ANOTHER])
-    database.execute("delete from raw.hired_employees where _load_id = %s", load_id)
-    assert not module_dbt(*BUILD).success
-    row = (load_id, *ANOTHER)
-    database.execute("insert into raw.hired_employees values (%s, 1, %s, %s, %s, %s, %s)", *row)
+def test_a_refused_record_that_is_kept_nowhere_fails_the_build(database: Database, module_dbt: Dbt) -> None:
+    load_id = deliver(database, "jobs", [b"2"])
+    database.execute("delete from raw.rejected_records where load_id = %s", load_id)
+    result = module_dbt(*build_arguments(manifest(), {"jobs"}))
+    database.execute("update raw.loads set rejected = 0, records = 0 where load_id = %s", load_id)
+    database.execute("update staging.loads set rejected = 0, records = 0 where load_id = %s", load_id)
+    assert unsuccessful(result)["refused_records_are_kept"] == "fail"
+
+
+def test_the_same_records_are_published_once_nothing_is_wrong_and_later_damage_is_found_and_mended(
+    staged: Database, module_dbt: Dbt
+) -> None:
     build(module_dbt)
-    assert load_id in published(database)
-    assert database.rows(METRIC) == [(2021, "Sales", "Clerk", 0, 0, 2, 0)]
+    published = [(2021, "Sales", "Clerk", 1, 1, 2, 0)]
+    assert staged.rows(METRIC) == published
+    # Damage to what was published long ago: a test of everything finds it, a build from everything mends it.
+    for broken in ("a record is lost", "records are shifted by one", "an id counts twice"):
+        statement, gate = BREAKS[broken]
+        staged.execute(statement)
+        assert unsuccessful(module_dbt("test", "--exclude-resource-type", "unit_test"))[gate] == "fail"
+        build(module_dbt, *BUILD, "--full-refresh")
+    assert staged.rows(METRIC) == published
+    assert staged.rows("select count(*) from staging.checked_hired_employees") == [(7,)]

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from api.metrics.queries import DEPARTMENTS_ABOVE_MEAN, HIRES_BY_QUARTER
 from tests import oracle
 from tests.conftest import CHALLENGE, Database
-from tests.dbt_project.conftest import COLUMNS, Dbt, Record, build, deliver, empty_raw
+from tests.dbt_project.conftest import COLUMNS, Dbt, Record, build, deliver, empty
 
 Delivery = tuple[str, list[Record]]
 
@@ -101,7 +101,7 @@ TIES: list[Delivery] = [
 def test_both_metrics_are_what_pandas_makes_of_the_same_records(
     module_database: Database, module_dbt: Dbt, deliveries: list[Delivery]
 ) -> None:
-    empty_raw(module_database)
+    empty(module_database)
     for table, records in deliveries:
         deliver(module_database, table, records)
     build(module_dbt)
@@ -112,7 +112,7 @@ def test_the_edges_of_years_and_quarters_are_those_of_utc_where_the_session_is_i
     module_database: Database, module_dbt: Dbt
 ) -> None:
     """Quarters of the session's time zone are wrong for five hours, four times a year, and look right otherwise."""
-    empty_raw(module_database)
+    empty(module_database)
     deliver(module_database, "departments", [("1", "Sales")])
     deliver(module_database, "jobs", [("1", "Clerk")])
     edges = {
@@ -139,7 +139,7 @@ def test_the_edges_of_years_and_quarters_are_those_of_utc_where_the_session_is_i
 
 def test_the_api_asks_in_the_order_of_code_points(module_database: Database, module_dbt: Dbt) -> None:
     """An order by the server's locale would change with the server, and pages with it."""
-    empty_raw(module_database)
+    empty(module_database)
     words = ["b", "a", "B", "A", "Z", "z", "_", "ä", "é", "e\u0301", "\uffee", "\U0001f600", "a b", "ab", "a-b"]
     references: list[Record] = [(str(number), word) for number, word in enumerate(words, 1)]
     records: list[Record] = [
@@ -162,7 +162,7 @@ def test_the_api_asks_in_the_order_of_code_points(module_database: Database, mod
 
 @pytest.mark.skipif(not CHALLENGE.exists(), reason="the delivered files are not here")
 def test_the_delivered_files_give_the_known_figures(module_database: Database, module_dbt: Dbt) -> None:
-    empty_raw(module_database)
+    empty(module_database)
     files = oracle.frames(CHALLENGE, {table: [f"{table}.csv"] for table in COLUMNS})
     for table, frame in files.items():
         deliver(module_database, table, list(frame.itertuples(index=False, name=None)))

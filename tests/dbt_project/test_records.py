@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from api.employees.queries import INSERT_BATCH
 from api.employees.schemas import Employee
 from tests.conftest import Database
-from tests.dbt_project.conftest import COLUMNS, Dbt, Record, build, deliver, empty_raw
+from tests.dbt_project.conftest import COLUMNS, Dbt, Record, build, deliver, empty
 from tests.dbt_project.judgement import Load, Place, dispositions
 from tests.dbt_project.test_rules import any_text, nearly_identifiers, nearly_moments
 
@@ -21,7 +21,7 @@ DAY = "2021-07-27T16:02:08Z"
 
 @pytest.fixture(autouse=True)
 def no_records(module_database: Database) -> None:
-    empty_raw(module_database)
+    empty(module_database)
 
 
 def hire(number: int | str, name: str = "Ada", at: str = DAY, department: int = 1, job: int = 1) -> Record:
@@ -170,7 +170,7 @@ def loads_of(table: str) -> st.SearchStrategy[tuple[str, str, list[Record]]]:
 def test_every_record_of_every_complete_load_ends_in_one_place_which_is_the_right_one(
     module_database: Database, module_dbt: Dbt, history: list[tuple[str, str, list[Record]]]
 ) -> None:
-    empty_raw(module_database)
+    empty(module_database)
     loads = [
         Load(deliver(module_database, table, records, status=status), table, records, status)
         for table, status, records in history
@@ -215,7 +215,7 @@ def test_no_hire_that_the_api_took_is_rejected(
     module_database: Database, module_dbt: Dbt, records: list[dict[str, Any]]
 ) -> None:
     """The sender has a confirmation: nobody would look for the hire among the rejected records."""
-    empty_raw(module_database)
+    empty(module_database)
     deliver(module_database, "departments", [("1", "Sales"), ("2147483647", "Last")])
     deliver(module_database, "jobs", [("1", "Clerk")])
     batch = accepted(records)

@@ -33,9 +33,9 @@ select
     words,
     {{ text_reason('field', 'words') }},
     identifier,
-    {{ identifier_reason('field', 'identifier') }},
+    {{ identifier_reason('field', 'field', 'identifier') }},
     (extract(epoch from moment) * 1000000)::bigint,
-    {{ timestamp_reason('field', 'moment') }}
+    {{ timestamp_reason('field', 'field', 'moment') }}
 from typed
 order by place
 """

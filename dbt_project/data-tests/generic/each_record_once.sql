@@ -1,37 +1,56 @@
--- Every delivered record of a complete load is in the checked model, once: a
--- count alone would not see one record lost and another doubled.
-{% test each_record_once(model, delivered) %}
+-- A record lost between raw and here would be missing from the metrics without
+-- anything else looking wrong; one under another's number would count twice or with
+-- the other's fields. A count would see none of them. `same` says what a record
+-- that is not rejected has in common with what was delivered.
+{% test each_record_once(model, delivered, same) %}
 
 with
 
-checked as (
+loads as (
 
-    select
-        _load_id,
-        _record,
-        count(*) as times
-    from {{ model }}
-    group by _load_id, _record
+    select * from {{ ref('loads') }}
 
 ),
 
-delivered as (
+in_question as (
 
-    select
-        raw_records._load_id,
-        raw_records._record
-    from {{ delivered }} as raw_records
-    inner join {{ ref('loads') }} as loads
-        on raw_records._load_id = loads.load_id
+    select load_id
+    from loads
+    where {{ is_in_question() }}
+
+),
+
+raw as (
+
+    select *
+    from {{ delivered }}
+    where {{ is_of_load_in('in_question', asks_of_new_loads()) }}
+
+),
+
+checked as (
+
+    select *
+    from {{ model }}
+    where {{ is_of_load_in('in_question', asks_of_new_loads()) }}
 
 )
 
 select
     _load_id,
     _record,
-    checked.times
-from checked
-full join delivered using (_load_id, _record)
-where checked.times is distinct from 1 or delivered._record is null
+    raw._load_id is not null as is_delivered,
+    checked.disposition
+from raw
+full join checked using (_load_id, _record)
+where
+    raw._load_id is null
+    or checked.disposition is null
+    or case
+        when checked.disposition <> 'rejected'
+            then
+                ({{ same | join(') is not true or (') }}) is not true
+        else checked.reasons = '[]'
+    end
 
 {% endtest %}

@@ -11,7 +11,8 @@ final as (
     select
         id,
         department,
-        _load_id
+        _load_id,
+        _build
     from checked
     where disposition = 'accepted'
 

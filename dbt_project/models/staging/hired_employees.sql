@@ -14,10 +14,9 @@ final as (
         hired_at,
         department_id,
         job_id,
-        _load_id,
-        -- Of the UTC calendar, not of the time zone that a session happens to have.
-        extract(year from hired_at at time zone 'UTC')::integer as hired_year,
-        extract(quarter from hired_at at time zone 'UTC')::integer as hired_quarter
+        hired_year,
+        hired_quarter,
+        _load_id
     from checked
     where disposition = 'accepted'
 

@@ -1,5 +1,11 @@
 -- Taken once a build: all models of it see the same loads, whatever completes
 -- while it runs.
+{{ config(
+    materialized='incremental',
+    unique_key=['load_id'],
+    meta={'indexes': ['(completion)']},
+) }}
+
 with
 
 ledger as (
@@ -16,10 +22,18 @@ final as (
         source,
         key,
         records,
+        loaded,
         rejected,
-        completed_at
+        completed_at,
+        completion
     from ledger
-    where status = 'complete'
+    where
+        status = 'complete'
+        {% if is_incremental() %}
+        and completion > (
+            select coalesce(max(taken.completion), 0) from {{ this }} as taken
+        )
+        {% endif %}
 
 )
 

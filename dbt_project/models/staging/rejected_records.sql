@@ -32,6 +32,7 @@ fields as (
     select
         checked._load_id as load_id,
         checked._record as record,
+        null::bigint as line,
         split_part(reason, ':', 1) as field,
         split_part(reason, ':', 2) as reason,
         checked.delivered ->> split_part(reason, ':', 1) as value
@@ -45,6 +46,7 @@ records as (
     select
         load_id,
         record,
+        line,
         null::text as field,
         reason,
         message as value
@@ -67,6 +69,7 @@ final as (
         loads.key as object,
         rejected.load_id,
         rejected.record,
+        rejected.line,
         rejected.field,
         rejected.reason,
         rejected.value

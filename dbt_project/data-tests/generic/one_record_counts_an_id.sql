@@ -1,0 +1,39 @@
+-- An id that counts twice would be two people; one of which no record counts would
+-- be nobody, though somebody was delivered.
+{% test one_record_counts_an_id(model) %}
+
+with
+
+loads as (
+
+    select * from {{ ref('loads') }}
+
+),
+
+in_question as (
+
+    select load_id
+    from loads
+    where {{ is_in_question() }}
+
+),
+
+valid as (
+
+    select *
+    from {{ model }}
+    where reasons = '[]'
+
+)
+
+select
+    id,
+    count(*) filter (where disposition in ('accepted', 'waiting')) as counting
+from valid
+{% if asks_of_new_loads() %}
+where id in (select id from valid where {{ is_of_load_in('in_question', asks_of_new_loads()) }})
+{% endif %}
+group by id
+having count(*) filter (where disposition in ('accepted', 'waiting')) <> 1
+
+{% endtest %}

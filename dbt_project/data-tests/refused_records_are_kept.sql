@@ -1,0 +1,52 @@
+-- A record that the loader refused and that is kept nowhere could not be told from
+-- one that never came: nobody would correct it.
+{{ config(meta={'dagster': {'ref': {'name': 'rejected_records'}}}) }}
+
+with
+
+loads as (
+
+    select * from {{ ref('loads') }}
+
+),
+
+in_question as (
+
+    select *
+    from loads
+    where {{ is_in_question() }}
+
+),
+
+kept as (
+
+    select
+        load_id,
+        count(*) as records
+    from {{ source('raw', 'rejected_records') }}
+    group by load_id
+
+),
+
+listed as (
+
+    select
+        load_id,
+        count(*) as records
+    from {{ ref('rejected_records') }}
+    where field is null
+    group by load_id
+
+)
+
+select
+    in_question.load_id,
+    in_question.rejected,
+    kept.records as kept,
+    listed.records as listed
+from in_question
+left join kept on in_question.load_id = kept.load_id
+left join listed on in_question.load_id = listed.load_id
+where
+    in_question.rejected <> coalesce(kept.records, 0)
+    or in_question.rejected <> coalesce(listed.records, 0)

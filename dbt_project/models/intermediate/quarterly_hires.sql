@@ -1,0 +1,103 @@
+-- The metrics before they are published: what the gates look at.
+{{ config(
+    unique_key=['year', 'quarter', 'department_id', 'job_id'],
+    meta={
+        'feeds': ['checked_hired_employees'],
+        'indexes': [
+            '(department_id)',
+            '(job_id)',
+            '(_build) where _build > 1',
+        ],
+    },
+) }}
+
+with
+
+checked as (
+
+    select * from {{ ref('checked_hired_employees') }}
+
+),
+
+hires as (
+
+    select * from {{ ref('hired_employees') }}
+
+),
+
+named as (
+
+    select distinct
+        checked.hired_year as year,
+        checked.hired_quarter as quarter,
+        checked.department_id,
+        checked.job_id
+    from checked
+    where
+        checked.reasons = '[]'
+        and {{
+            has_changed('checked', 'checked_hired_employees')
+            if is_incremental() else 'true'
+        }}
+
+),
+
+{% if is_incremental() %}
+counted as (
+
+    select
+        named.*,
+        hires.hired
+    from named
+    cross join lateral (
+        select count(*) as hired
+        from hires
+        where
+            hires.department_id = named.department_id
+            and hires.job_id = named.job_id
+            and hires.hired_year = named.year
+            and hires.hired_quarter = named.quarter
+    ) as hires
+
+),
+
+{% else %}
+counting as (
+
+    select
+        hired_year as year,
+        hired_quarter as quarter,
+        department_id,
+        job_id,
+        count(*) as hired
+    from hires
+    group by hired_year, hired_quarter, department_id, job_id
+
+),
+
+counted as (
+
+    select
+        named.*,
+        coalesce(counting.hired, 0) as hired
+    from named
+    left join counting using (year, quarter, department_id, job_id)
+
+),
+
+{% endif %}
+
+final as (
+
+    select
+        year,
+        quarter,
+        department_id,
+        job_id,
+        hired::integer as hired,
+        {{ this_build() }} as _build
+    from counted
+
+)
+
+select * from final

@@ -1,0 +1,65 @@
+"""The documentation of the models: dbt writes it as one page, which is served on loopback until Ctrl-C."""
+
+import signal
+import subprocess
+from contextlib import suppress
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from deploy.local.services import LOOPBACK, PROGRAMS
+from deploy.local.settings import PROJECT, Settings, orchestration_environment
+from deploy.local.stack import servers
+from deploy.local.supervisor import StackError
+
+
+def docs(settings: Settings, console: Console) -> None:
+    """Write the documentation of the models and serve it until Ctrl-C.
+
+    Raises:
+        StackError: the port is taken, or dbt failed.
+    """
+    page = settings.state_dir / "docs" / "page"
+    try:
+        server = ThreadingHTTPServer((LOOPBACK, settings.docs_port), partial(_Quiet, directory=str(page)))
+    except OSError as error:
+        raise StackError(
+            f"port {settings.docs_port} for the documentation is taken ({error.strerror}): free it, or choose another "
+            f"with DOCS_PORT={settings.docs_port + 1}"
+        ) from None
+    with server, suppress(KeyboardInterrupt):
+        _write(settings, console, page)
+        console.print(f"The models' documentation: http://{LOOPBACK}:{settings.docs_port} (Ctrl-C ends this)")
+        server.serve_forever()
+
+
+def _write(settings: Settings, console: Console, page: Path) -> None:
+    target = page.parent
+    with servers(settings, console, with_s3=False) as postgres, console.status("dbt describes the models"):
+        # Not, as a stack's owner does, by waiting for the next step to notice.
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, signal.default_int_handler)
+        failed = subprocess.run(  # noqa: S603
+            [
+                *(str(PROGRAMS / "dbt"), "--quiet", "docs", "generate", "--static"),
+                *("--target-path", str(target), "--log-path", str(settings.logs)),
+            ],
+            cwd=PROJECT / "dbt_project",
+            env=orchestration_environment(settings, postgres.host),
+            check=False,
+        ).returncode
+    if failed:
+        raise StackError("dbt cannot describe the models; what it says is above")
+    # In a folder of its own: what else dbt writes is nobody's to read over HTTP.
+    page.mkdir(exist_ok=True)
+    (target / "static_index.html").replace(page / "index.html")
+
+
+class _Quiet(SimpleHTTPRequestHandler):
+    """A handler that does not print each request."""
+
+    def log_message(self, *_: Any) -> None:
+        """Say nothing."""

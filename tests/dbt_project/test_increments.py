@@ -1,0 +1,221 @@
+"""Builds of what is new: they come to what a build of everything comes to, and write no more than they have to."""
+
+import threading
+import time
+from typing import Any
+
+import psycopg
+import pytest
+from hypothesis import Phase, given, settings
+from hypothesis import strategies as st
+
+from orchestration.dbt import BUILD, build_arguments, manifest
+from orchestration.published import unpublished_loads
+from tests.conftest import Database
+from tests.dbt_project.conftest import COLUMNS, Dbt, Record, build, deliver, empty, forget_builds
+from tests.dbt_project.judgement import Load, dispositions
+from tests.dbt_project.test_records import became
+
+# By layer and name; _build tells how a table came about, not what it says.
+CONTENT = {
+    "staging.loads": "*",
+    "staging.checked_departments": "_load_id, _record, id, department, reasons, disposition, delivered",
+    "staging.checked_jobs": "_load_id, _record, id, job, reasons, disposition, delivered",
+    "staging.checked_hired_employees": "_load_id, _record, id, name, hired_at, hired_year, hired_quarter, "
+    "department_id, job_id, reasons, disposition, delivered",
+    "staging.departments": "id, department, _load_id",
+    "staging.jobs": "id, job, _load_id",
+    "staging.hired_employees": "*",
+    "staging.rejected_records": "*",
+    "staging.quarterly_hires": "year, quarter, department_id, job_id, hired",
+    "marts.hires_by_quarter": "*",
+    "marts.departments_above_mean": "*",
+}
+few = st.sampled_from(["1", "2", "3", "4", "05", "x"])
+references = st.lists(st.tuples(few, st.sampled_from(["Sales", "Legal", "Staff", ""])), max_size=4)
+moments = st.sampled_from(["2021-01-01", "2021-06-30T23:59:59-01:00", "2021-12-31", "2022-04-04T04:04Z", "soon"])
+hires = st.lists(st.tuples(st.integers(1, 12).map(str), st.just("Ada"), moments, few, few), max_size=12)
+deliveries = st.sampled_from([*COLUMNS, "hired_employees"]).flatmap(
+    lambda table: st.tuples(
+        st.just(table),
+        hires if table == "hired_employees" else references,
+        # After how many builds the load is complete: it may be overtaken by loads that began after it.
+        st.sampled_from([0, 0, 0, 1, 2]),
+    )
+)
+histories = st.lists(st.lists(deliveries, min_size=1, max_size=3), min_size=3, max_size=4)
+
+
+def content(database: Database) -> dict[str, list[tuple[Any, ...]]]:
+    return {
+        relation: sorted(database.rows(f"select {columns} from {relation}"), key=repr)
+        for relation, columns in CONTENT.items()
+    }
+
+
+def refresh(database: Database, dbt: Dbt) -> None:
+    """Build what is new, as the job refresh does."""
+    with database.connect("hiring_transformer") as connection:
+        touched = {table for _, table in unpublished_loads(connection)}
+    build(dbt, *build_arguments(manifest(), touched))
+
+
+def complete(database: Database, load: Load) -> None:
+    database.execute(
+        "update raw.loads set status = 'complete', records = %s, loaded = %s, rejected = 0, completed_at = now() "
+        "where load_id = %s",
+        *[len(load.records)] * 2,
+        load.load_id,
+    )
+
+
+# Each step costs a second: a history that fails is not looked through for a shorter one.
+@settings(max_examples=2, deadline=None, phases=[Phase.explicit, Phase.reuse, Phase.generate])
+@given(history=histories)
+def test_builds_of_what_is_new_come_to_what_one_build_of_everything_comes_to(
+    module_database: Database, module_dbt: Dbt, history: list[list[tuple[str, list[Record], int]]]
+) -> None:
+    """A record passed over once would stay out of the metrics until somebody thought of building it all anew."""
+    database = module_database
+    empty(database)
+    build(module_dbt)
+    loads: list[Load] = []
+    late: list[tuple[int, Load]] = []
+    for step, delivered in enumerate([*history, [], []]):
+        for table, records, delay in delivered:
+            status = "loading" if delay else "complete"
+            load = Load(deliver(database, table, records, status=status), table, records)
+            loads.append(load)
+            if delay:
+                late.append((step + delay, load))
+        for due, load in late:
+            if due == step:
+                complete(database, load)
+        refresh(database, module_dbt)
+    assert became(database) == dispositions(loads)
+    by_increments = content(database)
+    forget_builds(database)
+    build(module_dbt)
+    assert content(database) == by_increments
+
+
+def written(database: Database) -> dict[str, int]:
+    """Return how many rows were ever written to each table of dbt's."""
+    database.execute("select pg_stat_force_next_flush()")
+    return dict(
+        database.rows(
+            "select relname, n_tup_ins + n_tup_upd + n_tup_del from pg_stat_user_tables "
+            "where schemaname in ('staging', 'marts')"
+        )
+    )
+
+
+def settled(database: Database) -> dict[str, int]:
+    """Return the same once the sessions of a build have told what they wrote."""
+    before = None
+    while (now := written(database)) != before:
+        before = now
+        time.sleep(0.3)
+    return now
+
+
+@pytest.fixture
+def built(module_database: Database, module_dbt: Dbt) -> Database:
+    """A database with a few hires, built."""
+    empty(module_database)
+    deliver(module_database, "departments", [("1", "Sales"), ("2", "Legal"), ("3", "Nobody")])
+    deliver(module_database, "jobs", [("1", "Clerk")])
+    people = [(str(n), "Ada", "2021-05-05", str(1 + n % 2), "1") for n in range(1, 41)]
+    deliver(module_database, "hired_employees", [*people, ("50", "Zoe", "2021-05-05", "9", "1"), ("", "", "", "", "")])
+    build(module_dbt)
+    return module_database
+
+
+@pytest.mark.parametrize("arguments", [[], ["--full-refresh"]])
+def test_a_build_with_nothing_new_writes_no_row(built: Database, module_dbt: Dbt, arguments: list[str]) -> None:
+    before = settled(built)
+    assert sum(before.values()) > 0
+    build(module_dbt, *BUILD, *arguments)
+    assert settled(built) == before
+
+
+def test_a_build_writes_the_records_that_are_new_and_what_they_touch(built: Database, module_dbt: Dbt) -> None:
+    before = settled(built)
+    # One replaces another with the same quarter, department and job; one is of a department's that is new.
+    deliver(built, "hired_employees", [("1", "Bob", "2021-05-05", "2", "1"), ("41", "Eve", "2021-09-09", "4", "1")])
+    deliver(built, "departments", [("4", "Press")])
+    refresh(built, module_dbt)
+    now = settled(built)
+    assert {table: now[table] - before.get(table, 0) for table in now if now[table] != before.get(table, 0)} == {
+        "loads": 2,
+        "checked_departments": 1,
+        # The two new ones, and the one that is superseded.
+        "checked_hired_employees": 3,
+        "quarterly_hires": 1,
+        "hires_by_quarter": 1,
+        # The mean is another one, of four departments.
+        "departments_above_mean": 2,
+        "progress": now["progress"] - before["progress"],
+        "publications": 2,
+    }
+
+
+def test_a_mart_that_changes_says_so_with_its_commit_and_one_that_does_not_is_silent(
+    built: Database, module_dbt: Dbt
+) -> None:
+    def heard(connection: psycopg.Connection[Any]) -> list[str]:
+        return sorted(each.payload for each in connection.notifies(timeout=0.5))
+
+    versions = "select mart, version from marts.publications order by mart"
+    assert built.rows(versions) == [("departments_above_mean", 1), ("hires_by_quarter", 1)]
+    with built.connect("hiring_api") as listener:
+        listener.execute("listen marts_changed")
+        build(module_dbt)
+        assert heard(listener) == []
+        # Names a job anew: in the one mart, not in the other.
+        deliver(built, "jobs", [("1", "Writer")])
+        refresh(built, module_dbt)
+        assert heard(listener) == ["hires_by_quarter"]
+        deliver(built, "hired_employees", [("60", "Eve", "2021-09-09", "1", "1")])
+        refresh(built, module_dbt)
+        assert heard(listener) == ["departments_above_mean", "hires_by_quarter"]
+        assert listener.execute(versions).fetchall() == [("departments_above_mean", 2), ("hires_by_quarter", 3)]
+
+
+def test_readers_see_a_whole_metric_and_never_wait_while_it_is_built_fifty_times(
+    built: Database, module_dbt: Dbt
+) -> None:
+    """Each build moves everybody to another job: of a reader's rows all are of before or all of after."""
+    over, torn, waits, read = threading.Event(), [], [], [0]
+
+    def reading() -> None:
+        with built.connect("hiring_api") as connection:
+            connection.execute("set lock_timeout = '50ms'")
+            while not over.is_set():
+                try:
+                    rows = connection.execute("select distinct job, q2 from marts.hires_by_quarter").fetchall()
+                except psycopg.errors.LockNotAvailable as error:
+                    waits.append(error)
+                    continue
+                read[0] += 1
+                # The builds run in this process, too.
+                time.sleep(0.01)
+                if len(rows) != 1 or rows[0][1] != 20:
+                    torn.append(rows)
+
+    readers = [threading.Thread(target=reading) for _ in range(2)]
+    for reader in readers:
+        reader.start()
+    try:
+        for number in range(50):
+            # As a build of the jobs would leave it, for the mart alone is built here.
+            built.execute("update staging.checked_jobs set job = %s, _build = 2", f"Job {number}")
+            every_tenth = ["--full-refresh"] if number % 10 == 9 else []
+            build(module_dbt, "run", "--select", "hires_by_quarter", *every_tenth)
+    finally:
+        over.set()
+        for reader in readers:
+            reader.join()
+    assert built.rows("select distinct job from marts.hires_by_quarter") == [("Job 49",)]
+    assert (torn, waits) == ([], [])
+    assert read[0] > 50
