@@ -152,18 +152,28 @@ def _options(target: str) -> list[str]:
 
 
 def _build(servers: Servers, arguments: list[str]) -> float:
-    """Run dbt in this process and return the seconds that its statements took in Postgres, one after the other."""
-    seconds = []
+    """Run dbt in this process and return the seconds in which Postgres ran any of its statements."""
+    statements: list[tuple[float, float]] = []
 
     def listen(event: Any) -> None:
         if event.info.name == "SQLQueryStatus":
-            seconds.append(float(msg_to_dict(event)["data"]["elapsed"]))
+            now = time.perf_counter()
+            statements.append((now - float(msg_to_dict(event)["data"]["elapsed"]), now))
 
     target = str(servers.scratch / "dbt")
     with _environment(servers):
         result = dbtRunner(manifest=_parsed(target), callbacks=[listen]).invoke([*arguments, *_options(target)])
     assert result.success, result.exception or result.result
-    return sum(seconds)
+    return _covered(statements)
+
+
+def _covered(spans: list[tuple[float, float]]) -> float:
+    """Return the length of some spans of time, what several of them cover counted once."""
+    covered, reached = 0.0, 0.0
+    for begin, end in sorted(spans):
+        covered += max(0.0, end - max(begin, reached))
+        reached = max(reached, end)
+    return covered
 
 
 @contextlib.contextmanager

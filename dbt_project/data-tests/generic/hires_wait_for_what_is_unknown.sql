@@ -31,7 +31,8 @@ jobs as (
 
 ),
 
-hires as (
+-- Not materialized: neither of the two questions is about all of them.
+hires as not materialized (
 
     select * from {{ model }}
 

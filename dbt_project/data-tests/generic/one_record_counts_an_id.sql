@@ -18,7 +18,8 @@ in_question as (
 
 ),
 
-valid as (
+-- Not materialized: of most ids nothing is asked.
+valid as not materialized (
 
     select *
     from {{ model }}
