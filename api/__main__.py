@@ -1,11 +1,13 @@
 """`python -m api`: reads the settings, then serves until it is told to stop."""
 
-import logging
+import signal
 import sys
 
 import uvicorn
 from pydantic import ValidationError
+from pydantic_settings import SettingsError
 
+from api import logs
 from api.main import create_app
 from api.settings import Settings
 
@@ -14,19 +16,26 @@ def main() -> None:
     """Serve the API; settings that are missing or wrong end it with one line and status 2."""
     try:
         settings = Settings()
+    except SettingsError as error:
+        sys.stderr.write(f"api: {error}\n")
+        sys.exit(2)
     except ValidationError as error:
         # Only pydantic's own words: an error's input may be a secret.
-        wrong = (f"{str(detail['loc'][0]).upper()}: {detail['msg']}" for detail in error.errors())
-        sys.stderr.write(f"api: {'; '.join(wrong)}\n")
+        wrong = "; ".join(
+            ": ".join([*(str(field).upper() for field in each["loc"][:1]), each["msg"]]) for each in error.errors()
+        )
+        sys.stderr.write(f"api: {wrong.replace('Value error, ', '')}\n")
         sys.exit(2)
-    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    logs.configure(settings.api_log_level)
+    # When uvicorn has stopped serving it sends itself the signal that made it stop: asked to end, ending is no failure.
+    signal.signal(signal.SIGTERM, lambda _number, _frame: sys.exit(0))
     uvicorn.run(
         create_app(settings),
         host=settings.api_host,
         port=settings.api_port,
         # None leaves logging as it is set up above: one format for uvicorn, the pool and this package.
         log_config=None,
-        log_level=logging.INFO,
+        access_log=False,
         server_header=False,
         timeout_graceful_shutdown=10,
     )

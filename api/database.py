@@ -4,9 +4,10 @@ import asyncio
 import logging
 import math
 import select
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from contextlib import asynccontextmanager
 from types import TracebackType
-from typing import Annotated, Any, LiteralString, Self
+from typing import Annotated, Any, LiteralString, Self, TypeVar
 
 import psycopg
 from fastapi import Depends, Request, Response
@@ -21,44 +22,58 @@ from api.settings import Settings
 
 logger = logging.getLogger(__name__)
 
+T = TypeVar("T")
 Row = tuple[Any, ...]
+Connection = AsyncConnection[Row]
+Pool = AsyncConnectionPool[Connection]
 Parameters = Mapping[str, Any]
+
+SECONDS_BETWEEN_ATTEMPTS = 0.25
 
 
 class Database:
-    """A pool that opens without waiting for the server and lets go of connections that the server closed."""
+    """The pool while Postgres can be reached; while it cannot, an error at once and an attempt after the other."""
 
     def __init__(self, settings: Settings) -> None:
+        self._conninfo = conninfo(settings)
         self._timeout = settings.api_database_timeout_seconds
-        self._pool = AsyncConnectionPool(
-            _conninfo(settings),
-            kwargs={"autocommit": True},
-            open=False,
-            min_size=1,
-            max_size=settings.api_pool_size,
-            timeout=self._timeout,
-            # An attempt to connect backs off for as long as this; after it, the next request starts afresh.
-            reconnect_timeout=self._timeout,
-            check=self._require_open,
-        )
+        self._size = settings.api_pool_size
+        self._pool: Pool | None = None
+        self._lost = asyncio.Event()
+        self._running: set[asyncio.Task[Any]] = set()
 
     async def __aenter__(self) -> Self:
-        await self._pool.open(wait=False)
+        tried = asyncio.Event()
+        self._keeper = asyncio.create_task(self._keep_connected(tried))
+        # Asked too early, it would say that Postgres is away before anybody has looked.
+        await tried.wait()
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        await self._pool.close()
+        self._keeper.cancel()
+        await asyncio.wait({self._keeper})
+
+    @asynccontextmanager
+    async def connection(self) -> AsyncIterator[Connection]:
+        """Lend a connection, whose default is a read-only transaction for each statement.
+
+        Raises:
+            psycopg.OperationalError: the database is away, or every connection was in use for too long.
+        """
+        if self._pool is None:
+            raise psycopg.OperationalError("the database is known to be away")
+        async with self._pool.connection() as connection:
+            yield connection
 
     async def read(self, query: LiteralString, parameters: Parameters) -> Row:
-        """Run a query that gives one row. The connection's default makes it a read-only transaction of its own.
+        """Run a query that gives one row, in a read-only transaction of its own.
 
         Raises:
             psycopg.OperationalError: the database cannot be reached or takes too long.
         """
-        async with self._pool.connection() as connection:
-            return await self._row(connection, query, parameters)
+        return await self.in_time(self._read(query, parameters))
 
     async def write(self, statement: LiteralString, parameters: Parameters) -> Row:
         """Run a statement that gives one row in a transaction that may write.
@@ -67,23 +82,87 @@ class Database:
             psycopg.OperationalError: the database cannot be reached or takes too long; nothing is written, unless
                 the connection broke during the commit.
         """
-        async with self._pool.connection() as connection:
+        return await self.in_time(self._write(statement, parameters))
+
+    async def _read(self, query: LiteralString, parameters: Parameters) -> Row:
+        async with self.connection() as connection:
+            return await _one_row(connection, query, parameters)
+
+    async def _write(self, statement: LiteralString, parameters: Parameters) -> Row:
+        async with self.connection() as connection:
             await connection.set_read_only(False)
             async with connection.transaction():
-                return await self._row(connection, statement, parameters)
+                return await _one_row(connection, statement, parameters)
 
-    async def _row(self, connection: AsyncConnection[Row], query: LiteralString, parameters: Parameters) -> Row:
+    async def in_time(self, work: Coroutine[Any, Any, T], progress: Callable[[], int] = lambda: 0) -> T:
+        """Wait for work as long as the time limit says, and a second for the server to say itself that it is over.
+
+        As long as there is progress, the time begins anew. A server that has gone silent does not even take a
+        cancellation: what waits for it is left behind, and ends when psycopg gives the connection up.
+
+        Raises:
+            psycopg.OperationalError: it took longer.
+        """
+        task = asyncio.create_task(work)
+        self._running.add(task)
+        task.add_done_callback(self._running.discard)
+        while not task.done():
+            before = progress()
+            await asyncio.wait({task}, timeout=self._timeout + 1)
+            if not task.done() and progress() == before:
+                task.cancel()
+                raise psycopg.OperationalError("the server does not answer")
+        return task.result()
+
+    async def _keep_connected(self, tried: asyncio.Event) -> None:
+        """Have a pool whenever the server lets us in: closing it fails those who wait for one of its connections."""
+        while True:
+            while (failure := await self._failure_to_connect()) is not None:
+                if not tried.is_set():
+                    logger.error("no connection: %s", failure)
+                    tried.set()
+                await asyncio.sleep(SECONDS_BETWEEN_ATTEMPTS)
+            self._lost.clear()
+            async with self._new_pool() as pool:
+                self._pool = pool
+                tried.set()
+                logger.info("connected")
+                try:
+                    await self._lost.wait()
+                finally:
+                    self._pool = None
+            logger.error("the connection is lost")
+
+    async def _failure_to_connect(self) -> str | None:
         try:
-            # The server cancels a slow statement itself, earlier; this is for a server that has gone silent.
-            async with asyncio.timeout(self._timeout + 1):
-                row = await (await connection.execute(query, parameters)).fetchone()
+            async with asyncio.timeout(self._timeout):
+                await (await AsyncConnection.connect(self._conninfo)).close()
+        except psycopg.Error as error:
+            return str(error)
         except TimeoutError:
-            raise psycopg.OperationalError("the server does not answer") from None
-        if row is None:
-            raise LookupError("the statement gave no row")
-        return row
+            return "the server does not answer"
+        return None
 
-    async def _require_open(self, connection: AsyncConnection[Row]) -> None:
+    def _new_pool(self) -> Pool:
+        return AsyncConnectionPool(
+            self._conninfo,
+            kwargs={"autocommit": True},
+            open=False,
+            min_size=1,
+            max_size=self._size,
+            timeout=self._timeout,
+            # It does not try again by itself, further and further apart: that is the keeper's work.
+            reconnect_timeout=0,
+            reconnect_failed=self._note_failure,
+            check=self._require_open,
+        )
+
+    async def _note_failure(self, pool: Pool) -> None:
+        # A pool that cannot grow still has what it has.
+        if pool.get_stats()["pool_size"] == 0:
+            self._lost.set()
+
+    async def _require_open(self, connection: Connection) -> None:
         """Refuse an idle connection that the server closed: there is something to read from it, the end.
 
         Asking the socket spares every request a round trip to the server. When one connection is dead its neighbours
@@ -93,11 +172,13 @@ class Database:
         socket.register(connection.fileno(), select.POLLIN)
         if socket.poll(0):
             await connection.close()
-            await self._pool.drain()
+            if self._pool is not None:
+                await self._pool.drain()
             raise psycopg.OperationalError("the server closed the connection")
 
 
-def _conninfo(settings: Settings) -> str:
+def conninfo(settings: Settings) -> str:
+    """Return how to connect as role hiring_api."""
     seconds = settings.api_database_timeout_seconds
     return make_conninfo(
         host=settings.pghost,
@@ -116,6 +197,13 @@ async def _of_request(request: Request) -> Database:
     return database
 
 
+async def _one_row(connection: Connection, query: LiteralString, parameters: Parameters) -> Row:
+    row = await (await connection.execute(query, parameters)).fetchone()
+    if row is None:
+        raise LookupError("the statement gave no row")
+    return row
+
+
 DatabaseOfRequest = Annotated[Database, Depends(_of_request)]
 
 
@@ -132,10 +220,10 @@ async def not_built(_request: Request, error: psycopg.ProgrammingError) -> Respo
     return problem(503, detail, {"Retry-After": "30"})
 
 
-async def unexpected(request: Request, error: psycopg.Error) -> Response:
-    """Admit any other error of the database, without the traceback in the log, which would repeat its message."""
+async def unexpected(_request: Request, error: psycopg.Error) -> Response:
+    """Admit any other error of the database."""
     _log(error)
-    return await problems.unexpected(request, error)
+    return problem(500, problems.FAILED)
 
 
 def _log(error: psycopg.Error) -> None:

@@ -4,41 +4,83 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
+from fastapi.middleware.cors import CORSMiddleware
+from fastapi.routing import iter_route_contexts
 from fastapi_offline import FastAPIOffline
 
 import api.employees.endpoints
 import api.metrics.endpoints
-from api import database, health, problems
-from api.database import Database
-from api.security import digest
+import api.page.endpoints
+from api import database, docs, health, problems, security
+from api.answers import Answers, AnswersFirst
+from api.database import Database, conninfo
+from api.employees.schemas import EMPLOYEE
+from api.envelope import Envelope
+from api.figures import Figures
+from api.publications import listening
+from api.security import Guard
 from api.settings import Settings
 
 DESCRIPTION = """
 Two metrics about hires, and a way to send hires in.
 
-Every error is an `application/problem+json` document (RFC 9457). Names of people go in and never come out.
+Every error is an `application/problem+json` document (RFC 9457), every response has an `X-Request-Id`, under which
+the server's log knows the request. Names of people go in and never come out.
 """
+
+TAGS = [
+    {"name": "metrics", "description": "What the pipeline has built from the hires."},
+    {"name": "employees", "description": "Hires on their way in."},
+    {"name": "health", "description": "For load balancers and supervisors."},
+]
+# What a script of another origin may send and see, where the settings let it.
+CORS_HEADERS = ["X-API-Key", "Idempotency-Key", "X-Request-Id"]
+CORS_EXPOSED = ["ETag", "Link", "X-Total-Count", "X-Request-Id", "Retry-After", "Idempotency-Replayed", "Age"]
 
 
 def create_app(settings: Settings) -> FastAPI:
     """Build the application; it starts, and says that it is alive, whether or not Postgres is there."""
+    figures = Figures()
+    answers = Answers(settings.api_cache_mib * 1024 * 1024, settings.api_cache_seconds)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        async with Database(settings) as app.state.database:
-            yield
+        with figures.served(settings):
+            async with Database(settings) as app.state.database, listening(conninfo(settings), answers):
+                yield
 
     app = FastAPIOffline(
+        docs_url=None,
+        redoc_url=None,
         title="Hiring",
         version="0.1.0",
         description=DESCRIPTION,
+        openapi_tags=TAGS,
         lifespan=lifespan,
         redirect_slashes=False,
         generate_unique_id_function=lambda route: route.name,
+        responses=problems.responses({500: problems.FAILED}),
         exception_handlers=problems.HANDLERS | database.HANDLERS,
     )
-    app.state.api_key_digest = digest(settings.api_key.get_secret_value().encode())
-    app.include_router(api.metrics.endpoints.router)
-    app.include_router(api.employees.endpoints.router)
+    app.state.settings = settings
+    app.state.answers = answers
+    docs.add_pages(app)
+    docs.add_schemas(app, {"Problem": problems.SCHEMA, "Employee": EMPLOYEE})
+    app.include_router(api.metrics.endpoints.router, **security.described(is_open=settings.api_open_reads))
+    app.include_router(api.page.endpoints.router)
+    app.include_router(api.employees.endpoints.router, **security.described(is_open=False))
     app.include_router(health.router)
+    # The last one is the outermost.
+    app.add_middleware(AnswersFirst, answers=answers)
+    app.add_middleware(Guard, settings=settings)
+    if settings.api_cors_origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=settings.api_cors_origins,
+            allow_methods=["GET", "HEAD", "POST"],
+            allow_headers=CORS_HEADERS,
+            expose_headers=CORS_EXPOSED,
+        )
+    addresses = frozenset(route.path or "" for route in iter_route_contexts(app.routes))
+    app.add_middleware(Envelope, figures=figures, addresses=addresses)
     return app

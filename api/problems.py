@@ -4,7 +4,7 @@ No document tells what the server is made of or repeats a value that came in: va
 """
 
 import json
-from collections.abc import Callable, Coroutine, Iterable, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
 from http import HTTPStatus
 from typing import Any
 
@@ -44,11 +44,14 @@ SCHEMA = {
 WORDS = {
     "missing": "is required",
     "extra_forbidden": "is not a known field",
-    "model_type": "must be an object",
+    "dict_type": "must be an object",
     "list_type": "must be an array",
     "string_pattern_mismatch": "has characters that are not allowed",
     "string_unicode": "has characters that are not Unicode text",
 }
+
+# An error that nobody foresaw.
+FAILED = "The server failed; its log says why."
 
 Handler = Callable[[Request, Any], Coroutine[Any, Any, Response]]
 
@@ -78,7 +81,7 @@ def responses(details: Mapping[int, str]) -> dict[int | str, dict[str, Any]]:
             "description": detail,
             "content": {
                 MEDIA_TYPE: {
-                    "schema": SCHEMA,
+                    "schema": {"$ref": "#/components/schemas/Problem"},
                     "example": {
                         "type": "about:blank",
                         "title": HTTPStatus(status).phrase,
@@ -99,7 +102,7 @@ async def http_error(_request: Request, error: HTTPException) -> Response:
 
 async def invalid_request(_request: Request, error: RequestValidationError) -> Response:
     """Tell everything that is wrong with the parameters or the body."""
-    return problem(422, "The request breaks the rules listed under errors.", errors=[*_places(error.errors())])
+    return problem(422, "The request breaks the rules listed under errors.", errors=[*places(error.errors())])
 
 
 async def client_left(_request: Request, _error: ClientDisconnect) -> Response:
@@ -107,20 +110,15 @@ async def client_left(_request: Request, _error: ClientDisconnect) -> Response:
     return problem(400, "The connection closed before the body was complete.")
 
 
-async def unexpected(_request: Request, _error: Exception) -> Response:
-    """Admit an error nobody foresaw; what it was is in the log."""
-    return problem(500, "The server failed; its log says why.")
-
-
 HANDLERS: dict[type[Exception], Handler] = {
     HTTPException: http_error,
     RequestValidationError: invalid_request,
     ClientDisconnect: client_left,
-    Exception: unexpected,
 }
 
 
-def _places(errors: Iterable[Mapping[str, Any]]) -> Iterable[dict[str, str]]:
+def places(errors: Iterable[Mapping[str, Any]]) -> Iterator[dict[str, str]]:
+    """Yield, for each error in pydantic's form, where it is and what is wrong there."""
     for error in errors:
         source, *path = error["loc"]
         detail = WORDS.get(error["type"], error["msg"])

@@ -1,11 +1,33 @@
 """What the environment decides, and nothing else does: each field is the environment variable of its name."""
 
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, SecretStr
+import limits
+from pydantic import AfterValidator, Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from api.keys import ApiKey, digest, read_keys
+
 Port = Annotated[int, Field(ge=1, le=65535)]
+
+
+def _require_keys(path: Path) -> Path:
+    read_keys(path)
+    return path
+
+
+def _require_rate(text: str) -> str:
+    try:
+        limits.parse(text)
+    except ValueError:
+        raise ValueError("must be a number a time, like 100/minute") from None
+    return text
+
+
+KeysFile = Annotated[Path, AfterValidator(_require_keys)]
+RateLimit = Annotated[str, AfterValidator(_require_rate)]
+Origin = Annotated[str, Field(pattern=r"^https?://[^/*]+$")]
 
 
 class Settings(BaseSettings):
@@ -17,8 +39,34 @@ class Settings(BaseSettings):
     pgport: Port = 5432
     pgdatabase: str
     hiring_api_password: SecretStr
-    api_key: SecretStr = Field(min_length=16)
+    # One key that may read and write, as it is; several, as digests; or a file of these, read again when it changes.
+    api_key: SecretStr | None = Field(default=None, min_length=16)
+    api_keys: list[ApiKey] = []
+    api_keys_file: KeysFile | None = None
+    api_open_reads: bool = False
+    api_rate_limit: RateLimit = "12000/minute"
+    api_body_timeout_seconds: float = Field(default=30, gt=0, le=300)
+    api_cors_origins: list[Origin] = []
+    api_log_level: Literal["debug", "info", "warning", "error"] = "info"
     api_host: str = "127.0.0.1"
     api_port: Port = 8000
+    api_metrics_port: Port | None = None
     api_pool_size: int = Field(default=8, ge=1, le=100)
     api_database_timeout_seconds: float = Field(default=5, gt=0, le=300)
+    # Answers kept in memory: how much of it, and for how long one is fresh should a change go unheard.
+    api_cache_mib: int = Field(default=64, ge=1, le=16384)
+    api_cache_seconds: float = Field(default=60, ge=0, le=3600)
+
+    @model_validator(mode="after")
+    def _require_a_key(self) -> Self:
+        if not (self.fixed_keys or self.api_keys_file):
+            raise ValueError("one of API_KEY, API_KEYS, API_KEYS_FILE is required")
+        return self
+
+    @property
+    def fixed_keys(self) -> list[ApiKey]:
+        """The keys that the environment holds."""
+        if self.api_key is None:
+            return self.api_keys
+        own = ApiKey(name="API_KEY", sha256=digest(self.api_key.get_secret_value().encode()), scopes=["read", "write"])
+        return [own, *self.api_keys]

@@ -1,1 +1,1 @@
-"""POST /employees: batches of hires into schema raw, all or nothing."""
+"""POST /employees: batches of hires into schema raw."""

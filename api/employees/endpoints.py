@@ -1,95 +1,105 @@
 """The address that takes hires in."""
 
-import json
-from typing import Annotated, Any
+import hashlib
+from typing import Annotated, Literal
 
-from fastapi import APIRouter, Depends, HTTPException, Request
+from fastapi import APIRouter, Header, HTTPException, Query, Response
 from fastapi.exceptions import RequestValidationError
-from pydantic import ValidationError
 
 from api import problems
 from api.database import DatabaseOfRequest
-from api.employees import queries
-from api.employees.schemas import Batch, BatchAccepted, Employee
-from api.security import require_api_key
+from api.employees import queries, receipts
+from api.employees.body import TOO_LARGE, BodyOfRequest, parse
+from api.employees.queries import Retry
+from api.employees.schemas import BATCH, BatchAccepted
+from api.security import KeyOfRequest
 
 router = APIRouter(tags=["employees"])
 
-# A thousand records of 16 kB each: far more than any real batch, and little enough to be held in memory.
-MAX_BODY_BYTES = 16 * 1024 * 1024
+EXAMPLE = [
+    {
+        "id": 4535,
+        "name": "Marcelo Gonzalez",
+        "datetime": "2021-07-27T16:02:08Z",
+        "department_id": 1,
+        "job_id": 2,
+    }
+]
 
 # The body is not a parameter of the endpoint, so FastAPI does not describe it by itself.
-REQUEST_BODY = {
-    "required": True,
-    "content": {
-        "application/json": {
-            "schema": {
-                "type": "array",
-                "minItems": 1,
-                "maxItems": 1000,
-                "items": Employee.model_json_schema(),
-            },
-            "example": [
-                {
-                    "id": 4535,
-                    "name": "Marcelo Gonzalez",
-                    "datetime": "2021-07-27T16:02:08Z",
-                    "department_id": 1,
-                    "job_id": 2,
-                }
-            ],
-        }
-    },
-}
+REQUEST_BODY = {"required": True, "content": {"application/json": {"schema": BATCH, "example": EXAMPLE}}}
 
-
-async def read_batch(request: Request) -> list[Employee]:
-    """Read and check the body.
-
-    A dependency, because FastAPI reads a body that is a parameter before it asks any dependency for the key.
-
-    Raises:
-        HTTPException: 413, it is too large.
-        RequestValidationError: it is not JSON, or not a batch of hires.
-    """
-    body = bytearray()
-    async for part in request.stream():
-        body += part
-        if len(body) > MAX_BODY_BYTES:
-            raise HTTPException(413, "The body is larger than 16 MiB.")
-    try:
-        return Batch.validate_python(json.loads(body))
-    except ValidationError as error:
-        raise _refusal(error.errors(include_url=False, include_context=False, include_input=False)) from None
-    except (ValueError, RecursionError):
-        raise _refusal([{"type": "json_invalid", "loc": (), "msg": "cannot be read as JSON"}]) from None
-
-
-def _refusal(errors: list[Any]) -> RequestValidationError:
-    return RequestValidationError([{**error, "loc": ("body", *error["loc"])} for error in errors])
+OnError = Annotated[
+    Literal["abort", "continue"],
+    Query(description="What a record that breaks a rule does to the others: nothing is stored, or the good ones are."),
+]
+IdempotencyKey = Annotated[
+    str | None,
+    Header(
+        alias="Idempotency-Key",
+        pattern=r"^[\x21-\x7e]{1,255}$",
+        description="Any text of your own, one for each batch: a retry with it is never stored twice. Kept for a day.",
+        examples=["5f3c1f0e-7a3d-4a53-9d3c-3f4c9d1b8a11"],
+    ),
+]
 
 
 @router.post(
     "/employees",
     status_code=201,
     summary="Send hires in",
-    dependencies=[Depends(require_api_key)],
-    responses=problems.responses(
-        {
-            401: "The API key is missing or wrong.",
-            413: "The body is larger than 16 MiB.",
-            422: "At least one record breaks a rule; nothing is stored, and every bad field is listed.",
-            503: "The database does not answer; send the batch again. Sent twice, it counts once.",
-        }
-    ),
+    response_model=BatchAccepted,
+    responses={
+        201: {
+            "description": "The batch is stored.",
+            "headers": {
+                "Idempotency-Replayed": {
+                    "description": "true, where this is the answer to an earlier request with the same key",
+                    "schema": {"type": "string"},
+                }
+            },
+        },
+        **problems.responses(
+            {
+                408: "The body took too long to arrive.",
+                409: "The first request with this Idempotency-Key is still under way.",
+                413: TOO_LARGE,
+                415: "The body is not declared as JSON in UTF-8.",
+                422: "At least one record breaks a rule; nothing is stored, and every bad field is listed. "
+                "Or the Idempotency-Key belongs to another request.",
+                503: "The database does not answer; send the batch again. Sent twice, it counts once.",
+            }
+        ),
+    },
     openapi_extra={"requestBody": REQUEST_BODY},
 )
 async def add_employees(
-    batch: Annotated[list[Employee], Depends(read_batch)], database: DatabaseOfRequest
-) -> BatchAccepted:
+    body: BodyOfRequest,
+    key: KeyOfRequest,
+    database: DatabaseOfRequest,
+    on_error: OnError = "abort",
+    idempotency_key: IdempotencyKey = None,
+) -> Response:
     """Store a batch of 1 to 1000 hires: all of them or, when one breaks a rule, none.
 
-    The metrics show them after the pipeline's next run.
+    With on_error=continue the good records are stored, and the bad ones are kept apart and listed in the answer.
+    The metrics show a batch after the pipeline's next run.
     """
-    load_id = await queries.insert_batch(database, batch)
-    return BatchAccepted(load_id=load_id, accepted=len(batch))
+    batch = parse(body)
+    errors = receipts.find_errors(batch)
+    wrong = receipts.by_record(errors)
+    if wrong is None or (wrong and on_error == "abort"):
+        raise RequestValidationError(errors)
+    retry = Retry(key.name, idempotency_key, hashlib.sha256(f"{on_error}\n".encode() + body).digest())
+    answer = receipts.receipt(batch, wrong).model_dump_json()
+    stored = await queries.store_batch(database, batch, receipts.rejections(body, wrong), retry, answer)
+    if stored.outcome == "in flight":
+        raise HTTPException(
+            409, "The first request with this Idempotency-Key is still under way.", {"Retry-After": "1"}
+        )
+    if stored.outcome == "another request":
+        place = ("header", "Idempotency-Key")
+        raise RequestValidationError([{"type": "reused", "loc": place, "msg": "belongs to another request"}])
+    headers = {"Idempotency-Replayed": "true"} if stored.outcome == "replayed" else None
+    content = f'{{"load_id":{stored.load_id},{stored.answer[1:]}'
+    return Response(content, 201, headers, "application/json")

@@ -1,6 +1,7 @@
 """What the metrics are asked for and what they answer."""
 
-from typing import Annotated
+from typing import Annotated, Literal
+from urllib.parse import urlencode
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
@@ -9,23 +10,59 @@ Year = Annotated[int, Field(ge=1900, le=2100, description="Calendar year in UTC.
 # Postgres' text has no NUL character, so that no name can have one either.
 Names = Annotated[
     list[Annotated[str, StringConstraints(pattern=r"^[^\x00]*$")]],
-    AfterValidator(lambda names: [name for name in names if name]),
+    AfterValidator(lambda names: sorted({name for name in names if name})),
+]
+Format = Annotated[
+    Literal["json", "csv"] | None,
+    Field(
+        description="Goes before the header Accept. CSV is always the whole result: limit and offset are not for it."
+    ),
 ]
 
 
 class YearOnly(BaseModel):
     """The year of a metric."""
 
+    # A misspelled parameter would otherwise get an answer to another question.
+    model_config = ConfigDict(extra="forbid")
+
     year: Year = 2021
 
+    def query(self, *without: str) -> str:
+        """Return these parameters, without some, as the one query string of all that mean the same."""
+        return urlencode(self.model_dump(exclude=set(without), exclude_none=True), doseq=True)
 
-class Selection(YearOnly):
+
+class AnyYear(YearOnly):
+    """The year of a metric, and in which format."""
+
+    format: Format = None
+
+
+class Page(YearOnly):
     """Which hires by quarter, and which page of them."""
 
     department: Names = Field([], description="Exact name of a department; repeat it for more, empty for all.")
     job: Names = Field([], description="Exact name of a job; repeat it for more, empty for all.")
     limit: int = Field(100, ge=1, le=1000, description="Rows of a page.")
     offset: int = Field(0, ge=0, le=2**31 - 1, description="Rows before the page.")
+
+    def starts(self, total: int) -> dict[str, int]:
+        """Return where the first and last page of `total` rows, at least one, and this page's neighbours begin."""
+        last = (total - 1) // self.limit * self.limit
+        starts = {"first": 0, "last": last}
+        if self.offset > 0:
+            # From beyond the end, the page before is the last one that has rows.
+            starts["prev"] = min(max(self.offset - self.limit, 0), last)
+        if self.offset + self.limit < total:
+            starts["next"] = self.offset + self.limit
+        return starts
+
+
+class Selection(Page):
+    """Which hires by quarter, which page of them, and in which format."""
+
+    format: Format = None
 
 
 class QuarterlyHires(BaseModel):

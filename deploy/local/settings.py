@@ -133,5 +133,7 @@ def api_environment(settings: Settings, postgres_host: str) -> dict[str, str]:
     return environment(postgres_host) | {
         "HIRING_API_PASSWORD": settings.secrets.hiring_api,
         "API_KEY": settings.secrets.api_key,
+        # Nobody but this machine's users can reach it.
+        "API_OPEN_READS": "true",
         "API_PORT": str(settings.api_port),
     }

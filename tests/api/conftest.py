@@ -1,14 +1,16 @@
 """The API as it runs: uvicorn on a free port, against a real Postgres, asked over HTTP."""
 
+import logging
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+import structlog
 import uvicorn
 from pydantic import SecretStr
 
@@ -18,6 +20,9 @@ from tests.conftest import Database
 
 KEY = "a-key-of-the-tests"
 
+# A line for each request is for those who run the API.
+structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
+
 
 def settings_for(database: Database, **changes: Any) -> Settings:
     return Settings(
@@ -26,6 +31,7 @@ def settings_for(database: Database, **changes: Any) -> Settings:
             "pgdatabase": database.name,
             "hiring_api_password": SecretStr("hiring_api"),
             "api_key": SecretStr(KEY),
+            "api_open_reads": True,
             **changes,
         }
     )
@@ -39,6 +45,7 @@ def settings_without_database(folder: Path, **changes: Any) -> Settings:
             "pgdatabase": "absent",
             "hiring_api_password": SecretStr("hiring_api"),
             "api_key": SecretStr(KEY),
+            "api_open_reads": True,
             "api_database_timeout_seconds": 0.3,
             **changes,
         }
@@ -78,6 +85,29 @@ def build_marts(database: Database) -> None:
         )
     """)
     database.execute("grant select on all tables in schema marts to hiring_api")
+
+
+def publish(database: Database, change: str = "select 1") -> None:
+    """Change the marts as a build does: the change, the new versions and the word of it in one transaction."""
+    with database.connect() as connection, connection.transaction():
+        connection.execute(change)
+        for mart in ("hires_by_quarter", "departments_above_mean"):
+            connection.execute(
+                """
+                insert into marts.publications values (%(mart)s, 1, clock_timestamp())
+                on conflict (mart) do update set version = publications.version + 1, published_at = clock_timestamp()
+                """,
+                {"mart": mart},
+            )
+            connection.execute("select pg_notify('marts_changed', %s)", [mart])
+
+
+def eventually(holds: Callable[[], bool], seconds: float = 5) -> None:
+    """Wait until something holds, which may take a moment between processes."""
+    deadline = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < deadline, "it never came to hold"
+        time.sleep(0.01)
 
 
 @pytest.fixture(scope="module")

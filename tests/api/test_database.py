@@ -9,14 +9,14 @@ from api.database import Database, Row
 from tests.api.conftest import build_marts, serving, settings_for
 from tests.conftest import Database as Server
 
-INSERT = "insert into raw.hired_employees (_load_id, _record) values (1, 1) returning 1"
+STORE = "select raw.store_batch('[{}]', '[]', null, null, null, null)"
 
 
 def test_a_read_cannot_write_not_even_after_a_write_on_the_same_connection(database: Server) -> None:
     async def write_then_read() -> Row:
         async with Database(settings_for(database, api_pool_size=1)) as api:
-            await api.write(INSERT, {})
-            return await api.read(INSERT, {})
+            await api.write(STORE, {})
+            return await api.read(STORE, {})
 
     with pytest.raises(ReadOnlySqlTransaction):
         asyncio.run(write_then_read())

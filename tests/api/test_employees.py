@@ -25,7 +25,7 @@ def hire(**changes: Any) -> dict[str, Any]:
 
 def send(client: httpx.Client, batch: Any) -> httpx.Response:
     content = json.dumps(batch) if not isinstance(batch, bytes) else batch
-    return client.post("/employees", content=content, headers={"X-API-Key": KEY})
+    return client.post("/employees", content=content, headers={"X-API-Key": KEY, "Content-Type": "application/json"})
 
 
 def stored(database: Database, load_id: int) -> list[tuple[Any, ...]]:
@@ -53,7 +53,13 @@ def test_a_batch_is_one_complete_load_with_its_records_in_order(
     answer = send(client, batch)
     assert answer.status_code == 201
     load_id = answer.json()["load_id"]
-    assert answer.json() == {"load_id": load_id, "accepted": 1000}
+    assert answer.json() == {
+        "load_id": load_id,
+        "accepted": 1000,
+        "rejected": [],
+        "repeated_ids": [],
+        "note": "Stored. The metrics follow with the pipeline's next build.",
+    }
     assert stored(module_database, load_id) == as_delivered(batch)
     (load,) = module_database.dicts("select * from raw.loads where load_id = %s", load_id)
     assert load["completed_at"] >= load["started_at"]
@@ -92,6 +98,13 @@ def test_every_bad_field_of_every_record_is_listed_and_no_value_repeated(client:
     ]  # fmt: skip
     assert answer.json()["errors"][0]["detail"] == IDENTIFIER
     assert "secret" not in answer.text
+
+
+def test_what_is_wrong_beyond_all_measure_is_not_listed(client: httpx.Client) -> None:
+    answer = send(client, [hire(**{f"field {n}": None for n in range(10_001)})])
+    assert pointers(answer) == [""]
+    assert answer.json()["errors"][0]["detail"] == "has more than 10,000 wrong fields"
+    assert len(pointers(send(client, [{} for _ in range(1000)]))) == 5000
 
 
 @pytest.mark.parametrize("value", [0, -1, 2**31, 10**30, 1.0, 1.5, "1", True, None, [1], {}, float("nan")])

@@ -165,9 +165,10 @@ def test_a_year_without_hires_is_empty(client: httpx.Client) -> None:
         ("offset", "-1"), ("offset", str(2**31)),
         ("year", "1899"), ("year", "2101"), ("year", "2021.5"),
         ("department", "\0"), ("job", "a\0b"),
+        ("format", "xml"), ("format", ""), ("departement", "Sales"), ("Year", "2021"),
     ],
 )  # fmt: skip
-def test_a_parameter_out_of_range_is_refused_by_name_and_never_clamped(
+def test_a_parameter_that_is_wrong_or_not_known_is_refused_by_name_and_never_clamped(
     client: httpx.Client, name: str, value: str
 ) -> None:
     answer = client.get("/metrics/hires-by-quarter", params={name: value})
@@ -176,11 +177,11 @@ def test_a_parameter_out_of_range_is_refused_by_name_and_never_clamped(
     assert [error["parameter"] for error in answer.json()["errors"]] == [name]
 
 
-@pytest.mark.parametrize("value", ["1899", "2101", "x"])
-def test_the_other_metric_refuses_the_same_years(client: httpx.Client, value: str) -> None:
-    answer = client.get("/metrics/departments-above-mean", params={"year": value})
+@pytest.mark.parametrize(("name", "value"), [("year", "1899"), ("year", "2101"), ("year", "x"), ("limit", "10")])
+def test_the_other_metric_refuses_what_it_does_not_know(client: httpx.Client, name: str, value: str) -> None:
+    answer = client.get("/metrics/departments-above-mean", params={name: value})
     assert answer.status_code == 422
-    assert [error["parameter"] for error in answer.json()["errors"]] == ["year"]
+    assert [error["parameter"] for error in answer.json()["errors"]] == [name]
 
 
 @settings(max_examples=100, deadline=None)

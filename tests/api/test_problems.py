@@ -16,7 +16,7 @@ OPERATIONS = {"hires_by_quarter", "departments_above_mean", "add_employees", "li
 @pytest.mark.parametrize(
     ("method", "address", "status"),
     [
-        ("GET", "/", 404),
+        ("GET", "/absent", 404),
         ("GET", "/metrics", 404),
         ("GET", "/health/live/", 404),
         ("GET", "/static-offline-docs/absent.js", 404),
@@ -27,7 +27,8 @@ OPERATIONS = {"hires_by_quarter", "departments_above_mean", "add_employees", "li
     ],
 )
 def test_every_error_is_a_problem_document(client: httpx.Client, method: str, address: str, status: int) -> None:
-    answer = client.request(method, address)
+    keyed = {"X-API-Key": KEY} if status != 401 else {}
+    answer = client.request(method, address, headers=keyed)
     assert answer.status_code == status
     assert answer.headers["content-type"] == "application/problem+json"
     problem = answer.json()
@@ -63,12 +64,19 @@ def test_operations_have_ids_that_do_not_change_and_are_documented(client: httpx
         assert all(list(problem["content"]) == ["application/problem+json"] for problem in problems.values())
     write = document["paths"]["/employees"]["post"]
     assert write["security"] == [{"ApiKey": []}]
-    assert set(write["responses"]) == {"201", "401", "413", "422", "503"}
-    fields = write["requestBody"]["content"]["application/json"]["schema"]["items"]["properties"]
-    assert set(fields) == {"id", "name", "datetime", "department_id", "job_id"}
+    assert set(write["responses"]) == {
+        "201", "401", "403", "408", "409", "413", "415", "422", "429", "500", "503",
+    }  # fmt: skip
+    assert set(document["components"]["schemas"]["Employee"]["properties"]) == {
+        "id",
+        "name",
+        "datetime",
+        "department_id",
+        "job_id",
+    }
     read = document["paths"]["/metrics/hires-by-quarter"]["get"]
     assert {parameter["name"] for parameter in read["parameters"]} == {
-        "year", "department", "job", "limit", "offset",
+        "year", "department", "job", "limit", "offset", "format",
     }  # fmt: skip
 
 

@@ -100,8 +100,16 @@ def test_the_command_says_in_one_line_why_it_failed(
 
 EVERY_TABLE = [
     "raw.departments", "raw.jobs", "raw.hired_employees", "raw.loads", "raw.load_chunks", "raw.rejected_records",
+    "raw.batch_answers",
 ]  # fmt: skip
 RECORD_TABLES = EVERY_TABLE[:3]
+LEDGER = EVERY_TABLE[:6]
+STORE_BATCH = """
+select * from raw.store_batch(
+    '[{"id": "1", "name": "Ada", "datetime": "2021-01-01", "department_id": "1", "job_id": "1"}]', '[]',
+    null, null, null, '{}'
+)
+"""
 
 FORBIDDEN_TO_ALL = [
     *(f"delete from {table}" for table in EVERY_TABLE),
@@ -122,7 +130,8 @@ FORBIDDEN_TO_ALL = [
 ]
 FORBIDDEN = {
     "hiring_api": [
-        *(f"select 1 from {table}" for table in EVERY_TABLE if table != "raw.loads"),
+        *(f"select 1 from {table}" for table in [*EVERY_TABLE, "raw.discrepancies", "staging.progress"]),
+        "select load_id from raw.loads",
         "select * from raw.loads",
         "select key from raw.loads",
         "select count(*) from raw.loads where status = 'complete'",
@@ -135,8 +144,15 @@ FORBIDDEN = {
             ]
         ),
         "insert into raw.loads (table_name, source, load_id) overriding system value values ('jobs', 'api', 1)",
-        "insert into raw.departments (_load_id, _record) values (1, 1)",
-        "insert into raw.jobs (_load_id, _record) values (1, 1)",
+        "insert into raw.loads (table_name, source, status, records, loaded, rejected, completed_at)"
+        " values ('hired_employees', 'api', 'complete', 1, 1, 0, now())",
+        *(f"insert into {table} (_load_id, _record) values (1, 1)" for table in RECORD_TABLES),
+        "insert into raw.batch_answers values ('', '', '', 1, '{}', now())",
+        "update raw.batch_answers set answer = '{}'",
+        "select raw.summarize_new_records('jobs')",
+        "update marts.publications set version = 1",
+        "delete from marts.publications",
+        "insert into marts.publications values ('jobs', 1, now())",
         "insert into raw.load_chunks values (1, 0, 1, 1, 0, 0, 1)",
         "insert into raw.rejected_records values (1, 1, '', '', 0, '', 1, 0)",
         "create table staging.more (id int)",
@@ -145,6 +161,10 @@ FORBIDDEN = {
     "hiring_loader": [
         "create table staging.more (id int)",
         "create table marts.more (id int)",
+        STORE_BATCH,
+        "select 1 from raw.batch_answers",
+        "select raw.summarize_new_records('jobs')",
+        "select 1 from marts.publications",
     ],
     "hiring_transformer": [
         *(f"insert into {table} (_load_id, _record) values (1, 1)" for table in RECORD_TABLES),
@@ -152,6 +172,8 @@ FORBIDDEN = {
         "insert into raw.load_chunks values (1, 0, 1, 1, 0, 0, 1)",
         "insert into raw.rejected_records values (1, 1, '', '', 0, '', 1, 0)",
         "update raw.loads set status = 'complete'",
+        STORE_BATCH,
+        "select 1 from raw.batch_answers",
     ],
 }  # fmt: skip
 
@@ -171,19 +193,15 @@ def test_a_role_may_not_do_what_is_not_its_work(module_database: Database, role:
 
 
 ALLOWED = {
-    "hiring_api": [
-        "insert into raw.loads (table_name, source, status, records, loaded, rejected, completed_at)"
-        " values ('hired_employees', 'api', 'complete', 1, 1, 0, now()) returning load_id",
-        "insert into raw.hired_employees values (1, 1, '1', 'Ada', '2021-01-01', '1', '1')",
-    ],
+    "hiring_api": [STORE_BATCH, "select * from marts.publications", "listen marts_changed"],
     "hiring_loader": [
         "insert into raw.loads (table_name, source, bucket, key, version) values ('jobs', 'object', 'b', 'k', 'v')",
         "update raw.loads set status = 'failed'",
         *(f"insert into {table} (_load_id, _record) values (1, 1)" for table in RECORD_TABLES),
-        *(f"select * from {table}" for table in EVERY_TABLE),
+        *(f"select * from {table}" for table in LEDGER),
     ],
     "hiring_transformer": [
-        *(f"select * from {table}" for table in EVERY_TABLE),
+        *(f"select * from {table}" for table in LEDGER),
         "create table staging.more (id int)",
         "create table marts.more (id int)",
     ],
@@ -198,9 +216,36 @@ def test_a_role_may_do_its_work(module_database: Database, role: str) -> None:
                 connection.execute(statement)
 
 
-def test_the_api_cannot_pass_a_batch_off_as_an_object(module_database: Database) -> None:
-    with module_database.connect("hiring_api") as connection, pytest.raises(CheckViolation):
-        connection.execute("insert into raw.loads (table_name, source) values ('hired_employees', 'object')")
+def test_what_the_api_stores_is_a_load_of_its_own_whatever_it_is_told(database: Database) -> None:
+    """Nothing that the API can say reaches another load's records, or counts records that are not there."""
+    with database.connect("hiring_api") as connection:
+        for _ in range(2):
+            connection.execute(
+                "select raw.store_batch(%s, %s, null, null, null, '{}')",
+                [
+                    '[{"id": "1", "_load_id": 1, "_record": 7}, {"id": "2"}]',
+                    '[{"load_id": 1, "record": 2, "reason": "r", "message": "m", "byte_from": 0, "raw": "",'
+                    ' "raw_bytes": 0}]',
+                ],
+            )
+    assert database.rows("select load_id, source, records, loaded, rejected from raw.loads order by 1") == [
+        (1, "api", 2, 1, 1), (2, "api", 2, 1, 1)
+    ]  # fmt: skip
+    assert database.rows("select _load_id, _record, id from raw.hired_employees order by 1") == [
+        (1, 1, "1"),
+        (2, 1, "1"),
+    ]
+    assert database.rows("select load_id, record from raw.rejected_records order by 1") == [(1, 2), (2, 2)]
+    assert database.rows("select * from raw.discrepancies") == []
+
+
+def test_nobodys_search_path_leads_the_function_astray(database: Database) -> None:
+    database.execute("create schema decoy authorization hiring_api")
+    with database.connect("hiring_api") as connection:
+        connection.execute("create function decoy.json_array_length(json) returns integer language sql as 'select 99'")
+        connection.execute("set search_path = decoy, pg_catalog")
+        connection.execute("select raw.store_batch('[]', '[]', null, null, null, '{}')")
+    assert database.rows("select records from raw.loads") == [(0,)]
 
 
 @pytest.mark.parametrize(
@@ -221,10 +266,7 @@ def test_a_load_whose_figures_cannot_be_true_is_refused(module_database: Databas
         )
 
 
-BATCH = """
-insert into raw.loads (table_name, source, status, records, loaded, rejected, completed_at)
-values ('hired_employees', 'api', 'complete', 0, 0, 0, now()) returning load_id
-"""
+STORED_LOAD = "select batch_load_id from raw.store_batch('[]', '[]', null, null, null, '{}')"
 
 
 def test_completions_are_numbered_in_the_order_of_the_commits(database: Database) -> None:
@@ -232,8 +274,8 @@ def test_completions_are_numbered_in_the_order_of_the_commits(database: Database
     with database.connect("hiring_api") as early, database.connect("hiring_api") as late:
         early.execute("begin")
         late.execute("begin")
-        first = early.execute(BATCH).fetchone()
-        second = late.execute(BATCH).fetchone()
+        first = early.execute(STORED_LOAD).fetchone()
+        second = late.execute(STORED_LOAD).fetchone()
         late.execute("commit")
         early.execute("commit")
     in_order = database.rows("select load_id from raw.loads order by completion")

@@ -1,0 +1,82 @@
+"""A metric as a CSV file: copied out of Postgres as fast as it gives, then sent as slowly as the client takes.
+
+Sent while it is copied, it would hold up the next build, and everybody who reads after that, for as long as a client
+likes. Copied first, an error of the database is an error, and not the end of a file that looks whole.
+"""
+
+import tempfile
+from collections.abc import Mapping
+from contextlib import ExitStack
+from typing import IO, Any
+
+from fastapi import Request, Response
+from starlette.types import Receive, Scope, Send
+
+from api.answers import CACHING
+from api.database import Database
+from api.metrics import queries
+from api.metrics.queries import Export
+
+# A file up to this size stays in memory; a larger one is on the disk until it is sent.
+MEMORY_BYTES = 1024 * 1024
+PART_BYTES = 64 * 1024
+
+
+async def export(
+    request: Request, database: Database, what: Export, parameters: Mapping[str, Any], name: str
+) -> Response:
+    """Return all rows that the parameters choose as a file of this name, or 304 to those who have it.
+
+    Raises:
+        psycopg.OperationalError: Postgres is away or takes too long.
+    """
+    with ExitStack() as to_close:
+        file = to_close.enter_context(tempfile.SpooledTemporaryFile(MEMORY_BYTES))
+        work = _copy(request, database, what, parameters, file)
+        headers, is_known = await database.in_time(work, progress=file.tell)
+        if is_known:
+            return Response(status_code=304, headers=headers)
+        to_close.pop_all()
+        return Download(file, name, headers)
+
+
+async def _copy(
+    request: Request, database: Database, what: Export, parameters: Mapping[str, Any], file: IO[bytes]
+) -> tuple[dict[str, str], bool]:
+    """Copy the rows into a file, and return the headers for it; copy nothing when the client has them."""
+    async with database.connection() as connection, connection.transaction():
+        await connection.execute(what.take_hold)
+        publication = queries.publication(await (await connection.execute(what.publication)).fetchone())
+        validators = publication.validators("csv", repr(parameters)) if publication else None
+        headers = CACHING | (validators.headers if validators else {})
+        if validators and validators.are_known_to(request.scope["headers"]):
+            return headers, True
+        async with connection.cursor() as cursor, cursor.copy(what.copy, parameters) as rows:
+            # Postgres gives a row at a time, and ends it as Unix does.
+            async for row in rows:
+                file.write(bytes(row[:-1]) + b"\r\n")
+        return headers, False
+
+
+class Download(Response):
+    """A file to be saved, whose length is known, so that a client notices when its end is missing."""
+
+    def __init__(self, file: IO[bytes], name: str, headers: Mapping[str, str]) -> None:
+        super().__init__(
+            headers={
+                **headers,
+                "Content-Length": str(file.tell()),
+                "Content-Disposition": f'attachment; filename="{name}"',
+                "Content-Type": "text/csv; charset=utf-8; header=present",
+            }
+        )
+        self._file = file
+
+    async def __call__(self, _scope: Scope, _receive: Receive, send: Send) -> None:
+        """Send the file, and close it."""
+        with self._file as file:
+            await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
+            file.seek(0)
+            while part := file.read(PART_BYTES):
+                await send({"type": "http.response.body", "body": part, "more_body": True})
+            await send({"type": "http.response.body", "body": b""})

@@ -1,0 +1,112 @@
+"""The page's address, and what it says when there is nothing to show."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from itertools import groupby
+from operator import itemgetter
+from pathlib import Path
+from typing import Any
+
+from fastapi import APIRouter, Request, Response
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from psycopg import OperationalError
+from psycopg.errors import InsufficientPrivilege, UndefinedTable
+from pydantic import ConfigDict, ValidationError
+from starlette.staticfiles import StaticFiles
+
+from api.answers import Answer, AnswersOfRequest
+from api.database import Database, DatabaseOfRequest
+from api.metrics import queries as metrics
+from api.metrics.schemas import Page
+from api.page import queries
+
+HTML = "text/html; charset=utf-8"
+STATIC = Path(__file__).with_name("static")
+HEAT_STEPS = 5
+# As many bars as can be taken in at a glance; the others are a click away.
+BARS_SHOWN = 12
+# Nobody looks through a longer list; a name is then typed.
+LONGEST_LIST = 500
+
+router = APIRouter(include_in_schema=False)
+router.mount("/page", StaticFiles(directory=STATIC), name="page_static")
+
+
+class View(Page):
+    """What the page is asked for: a page of hires; whatever others have put into its address is left alone."""
+
+    model_config = ConfigDict(extra="ignore")
+
+
+def heat(hires: int, most: int) -> int:
+    """Return the step of the heat scale, 0 for none, for a quarter's hires when another quarter had the most."""
+    return -(-hires * HEAT_STEPS // most) if hires else 0
+
+
+templates = Environment(
+    loader=PackageLoader("api.page"),
+    autoescape=True,
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
+templates.globals |= {
+    "heat": heat,
+    "heat_steps": range(HEAT_STEPS + 1),
+    "bars_shown": BARS_SHOWN,
+    "longest_list": LONGEST_LIST,
+    # A browser that has an older style asks for the new one, since it has another address.
+    "style": f"page/page.css?{hashlib.sha256((STATIC / 'page.css').read_bytes()).hexdigest()[:8]}",
+}
+
+
+@router.head("/")
+@router.get("/")
+async def page(request: Request, database: DatabaseOfRequest, answers: AnswersOfRequest) -> Response:
+    """Show both metrics of a year."""
+    try:
+        view = View.model_validate(_parameters(request))
+    except ValidationError as error:
+        wrong = ", ".join(sorted({str(detail["loc"][0]) for detail in error.errors()}))
+        return _message(422, "There is no such page", f"The address has a wrong value for: {wrong}.")
+
+    async def compute() -> Answer:
+        return await _render(database, view)
+
+    try:
+        return await answers.give(request, ("page", view.query()), compute)
+    except (UndefinedTable, InsufficientPrivilege):
+        return _message(
+            503, "Nothing to show yet", "The pipeline has not built the metrics so far. Look in again soon."
+        )
+    except OperationalError:
+        return _message(503, "Back in a moment", "The database cannot be reached right now. Nothing is lost.")
+
+
+def _parameters(request: Request) -> Mapping[str, Any]:
+    asked = request.query_params
+    return dict(asked) | {name: asked.getlist(name) for name in ("department", "job")}
+
+
+async def _render(database: Database, view: View) -> Answer:
+    _, _, hires = await metrics.hires_by_quarter(database, view)
+    publication, above = await metrics.departments_above_mean(database, view.year)
+    around = await queries.surroundings(database, view.year, LONGEST_LIST + 1)
+    hires = json.loads(hires)
+    html = templates.get_template("metrics.html").render(
+        view=view,
+        around=around,
+        groups=[(name, list(rows)) for name, rows in groupby(hires["items"], itemgetter("department"))],
+        total=hires["total"],
+        shown=len(hires["items"]),
+        starts=view.starts(hires["total"]) if hires["total"] else {},
+        above=json.loads(above),
+        published_at=publication.published_at if publication else None,
+    )
+    return Answer(html, HTML, publication.validators(html) if publication else None)
+
+
+def _message(status: int, title: str, text: str) -> Response:
+    html = templates.get_template("message.html").render(title=title, text=text)
+    return Response(html, status, {"Retry-After": "30"} if status == 503 else {}, HTML)
