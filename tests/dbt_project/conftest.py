@@ -3,6 +3,7 @@
 import itertools
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 from dbt.cli.main import dbtRunner, dbtRunnerResult
@@ -48,8 +49,8 @@ def _runner(database: Database, target: Path) -> Iterator[Dbt]:
         ]
         manifest = dbtRunner().invoke(["parse", *options]).result
 
-        def run(*arguments: str) -> dbtRunnerResult:
-            result = dbtRunner(manifest=manifest).invoke([*arguments, *options])
+        def run(*arguments: str, listen: Callable[[Any], None] | None = None) -> dbtRunnerResult:
+            result = dbtRunner(manifest=manifest, callbacks=[listen] if listen else []).invoke([*arguments, *options])
             if result.exception:
                 raise result.exception
             return result

@@ -153,11 +153,11 @@ def test_the_api_asks_in_the_order_of_code_points(module_database: Database, mod
     with module_database.connect("hiring_api") as connection:
         (row,) = connection.execute(HIRES_BY_QUARTER, parameters).fetchall()
         (above,) = connection.execute(DEPARTMENTS_ABOVE_MEAN, {"year": 2021}).fetchall()
-    items = json.loads(row[1])["items"]
+    items = json.loads(row[-1])["items"]
     assert [item["department"] for item in items] == sorted(item["department"] for item in items)
     assert items == oracle.hires_by_quarter(frames(deliveries), 2021)
     mean, departments = oracle.departments_above_mean(frames(deliveries), 2021)
-    assert json.loads(above[0]) == {"year": 2021, "mean": pytest.approx(mean), "items": departments}
+    assert json.loads(above[-1]) == {"year": 2021, "mean": pytest.approx(mean), "items": departments}
 
 
 @pytest.mark.skipif(not CHALLENGE.exists(), reason="the delivered files are not here")
