@@ -147,10 +147,9 @@ def test_the_same_records_are_published_once_nothing_is_wrong_and_later_damage_i
     published = [(2021, "Sales", "Clerk", 1, 1, 2, 0)]
     assert staged.rows(METRIC) == published
     # Damage to what was published long ago: a test of everything finds it, a build from everything mends it.
-    for broken in ("a record is lost", "records are shifted by one", "an id counts twice"):
-        statement, gate = BREAKS[broken]
-        staged.execute(statement)
-        assert unsuccessful(module_dbt("test", "--exclude-resource-type", "unit_test"))[gate] == "fail"
-        build(module_dbt, *BUILD, "--full-refresh")
+    statement, gate = BREAKS["records are shifted by one"]
+    staged.execute(statement)
+    assert unsuccessful(module_dbt("test", "--exclude-resource-type", "unit_test"))[gate] == "fail"
+    build(module_dbt, *BUILD, "--full-refresh")
     assert staged.rows(METRIC) == published
     assert staged.rows("select count(*) from staging.checked_hired_employees") == [(7,)]
