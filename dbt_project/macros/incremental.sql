@@ -30,7 +30,8 @@
         {% do run_query(
             'create temporary table ' ~ temporary ~ ' on commit drop as (' ~ sql ~ ')'
         ) %}
-        {% if should_full_refresh() and columns_differ(existing, temporary) %}
+        {% set is_foreign = was_never_built(marks) or columns_differ(existing, temporary) %}
+        {% if should_full_refresh() and is_foreign %}
             {% do drop_relation_if_exists(existing) %}
             {% set changed = create_table(target, 'select * from ' ~ temporary) %}
         {% else %}
@@ -84,6 +85,15 @@
         analyze {{ target }};
     {% endcall %}
     {{ return(load_result('create')['response'].rows_affected) }}
+{% endmacro %}
+
+
+-- Whether a table that is there was made some other way: without the key and indexes.
+{% macro was_never_built(marks) %}
+    {% for input, mark in marks if input == 'builds' and mark == 1 %}
+        {{ return(true) }}
+    {% endfor %}
+    {{ return(false) }}
 {% endmacro %}
 
 

@@ -109,3 +109,19 @@ def test_building_what_new_records_touch_gives_what_building_everything_gives(da
         [(2022, 1, "Renamed", 1, 2 / 3), (2022, 2, "New", 1, 2 / 3)],
     ]
     assert database.rows("select field, reason from staging.rejected_records") == [("id", "not_an_integer")]
+
+
+def test_a_full_refresh_replaces_a_table_that_was_made_in_another_way(database: Database, dbt: Dbt) -> None:
+    """As an earlier version left it, a mart would go without its key and indexes, and tell nobody of its changes."""
+    build(dbt)
+    database.execute("truncate staging.progress, marts.publications")
+    database.execute("alter table marts.hires_by_quarter drop constraint hires_by_quarter_pkey")
+    deliver(database, "departments", [("1", "Sales")])
+    deliver(database, "jobs", [("1", "Clerk")])
+    deliver(database, "hired_employees", [HIRE])
+    build(dbt, *build_arguments(manifest(), full_refresh=True))
+    keys = database.rows(
+        "select indexname from pg_indexes where tablename = 'hires_by_quarter' and indexname like '%%pkey'"
+    )
+    assert keys == [("hires_by_quarter_pkey",)]
+    assert ("hires_by_quarter", 1) in database.rows("select mart, version from marts.publications")

@@ -71,6 +71,8 @@ def index_records_by_load() -> None:
 
 
 def create_memory_of_builds() -> None:
+    # dbt made it, to remember what it now does in progress.
+    op.execute("drop table if exists marts.published_loads")
     op.execute("""
         create table staging.progress (
             model text not null,
