@@ -3,6 +3,7 @@
 What an answer says, and where it comes from, is the business of those who compute it.
 """
 
+import asyncio
 import copy
 import time
 from collections.abc import Awaitable, Callable, Mapping
@@ -78,6 +79,8 @@ class Answers:
         self._answers: LRUCache[Key, Answer] = LRUCache(max_bytes, lambda answer: answer.size)
         # The same question can be put in many ways; which one it is, is found out once for each of them.
         self._questions: LRUCache[Asked, tuple[Key, object]] = LRUCache(max_bytes // LONGEST_QUESTION // 4)
+        # What is being computed, and since which change: a build makes everybody ask for the same at once.
+        self._under_way: dict[tuple[Key, int], asyncio.Task[Answer]] = {}
         self._is_listening = False
         self._changes = 0
 
@@ -118,13 +121,22 @@ class Answers:
         return answer
 
     async def _compute(self, key: Key, old: Answer | None, compute: Callable[[], Awaitable[Answer]]) -> Answer:
-        changes = self._changes
+        """Return the answer that is computed, by one of all who ask for it since the last change, or an old one."""
+        work = key, self._changes
+        task = self._under_way.get(work)
+        if task is None:
+            task = self._under_way[work] = asyncio.create_task(self._computed(*work, compute))
+            task.add_done_callback(lambda _: self._under_way.pop(work))
         try:
-            answer = await compute()
+            # The others go on waiting when the one who began it has left.
+            return await asyncio.shield(task)
         except psycopg.OperationalError:
             if old is None:
                 raise
             return old.with_age()
+
+    async def _computed(self, key: Key, changes: int, compute: Callable[[], Awaitable[Answer]]) -> Answer:
+        answer = await compute()
         # What has changed in the meantime may not be in it.
         if changes == self._changes and answer.validators and answer.size <= self._max_bytes:
             answer.changes = changes

@@ -1,6 +1,7 @@
 """Answers from memory: never older than the marts as far as anybody can know, and there when Postgres is not."""
 
 import asyncio
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
@@ -49,6 +50,32 @@ def first_quarter(client: httpx.Client, address: str = HIRES, **headers: str) ->
     return int(answer.json()["items"][0]["Q1"])
 
 
+def build_slow_marts(database: Database) -> None:
+    """Create the marts; marts.hires is read through a view whose queries wait while a test holds a lock."""
+    build_marts(database)
+    database.execute("""
+        alter table marts.hires_by_quarter rename to hires;
+        create function marts.wait_for_the_test() returns boolean language plpgsql security definer as
+            'begin perform pg_advisory_xact_lock_shared(1); return true; end';
+        create view marts.hires_by_quarter as select * from marts.hires where marts.wait_for_the_test();
+        grant select on marts.hires_by_quarter to hiring_api;
+        insert into marts.departments_above_mean values (2021, 1, 'Sales', 1, 0.5)
+    """)
+
+
+def is_kept(client: httpx.Client, database: Database) -> bool:
+    """Whether an answer outlives a change that nobody is told of."""
+    before = client.get(ABOVE).json()
+    database.execute("update marts.departments_above_mean set hired = hired + 1")
+    return bool(client.get(ABOVE).json() == before)
+
+
+def queries_under_way(database: Database) -> int:
+    """How many queries wait for the test's lock."""
+    ((waiting,),) = database.rows("select count(*) from pg_locks where locktype = 'advisory' and not granted")
+    return int(waiting)
+
+
 @pytest.mark.parametrize(
     ("one", "another"),
     [
@@ -76,24 +103,14 @@ def test_a_build_that_is_told_of_replaces_every_answer(client: httpx.Client, mod
 
 def test_an_answer_computed_before_a_build_is_not_kept_after_it(database: Database) -> None:
     """The race: a slow query has its snapshot, a build is told of, and only then the old rows arrive."""
-    build_marts(database)
-    database.execute("""
-        alter table marts.hires_by_quarter rename to hires;
-        create function marts.wait_for_the_test() returns boolean language plpgsql security definer as
-            'begin perform pg_advisory_xact_lock_shared(1); return true; end';
-        create view marts.hires_by_quarter as select * from marts.hires where marts.wait_for_the_test();
-        grant select on marts.hires_by_quarter to hiring_api;
-        insert into marts.departments_above_mean values (2021, 1, 'Sales', 1, 0.5)
-    """)
+    build_slow_marts(database)
     publish(database, "insert into marts.hires values (2021, 1, 'Sales', 1, 'Clerk', 1, 0, 0, 0)")
     with serving(settings_for(database)) as client, ThreadPoolExecutor() as threads:
         eventually(lambda: "age" not in client.get(ABOVE).headers)
         with database.connect() as holder:
             holder.execute("select pg_advisory_lock(1)")
             slow = threads.submit(first_quarter, client)
-            eventually(
-                lambda: database.rows("select 1 from pg_locks where locktype = 'advisory' and not granted") != []
-            )
+            eventually(lambda: queries_under_way(database) == 1)
             publish(
                 database,
                 "update marts.hires set q1 = 2; update marts.departments_above_mean set hired = 2 where year = 2021",
@@ -102,6 +119,28 @@ def test_an_answer_computed_before_a_build_is_not_kept_after_it(database: Databa
             holder.execute("select pg_advisory_unlock(1)")
         assert slow.result() == 1
         assert first_quarter(client) == 2
+
+
+def test_those_who_ask_the_same_at_the_same_time_share_one_query(database: Database) -> None:
+    """A build makes every answer old at once; what a thousand readers then ask for is computed once."""
+    build_slow_marts(database)
+    publish(database, "insert into marts.hires values (2021, 1, 'Sales', 1, 'Clerk', 1, 0, 0, 0)")
+    with serving(settings_for(database)) as client, ThreadPoolExecutor() as threads, database.connect() as holder:
+        # From then on nothing makes answers old.
+        eventually(lambda: is_kept(client, database))
+        holder.execute("select pg_advisory_lock(1)")
+        impatient = threads.submit(client.get, HIRES, timeout=0.5)
+        eventually(lambda: queries_under_way(database) == 1)
+        same = [threads.submit(first_quarter, client) for _ in range(5)]
+        another = threads.submit(first_quarter, client, f"{HIRES}?limit=1")
+        eventually(lambda: queries_under_way(database) == 2)
+        with pytest.raises(httpx.ReadTimeout):
+            impatient.result()
+        time.sleep(0.2)
+        assert queries_under_way(database) == 2
+        assert not any(asked.done() for asked in same)
+        holder.execute("select pg_advisory_unlock(1)")
+        assert [asked.result() for asked in (*same, another)] == [1] * 6
 
 
 def test_what_was_missed_while_the_listening_connection_was_lost_is_made_up_for(
