@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -28,16 +29,19 @@ _numbers = itertools.count(1)
 @pytest.fixture
 def dbt(database: Database, tmp_path: Path) -> Iterator[Dbt]:
     """Run a dbt command on this test's database and return its result; data tests count, unit tests do not."""
-    yield from _runner(database, tmp_path)
+    with running_dbt(database, tmp_path) as run:
+        yield run
 
 
 @pytest.fixture(scope="module")
 def module_dbt(module_database: Database, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dbt]:
     """Run a dbt command on the database that the tests of a module share."""
-    yield from _runner(module_database, tmp_path_factory.mktemp("dbt"))
+    with running_dbt(module_database, tmp_path_factory.mktemp("dbt")) as run:
+        yield run
 
 
-def _runner(database: Database, target: Path) -> Iterator[Dbt]:
+@contextmanager
+def running_dbt(database: Database, target: Path) -> Iterator[Dbt]:
     parse_if_changed()
     parsed = PROJECT.manifest_path.with_name("partial_parse.msgpack")
     with environment(database.environment):
