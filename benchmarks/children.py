@@ -1,4 +1,4 @@
-"""Measurements in processes of their own: a load and nothing else, and tools that the project does without."""
+"""Measurements in processes of their own: a load and nothing else, tools that the project does without, requests."""
 
 import hashlib
 import subprocess
@@ -42,6 +42,12 @@ def load_with_dlt(servers: Servers, manner: str, first: Hires, source: Hires) ->
     python = environment_of_compared(Settings().state_dir / "bench-env")
     command = (str(python), str(COMPARED / "dlt_load.py"), manner, first.bucket, source.bucket)
     return _number(command, servers, variables, home)
+
+
+def requests_a_second(servers: Servers, port: int, path: str, length: int, seconds: float) -> float:
+    """Return how many requests for a body of `length` bytes an HTTP server answers a second, see driver.py."""
+    command = (sys.executable, "-m", "benchmarks.driver", str(port), path, str(length), str(seconds))
+    return _number(command, servers, {}, PROJECT)
 
 
 def environment_of_compared(folder: Path) -> Path:

@@ -91,13 +91,19 @@ class Servers:
         subprocess.run([program, self.conninfo(), "-X", "-q", "-c", command], check=True)  # noqa: S603
 
 
+def free_port() -> int:
+    """Return a port of loopback that nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind((services.LOOPBACK, 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
 @contextmanager
 def running_servers(state: Path) -> Iterator[Servers]:
     """Run both servers in an empty folder for the length of a block."""
     shutil.rmtree(state, ignore_errors=True)
-    with socket.socket() as probe:
-        probe.bind((services.LOOPBACK, 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     settings = Settings(state_dir=state, s3_port=port, landing=None)
     supervisor = Supervisor(state, settings.logs)
     try:
