@@ -8,8 +8,9 @@ import queue
 import tempfile
 import threading
 from collections.abc import Iterator, Sequence
+from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import dagster as dg
 from dagster_dbt import DagsterDbtTranslator
@@ -17,15 +18,18 @@ from dagster_dbt.asset_utils import default_metadata_from_dbt_resource_props as 
 from dagster_dbt.asset_utils import get_subset_selection_for_context
 from dagster_dbt.core.dbt_cli_event import DbtCoreCliEventMessage
 
-from orchestration.dbt import PROJECT, manifest
+from orchestration.dbt import PROJECT, ProjectBroken, manifest
 from orchestration.model_metadata import history, in_database, rows, structure_before
 
 if TYPE_CHECKING:
+    from dbt.contracts.graph.manifest import Manifest
+
     from orchestration.ingest.ledger import Connection
 
 # What dbt tells at these levels goes into the run's log; the rest is in the events.
 LOGGED = {"warn": "warning", "error": "error"}
 END = "End"
+GLOBAL_OPTIONS = ("--quiet", "--no-write-json", "--no-send-anonymous-usage-stats", "--log-level-file", "none")
 
 
 def build(
@@ -119,15 +123,9 @@ def _events(command: Sequence[str], target: str) -> Iterator[dict[str, Any]]:
     events: queue.Queue[dict[str, Any] | BaseException] = queue.Queue()
 
     def run() -> None:
-        parsed = PROJECT.manifest_path.with_name("partial_parse.msgpack")
-        options = [
-            *("--quiet", "--no-write-json", "--no-send-anonymous-usage-stats", "--log-level-file", "none"),
-            *command,
-            *("--project-dir", str(PROJECT.project_dir), "--profiles-dir", str(PROJECT.project_dir)),
-            *("--target-path", target, "--partial-parse-file-path", str(parsed)),
-        ]
         try:
-            result = dbtRunner(callbacks=[lambda event: events.put(msg_to_dict(event))]).invoke(options)
+            runner = dbtRunner(parsed(), callbacks=[lambda event: events.put(msg_to_dict(event))])
+            result = runner.invoke([*GLOBAL_OPTIONS, *command, *_places(target)])
             end = {"info": {"name": END, "level": "info", "msg": ""}, "data": {"success": result.success}}
             events.put(result.exception or end)
         except BaseException as error:  # whatever ends the thread must end the wait for its events
@@ -142,3 +140,28 @@ def _events(command: Sequence[str], target: str) -> Iterator[dict[str, Any]]:
         yield event
         if event["info"]["name"] == END:
             return
+
+
+@cache
+def parsed() -> "Manifest":
+    """Return the project as dbt itself holds it, read once a process: that takes longer than most builds.
+
+    Raises:
+        ProjectBroken: dbt cannot read it.
+    """
+    from dbt.cli.main import dbtRunner
+
+    with tempfile.TemporaryDirectory(prefix="dbt-") as target:
+        result = dbtRunner().invoke([*GLOBAL_OPTIONS, "parse", *_places(target)])
+    if not result.success:
+        raise ProjectBroken(f"the dbt project cannot be parsed: {result.exception}")
+    return cast("Manifest", result.result)
+
+
+def _places(target: str) -> list[str]:
+    """Return where dbt finds the project and what was parsed of it before, and where its files go."""
+    partly_parsed = PROJECT.manifest_path.with_name("partial_parse.msgpack")
+    return [
+        *("--project-dir", str(PROJECT.project_dir), "--profiles-dir", str(PROJECT.project_dir)),
+        *("--target-path", target, "--partial-parse-file-path", str(partly_parsed)),
+    ]

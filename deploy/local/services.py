@@ -11,7 +11,7 @@ import grpc
 import psycopg
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from deploy.local.settings import Settings, api_environment, environment, orchestration_environment
+from deploy.local.settings import Settings, api_environment, environment, orchestration_environment, run_socket
 
 PROGRAMS = Path(sys.executable).parent
 WORKSPACE = Path(__file__).with_name("workspace.yaml")
@@ -54,11 +54,12 @@ def s3(settings: Settings, postgres_host: str, listing_seconds: int = 1) -> Serv
 
 
 def code_server(settings: Settings, postgres_host: str) -> Service:
-    """Return Dagster's code server, the one process that imports the definitions."""
+    """Return Dagster's code server, the one process that imports the definitions; the runs are forks of it."""
     return Service(
         "code-server",
         (
-            str(PROGRAMS / "dagster"), "api", "grpc", "--module-name", "orchestration.definitions",
+            sys.executable, "-m", "orchestration.run_server", run_socket(postgres_host),
+            "api", "grpc", "--module-name", "orchestration.definitions",
             "--location-name", "hiring", "--host", LOOPBACK, "--port", str(settings.code_port),
         ),
         orchestration_environment(settings, postgres_host),

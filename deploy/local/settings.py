@@ -120,12 +120,20 @@ def orchestration_environment(settings: Settings, postgres_host: str) -> dict[st
         "AWS_ACCESS_KEY_ID": own.s3_access_key,
         "AWS_SECRET_ACCESS_KEY": own.s3_secret_key,
         "AWS_DEFAULT_REGION": "us-east-1",
+        # The UI and the daemon find our run launcher by its name.
+        "PYTHONPATH": str(PROJECT),
         "DAGSTER_HOME": str(settings.dagster_home),
         "DAGSTER_PG_URL": f"postgresql://dagster:{own.dagster}@/dagster?host={postgres_host}&port=5432",
         "DAGSTER_CODE_HOST": "127.0.0.1",
         "DAGSTER_CODE_PORT": str(settings.code_port),
         "DBT_TARGET_PATH": str(settings.state_dir / "dbt"),
+        "RUN_SERVER_SOCKET": run_socket(postgres_host),
     }
+
+
+def run_socket(postgres_host: str) -> str:
+    """Return the socket over which runs are launched: beside that of Postgres, whose folder's path is short enough."""
+    return str(Path(postgres_host) / "runs.sock")
 
 
 def api_environment(settings: Settings, postgres_host: str) -> dict[str, str]:

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from typing import TYPE_CHECKING, Any, cast
 
 import dagster as dg
@@ -35,8 +36,13 @@ class Landing(dg.ConfigurableResource[Any]):
 
     @property
     def client(self) -> "S3Client":
-        """A boto3 client."""
-        return cast("S3Client", self.s3.get_client())
+        """A boto3 client; this process makes one for each way to reach the server, since that takes long."""
+        return _client(self.s3.model_dump_json())
+
+
+@cache
+def _client(settings: str) -> "S3Client":
+    return cast("S3Client", S3Resource.model_validate_json(settings).get_client())
 
 
 class Warehouse(dg.ConfigurableResource[Any]):
@@ -84,20 +90,23 @@ def _connected(role: str, conninfo: str) -> Iterator[Connection]:
         yield connection
 
 
+def landing() -> Landing:
+    """Return the bucket that the environment names."""
+    return Landing(
+        s3=S3Resource(endpoint_url=os.environ.get("S3_ENDPOINT_URL")),
+        bucket=os.environ.get("S3_BUCKET", "landing"),
+        settle_seconds=float(os.environ.get("S3_SETTLE_SECONDS", "0")),
+        reject_share=float(os.environ.get("REJECT_SHARE", RejectLimit.share)),
+        reject_count=int(os.environ.get("REJECT_COUNT", RejectLimit.count)),
+    )
+
+
 @dg.definitions
 def resources() -> dg.Definitions:
     """Return the resources by the names under which assets and sensors ask for them."""
-    s3 = S3Resource(endpoint_url=os.environ.get("S3_ENDPOINT_URL"))
     return dg.Definitions(
         resources={
-            "s3": s3,
-            "landing": Landing(
-                s3=s3,
-                bucket=os.environ.get("S3_BUCKET", "landing"),
-                settle_seconds=float(os.environ.get("S3_SETTLE_SECONDS", "0")),
-                reject_share=float(os.environ.get("REJECT_SHARE", RejectLimit.share)),
-                reject_count=int(os.environ.get("REJECT_COUNT", RejectLimit.count)),
-            ),
+            "landing": landing(),
             "warehouse": Warehouse(
                 loader_password=dg.EnvVar("HIRING_LOADER_PASSWORD"),
                 transformer_password=dg.EnvVar("HIRING_TRANSFORMER_PASSWORD"),

@@ -1,0 +1,47 @@
+"""`python -m orchestration.run_server SOCKET COMMAND…`: serve code by a command of Dagster's, and fork for each run.
+
+A run of a few records would otherwise spend most of its time importing what it needs. A fork has that already, shares
+its memory, and is a process of its own all the same: it can be killed, and leaves nothing behind.
+"""
+
+import gc
+import sys
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+
+from dagster._cli import ENV_PREFIX, cli
+
+import orchestration.instance_storage  # noqa: F401 - Dagster finds it by its name, when a run is there already
+from orchestration import dbt_build
+from orchestration.definitions import defs
+from orchestration.defs.resources import landing
+from orchestration.run_server.forks import serve
+
+
+def dagster(command: Sequence[str]) -> None:
+    """Be the program `dagster`."""
+    cli.main([*command], prog_name="dagster", auto_envvar_prefix=ENV_PREFIX)
+
+
+def warm() -> None:
+    """Load into memory what importing has not: the definitions' jobs, dbt's project, the S3 client's model."""
+    defs.get_repository_def().load_all_definitions()
+    dbt_build.parsed()
+    landing().client.close()
+
+
+def main() -> None:
+    """Warm up and serve."""
+    path, *code_server = sys.argv[1:]
+    warm()
+    others = [thread.name for thread in threading.enumerate() if thread is not threading.current_thread()]
+    # A fork has only the thread that forked: what another one holds at that moment is held for ever.
+    assert not others, f"there are threads: {others}"
+    gc.collect()
+    gc.freeze()
+    sys.exit(serve(Path(path), code_server, dagster))
+
+
+if __name__ == "__main__":
+    main()
