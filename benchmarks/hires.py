@@ -42,11 +42,11 @@ def _write(path: Path, records: int, dirty: bool) -> None:
     random = np.random.default_rng(2021)
     with path.open("wb") as file:
         for first in range(1, records + 1, RECORDS_A_BLOCK):
-            text = _block(random, first, min(RECORDS_A_BLOCK, records + 1 - first))
+            text = block(random, first, min(RECORDS_A_BLOCK, records + 1 - first))
             file.write(_spoiled(text, first) if dirty else text)
 
 
-def _block(random: np.random.Generator, first: int, count: int) -> bytes:
+def block(random: np.random.Generator, first: int, count: int) -> bytes:
     """Return valid hires of 2021 from an id on, about 57 bytes each."""
     moments = np.datetime64("2021-01-01T00:00:00") + random.integers(0, SECONDS_OF_2021, count).astype("timedelta64[s]")
     ids = range(first, first + count)

@@ -1,0 +1,121 @@
+"""Figures of the whole stack: how soon what is delivered is in the metrics, and what it takes when it is idle."""
+
+import subprocess
+import time
+from functools import cache
+from pathlib import Path
+from statistics import median
+
+from benchmarks.figures import Figure
+from benchmarks.servers import Servers
+from benchmarks.stack import RunningStack, running_stack
+from orchestration.dbt import EXECUTABLE, PROJECT
+
+ROUNDS = 5
+DELIVERED = 1000
+# Files of DELIVERED records that have piled up.
+BACKLOG = 500
+IDLE_SECONDS = 300
+# After its last run a stack still closes what it has opened.
+SETTLE_SECONDS = 20
+
+
+def freshness_vs_dbt(servers: Servers, _records: int) -> float:
+    """Return the time from an S3 PUT until the API shows its hires as a multiple of that of a `dbt build`."""
+    with running_stack(servers.scratch) as stack:
+        _dbt_build(stack)
+        ours, dbt = [], []
+        for number in range(ROUNDS):
+            ours.append(_until_fresh(stack, number))
+            dbt.append(_dbt_build(stack))
+            # Elsewhere in the sensors' rhythm each time.
+            time.sleep(1.3 * number)
+    return median(ours) / median(dbt)
+
+
+def backlog(servers: Servers, _records: int) -> float:
+    """Return the time for many files to be in the metrics as a multiple of that for one file of as many records."""
+    with running_stack(servers.scratch) as stack:
+        landing = stack.settings.landing_folder
+        taken = []
+        for name, files in (("one", 1), ("many", BACKLOG)):
+            # Beside the bucket, so that all of them arrive at once.
+            staged = landing.with_name(name)
+            staged.mkdir()
+            for number in range(files):
+                text = stack.next_hires(BACKLOG * DELIVERED // files)
+                (staged / f"hired_employees_{number}.csv").write_bytes(text)
+            started = time.monotonic()
+            staged.rename(landing / name)
+            stack.wait_until_shown()
+            taken.append(time.monotonic() - started)
+            time.sleep(SETTLE_SECONDS)
+    one, many = taken
+    return many / one
+
+
+def idle(servers: Servers, _records: int) -> float:
+    """Return the share of one core that an idle stack takes, in percent."""
+    return _idle(servers.scratch)[0]
+
+
+def idle_memory(servers: Servers, _records: int) -> float:
+    """Return the memory (PSS) that an idle stack takes, in GB."""
+    return _idle(servers.scratch)[1]
+
+
+FIGURES = (
+    Figure(
+        "freshness_vs_dbt",
+        freshness_vs_dbt,
+        "time from a PUT of 1,000 hires until the API shows them / of `dbt build`",
+        bar="<= 2",
+    ),
+    Figure(
+        "freshness_backlog",
+        backlog,
+        "time until 500 files of 1,000 hires are in the metrics / one file of 500,000",
+        bar="<= 3",
+    ),
+    Figure("idle_cpu", idle, "CPU of the whole idle stack over 5 minutes, of one core", unit="%", bar="<= 25"),
+    Figure("idle_memory", idle_memory, "memory (PSS) of the whole idle stack", unit="GB", bar="<= 1.5"),
+)
+
+
+def _until_fresh(stack: RunningStack, number: int) -> float:
+    """Return the seconds from the end of a PUT until the API shows what was put."""
+    stack.put_hires(f"hired_employees_{number}.csv", DELIVERED)
+    started = time.monotonic()
+    stack.wait_until_shown()
+    return time.monotonic() - started
+
+
+def _dbt_build(stack: RunningStack) -> float:
+    """Return the seconds that the command takes, without the unit tests, which no run of ours does either."""
+    target = str(stack.settings.state_dir / "bare-dbt")
+    command = [EXECUTABLE, "--quiet", "build", "--exclude-resource-type", "unit_test", "--target-path", target]
+    started = time.monotonic()
+    subprocess.run(  # noqa: S603
+        [*command, "--log-path", target], cwd=PROJECT.project_dir, env=stack.environment(), check=True
+    )
+    return time.monotonic() - started
+
+
+@cache
+def _idle(scratch: Path) -> tuple[float, float]:
+    """Return CPU in percent of a core, and memory in GB, of a stack that has nothing to do."""
+    with running_stack(scratch) as stack:
+        time.sleep(SETTLE_SECONDS)
+        before, started = _seconds_of_cpu(stack), time.monotonic()
+        time.sleep(IDLE_SECONDS)
+        share = (_seconds_of_cpu(stack) - before) / (time.monotonic() - started)
+        memory = sum(process.memory_full_info().pss for process in stack.processes())
+    return share * 100, memory / 1e9
+
+
+def _seconds_of_cpu(stack: RunningStack) -> float:
+    """Return the CPU time of all its processes, and of those of their children that have ended."""
+    return sum(
+        times.user + times.system + times.children_user + times.children_system
+        for times in (process.cpu_times() for process in stack.processes())
+    )
