@@ -9,7 +9,7 @@ from statistics import median
 from benchmarks.figures import Figure
 from benchmarks.servers import Servers
 from benchmarks.stack import RunningStack, running_stack
-from orchestration.dbt import EXECUTABLE, PROJECT
+from orchestration.models.project import EXECUTABLE, PROJECT
 
 ROUNDS = 5
 DELIVERED = 1000

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import mkdtemp
 from typing import TYPE_CHECKING, Any
 
 import boto3
@@ -94,10 +95,10 @@ def running_stack(scratch: Path) -> Iterator[RunningStack]:
     """Run a stack for the length of a block, with the departments and jobs that hires name, and a thousand hires.
 
     Args:
-        scratch: the folder for its state and its output.
+        scratch: the folder for its output, and for its state in a folder of its own.
     """
     ports: dict[str, Any] = {name: free_port() for name in PORTS}
-    settings = Settings(state_dir=scratch / "stack", landing=None, **ports)
+    settings = Settings(state_dir=Path(mkdtemp(prefix="stack-", dir=scratch)), landing=None, **ports)
     variables = {name.upper(): str(port) for name, port in ports.items()} | {"STATE_DIR": str(settings.state_dir)}
     output = scratch / "stack.out"
     with output.open("w") as out:

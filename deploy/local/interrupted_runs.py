@@ -2,14 +2,15 @@
 
 import dagster as dg
 
-from orchestration.defs.sensors import UNDER_WAY
+from orchestration.arrivals.asking import UNDER_WAY
+from orchestration.monitoring.failures import STACK_STOPPED
 
 
 def main() -> None:
     """Fail every run that Dagster believes to be under way. No run's process is alive when the stack starts."""
     with dg.DagsterInstance.get() as instance:
         for run in instance.get_runs(dg.RunsFilter(statuses=UNDER_WAY)):
-            instance.report_run_failed(run, message="The stack was stopped while this run was under way.")
+            instance.report_run_failed(run, message=STACK_STOPPED)
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ from pathlib import Path
 import dagster as dg
 
 from orchestration.definitions import defs
+from orchestration.monitoring.failures import reason
 
 
 def main() -> None:
@@ -19,20 +20,6 @@ def main() -> None:
     reasons = steps or [reason(event) for event in result.all_events if event.is_job_failure]
     Path(os.environ["REFRESH_ERRORS"]).write_text("\n".join(dict.fromkeys(filter(None, reasons))))
     sys.exit(0 if result.success else 1)
-
-
-def reason(event: dg.DagsterEvent) -> str:
-    """Return a failure as one line: what the step said itself, or else the innermost error's message."""
-    if event.is_step_failure:
-        data = event.step_failure_data
-        if data.user_failure_data and data.user_failure_data.description:
-            return data.user_failure_data.description
-        error = data.error
-    else:
-        error = event.job_failure_data.error
-    while error and error.cause:
-        error = error.cause
-    return " ".join((error.message if error else event.message or "").split())
 
 
 if __name__ == "__main__":

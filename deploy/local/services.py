@@ -58,7 +58,7 @@ def code_server(settings: Settings, postgres_host: str) -> Service:
     return Service(
         "code-server",
         (
-            sys.executable, "-m", "orchestration.run_server", run_socket(postgres_host),
+            sys.executable, "-m", "orchestration.instance.run_server", run_socket(postgres_host),
             "api", "grpc", "--module-name", "orchestration.definitions",
             "--location-name", "hiring", "--host", LOOPBACK, "--port", str(settings.code_port),
         ),

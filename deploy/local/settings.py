@@ -35,6 +35,7 @@ class Settings(BaseSettings):
     s3_port: int = Field(9000, ge=1, le=65535)
     code_port: int = Field(4000, ge=1, le=65535)
     docs_port: int = Field(8080, ge=1, le=65535)
+    dagster_keep_days: int = Field(90, ge=1)
     s3_bucket: str = Field("landing", pattern=r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$")
 
     @field_validator("landing", mode="before")
@@ -126,6 +127,9 @@ def orchestration_environment(settings: Settings, postgres_host: str) -> dict[st
         "DAGSTER_PG_URL": f"postgresql://dagster:{own.dagster}@/dagster?host={postgres_host}&port=5432",
         "DAGSTER_CODE_HOST": "127.0.0.1",
         "DAGSTER_CODE_PORT": str(settings.code_port),
+        # For the links in alerts, whose webhook is in the variables that are passed on as they are.
+        "DAGSTER_UI_URL": f"http://127.0.0.1:{settings.dagster_port}",
+        "DAGSTER_KEEP_DAYS": str(settings.dagster_keep_days),
         "DBT_TARGET_PATH": str(settings.state_dir / "dbt"),
         "RUN_SERVER_SOCKET": run_socket(postgres_host),
     }

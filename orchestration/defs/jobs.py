@@ -1,15 +1,43 @@
-"""Jobs, each described by when to press its button."""
+"""Jobs over assets, each described by when to press its button."""
 
 import dagster as dg
 
+from orchestration.defs.checks import all_records_add_up
 from orchestration.defs.models import BuildConfig
+
+MODELS = dg.AssetSelection.groups("staging", "marts")
+# It reads all there is, which is work for the night.
+LEDGER_CHECK = dg.AssetSelection.checks(all_records_add_up)
 
 refresh = dg.define_asset_job(
     "refresh",
-    selection=dg.AssetSelection.groups("raw", "staging", "marts"),
+    selection=dg.AssetSelection.groups("raw", "staging", "marts") - LEDGER_CHECK,
     config=dg.RunConfig(ops={"dbt_models": BuildConfig(only_touched=True)}),
     description=(
         "Load what is new in the bucket, then build and test what it touches. The sensors start it by themselves; "
-        "start it by hand when they are switched off. With nothing new it does nothing."
+        "start it by hand when they are switched off. With nothing new it does nothing. To load a file once more "
+        "that was loaded before, press reload_object."
+    ),
+)
+
+rebuild_marts = dg.define_asset_job(
+    "rebuild_marts",
+    selection=MODELS,
+    config=dg.RunConfig(ops={"dbt_models": BuildConfig(full_refresh=True)}),
+    description=(
+        "Build every model from all records in raw, whatever was built before, and test all of it. Press it after "
+        "a load was taken out of raw by hand, or when a mart looks wrong. Readers never wait and never see half of it; "
+        "only rows that were wrong are written. Loads nothing. It takes as long as the very first build."
+    ),
+)
+
+nightly_build = dg.define_asset_job(
+    "nightly_build",
+    selection=MODELS | LEDGER_CHECK,
+    # Only in a full refresh do the gates ask of everything; otherwise of what is new.
+    config=dg.RunConfig(ops={"dbt_models": BuildConfig(full_refresh=True)}),
+    description=(
+        "Build every model from all records, run every test on all of them, and check the ledger against raw. Runs by "
+        "itself at 03:30 UTC; press it when you want to know now whether everything is as it should be."
     ),
 )

@@ -1,27 +1,44 @@
-"""The bucket's objects in the lineage: where a table's records come from."""
+"""The bucket's objects in the lineage: where a table's records come from, and what belongs to none."""
 
 import dagster as dg
 
+from orchestration.arrivals.partitions import UNKNOWN, landing_of, objects_of
 from orchestration.ingest.tables import TABLES
 
 OWNERS = ["team:data-engineering"]
 
 
+def landing_asset(name: str, description: str) -> dg.AssetSpec:
+    """Return an external asset with a partition an object: others fill it, Dagster shows it and what follows."""
+    return dg.AssetSpec(
+        landing_of(name),
+        description=description,
+        partitions_def=objects_of(name),
+        group_name="landing",
+        kinds={"s3", "csv"},
+        owners=OWNERS,
+    )
+
+
 @dg.definitions
 def landing_objects() -> dg.Definitions:
-    """Return an external asset a table: Dagster shows it and what follows from it, others fill it."""
+    """Return an asset of objects for each table, and one for those of no table."""
     return dg.Definitions(
         assets=[
-            dg.AssetSpec(
-                dg.AssetKey(["landing", table.name]),
-                description=(
+            *(
+                landing_asset(
+                    table.name,
                     f"Objects in the bucket by the name of {' or '.join(table.names)}: "
-                    f"`{table.name}*.csv`, `{table.name}/*.csv`, each also as `.csv.gz`, in any folder."
-                ),
-                group_name="landing",
-                kinds={"s3", "csv"},
-                owners=OWNERS,
-            )
-            for table in TABLES
+                    f"`{table.name}*.csv`, `{table.name}/*.csv`, each also as `.csv.gz`, in any folder. "
+                    "Partitions has one an object, the newest 5,000: green is loaded, red failed, grey not tried yet. "
+                    "Click one to see its records, what was rejected and why; `raw.loads` has them all.",
+                )
+                for table in TABLES
+            ),
+            landing_asset(
+                UNKNOWN,
+                "Objects in the bucket that belong to no table by their name, and are left alone. "
+                "To load one, deliver it under a name that begins with its table's.",
+            ),
         ]
     )

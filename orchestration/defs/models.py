@@ -1,20 +1,37 @@
 """The dbt models as assets, their tests as asset checks."""
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
-from dagster_dbt import DagsterDbtTranslator, dbt_assets
+from dagster_dbt import DagsterDbtTranslator, DbtProject, dbt_assets
 
-from orchestration.dbt import PROJECT, build_arguments, manifest, version_of_project
-from orchestration.dbt_build import build
 from orchestration.defs.landing import OWNERS
 from orchestration.defs.resources import Warehouse
-from orchestration.published import are_built_by, record_built_by, unpublished_loads
+from orchestration.defs.retries import retried
+from orchestration.models.build import build
+from orchestration.models.metadata import SHOWN_AT_THE_END, shown_at_the_end
+from orchestration.models.project import PROJECT, build_arguments, manifest, version_of_project
+from orchestration.models.published import are_built_by, record_built_by, unpublished_loads
+from orchestration.models.turns import await_turn_to_build
+
+if TYPE_CHECKING:
+    from orchestration.ingest.ledger import Connection
+
+# Nothing is delivered at night or in August, and nothing is wrong then; raw tables have no policy for that reason. But
+# once a night the models are all built, delivered or not: what is older was left out by it, because the daemon is down
+# or the build fails. That a mart lacks loads which are there is told within minutes, by shows_every_complete_load.
+ONCE_A_NIGHT = dg.FreshnessPolicy.time_window(warn_window=timedelta(hours=26), fail_window=timedelta(hours=50))
 
 
 class Translator(DagsterDbtTranslator):
     """How a dbt node looks in Dagster. Keys are its schema and name, which is dagster-dbt's default."""
+
+    def get_asset_spec(self, manifest: Mapping[str, Any], unique_id: str, project: DbtProject | None) -> dg.AssetSpec:
+        """Return the node as an asset; a model has a policy of how old it may be."""
+        spec = super().get_asset_spec(manifest, unique_id, project)
+        return spec.replace_attributes(freshness_policy=ONCE_A_NIGHT) if unique_id.startswith("model.") else spec
 
     def get_group_name(self, dbt_resource_props: Mapping[str, Any]) -> str | None:
         """Return the node's layer."""
@@ -43,18 +60,60 @@ class BuildConfig(dg.Config):
 @dbt_assets(manifest=manifest(), project=PROJECT, dagster_dbt_translator=TRANSLATOR, name="dbt_models")
 def dbt_models(context: dg.AssetExecutionContext, config: BuildConfig, warehouse: Warehouse) -> Iterator[Any]:
     """Build the models and run their data tests, unless only new records count and there are none."""
-    version = version_of_project()
-    with warehouse.transformer() as connection:
-        touched = {table for _, table in unpublished_loads(connection)}
-        # What another version of the project judged is judged again.
-        is_outdated = not are_built_by(connection, version)
-    full_refresh = config.full_refresh or (is_outdated and not context.is_subset)
-    if config.only_touched and not touched and not full_refresh:
-        context.log.info("The marts show every complete load; there is nothing to build.")
-        return
-    context.log.info(f"New records in {', '.join(sorted(touched)) or 'no table'}{'; a full refresh' * full_refresh}.")
-    arguments = build_arguments(manifest(), touched if config.only_touched else None, full_refresh)
-    with warehouse.transformer() as connection:
-        yield from build(context, TRANSLATOR, arguments, connection)
-        if full_refresh and not context.is_subset:
-            record_built_by(connection, version)
+    with retried(context), warehouse.transformer() as turn:
+        await_turn_to_build(turn, context.log.info)
+        version = version_of_project()
+        with warehouse.transformer() as connection:
+            touched = {table for _, table in unpublished_loads(connection)}
+            # What another version of the project judged is judged again.
+            is_outdated = not are_built_by(connection, version)
+        full_refresh = config.full_refresh or (is_outdated and not context.is_subset)
+        if config.only_touched and not touched and not full_refresh:
+            context.log.info("The marts show every complete load; there is nothing to build.")
+            return
+        news = ", ".join(sorted(touched)) or "no table"
+        context.log.info(f"New records in {news}{'; a full refresh' * full_refresh}.")
+        arguments = build_arguments(manifest(), touched if config.only_touched else None, full_refresh)
+        with warehouse.transformer() as connection:
+            yield from _built(context, arguments, connection)
+            if full_refresh and not context.is_subset:
+                record_built_by(connection, version)
+
+
+def _built(context: dg.AssetExecutionContext, arguments: list[str], connection: "Connection") -> Iterator[Any]:
+    """Yield the events of a build as they come, but at the end those of models that are shown only then.
+
+    Raises:
+        psycopg.OperationalError: the build failed, and Postgres has been away meanwhile.
+        dagster.Failure: it failed for another reason.
+    """
+    held: list[Any] = []
+    failure: dg.Failure | None = None
+    try:
+        for event in build(context, TRANSLATOR, arguments, connection):
+            if _key_of(context, event) in SHOWN_AT_THE_END:
+                held.append(event)
+            else:
+                yield event
+    except dg.Failure as error:
+        # A session that was there before the build tells why it failed: dbt has the server's words only.
+        connection.execute("select")
+        failure = error
+    for event in held:
+        if isinstance(event, dg.Output):
+            shown = shown_at_the_end(connection, context.instance, context.asset_key_for_output(event.output_name))
+            yield dg.Output(None, output_name=event.output_name, metadata={**event.metadata, **shown})
+        else:
+            yield event
+    if failure:
+        raise failure
+
+
+def _key_of(context: dg.AssetExecutionContext, event: Any) -> dg.AssetKey | None:
+    """Return the asset that an event of a build is about: one made, or a check of one, which has to come after it."""
+    key: dg.AssetKey | None = None
+    if isinstance(event, dg.Output):
+        key = context.asset_key_for_output(event.output_name)
+    elif isinstance(event, dg.AssetCheckResult | dg.AssetCheckEvaluation):
+        key = event.asset_key
+    return key

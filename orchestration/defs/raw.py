@@ -1,24 +1,31 @@
 """The raw tables as assets: materializing one loads whatever is new for it in the bucket."""
 
+import time
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 
 import dagster as dg
 from psycopg import sql
 
+from orchestration.arrivals.partitions import report
+from orchestration.defs import checks
 from orchestration.defs.landing import OWNERS
 from orchestration.defs.resources import Landing, Warehouse
+from orchestration.defs.retries import retried
 from orchestration.ingest.ledger import Connection
-from orchestration.ingest.loader import Failed, Loaded, load_pending
-from orchestration.ingest.objects import BucketUnavailable
+from orchestration.ingest.loader import Failed, Loaded, Progress, load_pending
 from orchestration.ingest.tables import TABLES, Table
-from orchestration.ingest.writer import DatabaseUnavailable
+from orchestration.markdown import table_of_rows
+from orchestration.monitoring.checks import discrepancies_of_loads, refused_shares, wrong_columns
+from orchestration.monitoring.rejected import refused_records
 
 PREVIEW_ROWS = 10
-CHECK = "every_object_loaded"
+SECONDS_BETWEEN_PROGRESS = 5.0
+REJECTED = dg.AssetKey(["raw", "rejected_records"])
 
 
 def raw_asset(table: Table) -> dg.AssetsDefinition:
-    """Return the asset of one raw table, with a check that fails when an object could not be loaded."""
+    """Return the asset of one raw table, with the checks that each of its loads makes."""
     key = dg.AssetKey(["raw", table.name])
 
     @dg.asset(
@@ -31,72 +38,124 @@ def raw_asset(table: Table) -> dg.AssetsDefinition:
         group_name="raw",
         kinds={"postgres", "python"},
         owners=OWNERS,
-        check_specs=[
-            dg.AssetCheckSpec(
-                CHECK, asset=key, description="No object of the last load failed; those that did are named."
-            )
-        ],
+        check_specs=checks.of_raw(key),
     )
     def load(
         context: dg.AssetExecutionContext, landing: Landing, warehouse: Warehouse
-    ) -> Iterator[dg.MaterializeResult[None]]:
-        with warehouse.loader() as connection:
-            loaded, failed = _load(context, warehouse.loader_conninfo, landing, table)
-            preview = _preview(connection, table)
-        yield dg.MaterializeResult(
-            metadata=_figures(loaded) | {"preview": dg.MetadataValue.md(preview)},
-            check_results=[_check(failed)],
-        )
+    ) -> Iterator[dg.MaterializeResult[None] | dg.AssetCheckResult]:
+        with retried(context):
+            with warehouse.loader() as connection:
+                wrong = wrong_columns(connection, table)
+            if wrong:
+                yield checks.columns_as_agreed(wrong)
+                raise dg.Failure(f"raw.{table.name}: {'; '.join(wrong)}: run the migrations", allow_retries=False)
+            loads = _load(context, warehouse.loader_conninfo, landing, table)
+            # Not the same session: the load outlives a restart of Postgres, an idle session does not.
+            with warehouse.loader() as connection:
+                _show_rejected(context, connection, loads.loaded)
+                made = [*loads.ids, *(each.load_id for each in loads.failed)]
+                report(context.instance, connection, table, context.run.run_id, made)
+                yield _result(connection, table, loads)
 
     return load
 
 
-def _load(
-    context: dg.AssetExecutionContext, conninfo: str, landing: Landing, table: Table
-) -> tuple[list[Loaded], list[Failed]]:
-    loaded: list[Loaded] = []
-    failed: list[Failed] = []
-    try:
-        for outcome in load_pending(conninfo, landing.client, landing.bucket, table, landing.policy):
-            match outcome:
-                case Loaded(load_id, item, records, rejected, seconds):
-                    loaded.append(outcome)
-                    context.log.info(
-                        f"load {load_id}: {item}, {records:,} records, {rejected:,} rejected, {seconds:.1f} s"
-                    )
-                case Failed(load_id, item, "abandoned", message):
-                    # Nothing to be mended: what is there instead is loaded, too.
-                    context.log.warning(f"load {load_id}: {item} abandoned: {message}")
-                case Failed(load_id, item, status, message):
-                    failed.append(outcome)
-                    context.log.error(f"load {load_id}: {item} {status}: {message}")
-    except (BucketUnavailable, DatabaseUnavailable) as error:
-        raise dg.Failure(str(error), allow_retries=False) from None
-    return loaded, failed
+@dataclass
+class Loads:
+    """What became of the objects that were new."""
+
+    loaded: list[Loaded] = field(default_factory=list)
+    failed: list[Failed] = field(default_factory=list)
+
+    @property
+    def ids(self) -> list[int]:
+        """The complete loads' numbers."""
+        return [each.load_id for each in self.loaded]
+
+
+def _load(context: dg.AssetExecutionContext, conninfo: str, landing: Landing, table: Table) -> Loads:
+    loads = Loads()
+    watch = ProgressLog(context)
+    for outcome in load_pending(conninfo, landing.client, landing.bucket, table, landing.policy, watch):
+        match outcome:
+            case Loaded(load_id, item, records, rejected, seconds):
+                loads.loaded.append(outcome)
+                context.log.info(f"load {load_id}: {item}, {records:,} records, {rejected:,} rejected, {seconds:.1f} s")
+            case Failed(load_id, item, "abandoned", message):
+                # Nothing to be mended: what is there instead is loaded, too.
+                context.log.warning(f"load {load_id}: {item} abandoned: {message}")
+            case Failed(load_id, item, status, message):
+                loads.failed.append(outcome)
+                context.log.error(f"load {load_id}: {item} {status}: {message}")
+    return loads
+
+
+class ProgressLog:
+    """Tells a run's log every few seconds how far a load is, and nothing of loads that take less."""
+
+    def __init__(self, context: dg.AssetExecutionContext) -> None:
+        self._log = context.log
+        self._told = time.monotonic()
+
+    def __call__(self, progress: Progress) -> None:
+        """Take note of what has been committed."""
+        now = time.monotonic()
+        if now - self._told < SECONDS_BETWEEN_PROGRESS:
+            return
+        self._told = now
+        item, totals = progress.item, progress.totals
+        # An object's size is that of the packed bytes; how many they unpack to, its end will tell.
+        is_packed = item.key.lower().endswith(".gz")
+        done = f"{progress.bytes / 1e6:,.0f} MB" if is_packed else f"{progress.bytes / item.size:.0%}"
+        self._log.info(f"load {progress.load_id}: {item}, {done}, {totals.records:,} records so far")
+
+
+def _result(connection: Connection, table: Table, loads: Loads) -> dg.MaterializeResult[None]:
+    return dg.MaterializeResult(
+        metadata=_figures(loads.loaded) | {"preview": dg.MetadataValue.md(_preview(connection, table))},
+        check_results=[
+            checks.columns_as_agreed([]),
+            checks.every_object_loaded(loads.failed),
+            checks.records_add_up(checks.ADDS_UP, discrepancies_of_loads(connection, table, loads.ids)),
+            checks.few_records_rejected(refused_shares(connection, table, loads.ids)),
+        ],
+    )
 
 
 def _figures(loaded: Sequence[Loaded]) -> dict[str, dg.MetadataValue]:
-    return {
+    records = sum(each.records for each in loaded)
+    seconds = sum((each.seconds for each in loaded), 0.0)
+    figures: dict[str, dg.MetadataValue] = {
         "objects": dg.MetadataValue.int(len(loaded)),
-        "records": dg.MetadataValue.int(sum(each.records for each in loaded)),
+        "bytes": dg.MetadataValue.int(sum(each.item.size for each in loaded)),
+        "records": dg.MetadataValue.int(records),
         "rejected": dg.MetadataValue.int(sum(each.rejected for each in loaded)),
-        "seconds": dg.MetadataValue.float(round(sum((each.seconds for each in loaded), 0.0), 3)),
+        "seconds": dg.MetadataValue.float(round(seconds, 3)),
         "loads": dg.MetadataValue.md(
-            _markdown([{"load": each.load_id, "object": each.item.key, "records": each.records} for each in loaded])
+            table_of_rows(
+                [{"load": each.load_id, "object": each.item.key, "records": each.records} for each in loaded[-100:]]
+            )
         ),
     }
+    # A run with nothing to load has no speed; a zero would look like a fault in the plot.
+    return figures | ({"records_per_second": dg.MetadataValue.float(round(records / seconds, 1))} if records else {})
 
 
-def _check(failed: Sequence[Failed]) -> dg.AssetCheckResult:
-    return dg.AssetCheckResult(
-        check_name=CHECK,
-        passed=not failed,
-        metadata={
-            "failed": len(failed),
-            "objects": dg.MetadataValue.md(
-                _markdown([{"object": each.item.key, "reason": each.message} for each in failed])
-            ),
-        },
+def _show_rejected(context: dg.AssetExecutionContext, connection: Connection, loaded: Sequence[Loaded]) -> None:
+    """Show on the page of the rejected records the first of those that these loads have rejected."""
+    with_rejected = [each for each in loaded if each.rejected]
+    if not with_rejected:
+        return
+    sample, query = refused_records(connection, [each.load_id for each in with_rejected])
+    context.log_event(
+        dg.AssetMaterialization(
+            REJECTED,
+            metadata={
+                "rejected": sum(each.rejected for each in with_rejected),
+                "sample": dg.MetadataValue.md(table_of_rows(sample)),
+                "query": dg.MetadataValue.md(f"```sql\n{query}\n```"),
+            },
+        )
     )
 
 
@@ -111,14 +170,7 @@ def _preview(connection: Connection, table: Table) -> str:
         ),
         [table.name, PREVIEW_ROWS],
     )
-    return _markdown([dict(zip(("_load_id", "_record", *table.columns), row, strict=True)) for row in cursor])
-
-
-def _markdown(rows: Sequence[dict[str, object]]) -> str:
-    # Imported here: most of a second, which the code server and the sensors need not wait for.
-    import pandas as pd
-
-    return pd.DataFrame(rows, dtype=object).to_markdown(index=False) if rows else "none"
+    return table_of_rows([dict(zip(("_load_id", "_record", *table.columns), row, strict=True)) for row in cursor])
 
 
 def ledger_asset(name: str, description: str) -> dg.AssetSpec:
@@ -140,6 +192,10 @@ def raw_tables() -> dg.Definitions:
         assets=[
             *(raw_asset(table) for table in TABLES),
             ledger_asset("loads", "The ledger: one row a version of an object, or a batch over HTTP, and its state."),
-            ledger_asset("rejected_records", "Records that cannot be rows of their table: why, where, their bytes."),
+            ledger_asset(
+                "rejected_records",
+                "Records that cannot be rows of their table: why, where, their bytes. Each load that rejects some "
+                "shows the first of them here.",
+            ),
         ]
     )

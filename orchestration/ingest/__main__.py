@@ -4,7 +4,7 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -19,7 +19,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeR
 from rich.table import Table as Grid
 
 from orchestration.ingest.limits import RejectLimit
-from orchestration.ingest.loader import Loaded, Outcome, Policy, Watch, load_object, load_pending
+from orchestration.ingest.loader import Loaded, Outcome, Policy, Watch, load_object, load_pending, reload_object
 from orchestration.ingest.loader import Progress as LoadProgress
 from orchestration.ingest.objects import (
     BucketUnavailable,
@@ -87,14 +87,20 @@ def load(
     reject_share: Share = RejectLimit.share,
     reject_count: Count = RejectLimit.count,
     settle_seconds: Annotated[float, typer.Option(envvar="S3_SETTLE_SECONDS", min=0)] = 0,
+    again: Annotated[
+        bool, typer.Option("--again", help="Load it once more, as the latest: its records replace others by id.")
+    ] = False,
 ) -> None:
     """Load one file or object, or whatever is new in the bucket (S3_BUCKET); what was loaded is not loaded again.
 
     A failed object that is named is tried again. The exit status is 1 when something could not be loaded.
     """
+    if again and source is None:
+        raise typer.BadParameter("--again wants the file or s3://bucket/key named that is to be loaded once more")
     policy = Policy(RejectLimit(reject_share, reject_count), settle_seconds=settle_seconds)
+    load_one = reload_object if again else load_object
     with _watched() as watch:
-        outcomes = [_told(outcome) for outcome in _outcomes(source, table, policy, watch)]
+        outcomes = [_told(outcome) for outcome in _outcomes(source, table, policy, watch, load_one)]
     if not outcomes:
         out.print("nothing new")
     if not all(isinstance(outcome, Loaded) for outcome in outcomes):
@@ -109,11 +115,13 @@ def status() -> None:
     raise typer.Exit(not adds_up)
 
 
-def _outcomes(source: str | None, table: str | None, policy: Policy, watch: Watch) -> Iterator[Outcome]:
+def _outcomes(
+    source: str | None, table: str | None, policy: Policy, watch: Watch, load_one: Callable[..., Outcome]
+) -> Iterator[Outcome]:
     if source is not None:
         owner, client, item = _table(source, table), _client(source), _item(source)
         with Writer(_conninfo(), owner, policy.give_up_seconds) as writer:
-            yield load_object(writer, client, owner, item, policy, watch)
+            yield load_one(writer, client, owner, item, policy, watch)
         return
     client, bucket = _s3(), os.environ.get("S3_BUCKET", "landing")
     for owner in [_named(table)] if table else TABLES:

@@ -52,14 +52,19 @@ def become_sole_writer(connection: Connection, table: Table) -> None:
 
 
 def unloaded(connection: Connection, versions: Sequence[ObjectVersion]) -> list[ObjectVersion]:
-    """Return those of the versions that still want loading: neither complete nor failed for good."""
+    """Return those of the versions that still want loading: neither complete nor failed for good.
+
+    A version that was complete and is being loaded again wants loading until that load has come to its end.
+    """
     settled = connection.execute(
         """
         select l.key, l.version
         from raw.loads as l
         inner join unnest(%s::text[], %s::text[], %s::text[]) as v (bucket, key, version)
             using (bucket, key, version)
-        where l.status in ('complete', 'failed')
+        where l.status <> 'abandoned'
+        group by l.bucket, l.key, l.version
+        having not bool_or(l.status = 'loading')
         """,
         [[v.bucket for v in versions], [v.key for v in versions], [v.version for v in versions]],
     ).fetchall()
@@ -67,24 +72,54 @@ def unloaded(connection: Connection, versions: Sequence[ObjectVersion]) -> list[
     return [version for version in versions if (version.key, version.version) not in done]
 
 
+def begin_again(connection: Connection, table: Table, item: ObjectVersion) -> None:
+    """Enter another load of an object version beside what is complete of it, for `open_load` to take up.
+
+    A load of it that failed is abandoned in favour of the new one. One that is under way is that other load: asking
+    twice, as after an answer that was lost, enters one load.
+    """
+    version = [item.bucket, item.key, item.version]
+    with connection.transaction():
+        connection.execute(
+            """
+            update raw.loads set status = 'abandoned'
+            where bucket = %s and key = %s and version = %s and status = 'failed'
+            """,
+            version,
+        )
+        connection.execute(
+            """
+            insert into raw.loads (table_name, source, bucket, key, version, bytes, last_modified, reload)
+            select %s, 'object', %s, %s, %s, %s, %s, coalesce(max(reload) + 1, 0)
+            from raw.loads
+            where bucket = %s and key = %s and version = %s and status <> 'abandoned'
+            having bool_or(status = 'loading') is not true
+            """,
+            [table.name, *version, item.size, item.last_modified, *version],
+        )
+
+
 def open_load(connection: Connection, table: Table, item: ObjectVersion) -> Load:
-    """Begin the load of an object version, or take it up where its last committed chunk ends.
+    """Begin the load of an object version, or take the last one up where its last committed chunk ends.
 
     A complete load stays complete, a failed one is tried again. An abandoned one is left alone for good, since the
     object may have changed before that was noticed: its version, should it come back, begins anew.
     """
+    version = [item.bucket, item.key, item.version]
     load_id, status, columns = _one(
         connection.execute(
             """
-            insert into raw.loads (table_name, source, bucket, key, version, bytes, last_modified)
-            values (%s, 'object', %s, %s, %s, %s, %s)
-            on conflict (bucket, key, version) where status <> 'abandoned' do update
+            insert into raw.loads (table_name, source, bucket, key, version, bytes, last_modified, reload)
+            select %s, 'object', %s, %s, %s, %s, %s, coalesce(max(reload), 0)
+            from raw.loads
+            where bucket = %s and key = %s and version = %s and status <> 'abandoned'
+            on conflict (bucket, key, version, reload) where status <> 'abandoned' do update
             set
                 status = case loads.status when 'complete' then loads.status else 'loading' end,
                 error = null
             returning load_id, status, columns
             """,
-            [table.name, item.bucket, item.key, item.version, item.size, item.last_modified],
+            [table.name, *version, item.size, item.last_modified, *version],
         ).fetchone()
     )
     position = (

@@ -2,7 +2,7 @@
 
 import itertools
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -105,11 +105,16 @@ def pending(
     Raises:
         BucketUnavailable: the bucket cannot be listed.
     """
-    listed = ((table_of(item.key), item) for item in list_objects(client, bucket, settle_seconds))
-    known = ((table, item) for table, item in listed if table is not None)
-    while page := list(itertools.islice(known, VERSIONS_A_QUERY)):
-        wanted = set(ledger.unloaded(connection, [item for _, item in page]))
-        yield from ((table, item) for table, item in page if item in wanted)
+    listed = list_objects(client, bucket, settle_seconds)
+    while page := list(itertools.islice(listed, VERSIONS_A_QUERY)):
+        yield from wanted(connection, page)
+
+
+def wanted(connection: Connection, listed: Sequence[ObjectVersion]) -> list[tuple[Table, ObjectVersion]]:
+    """Return those of the listed objects that belong to a table and still want loading."""
+    known = [(table, item) for item in listed if (table := table_of(item.key)) is not None]
+    unloaded = set(ledger.unloaded(connection, [item for _, item in known]))
+    return [(table, item) for table, item in known if item in unloaded]
 
 
 def load_pending(
@@ -165,6 +170,26 @@ def load_object(
         DatabaseUnavailable: the database went away and stayed away.
     """
     return writer.run(lambda connection: _Attempt(connection, client, table, item, policy, watch).load())
+
+
+def reload_object(
+    writer: Writer,
+    client: "S3Client | None",
+    table: Table,
+    item: ObjectVersion,
+    policy: Policy,
+    watch: Watch = unwatched,
+) -> Outcome:
+    """Load one object version once more: its records are later than all that came before and replace them by id.
+
+    A reload that was broken off is gone on with, here as in `load_pending`.
+
+    Raises:
+        DatabaseUnavailable: the database went away and stayed away.
+    """
+    # Apart from the loading, which is done again after each outage: what was completed by then must stay the one load.
+    writer.run(lambda connection: ledger.begin_again(connection, table, item))
+    return load_object(writer, client, table, item, policy, watch)
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from urllib3.exceptions import HTTPError
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
+    from mypy_boto3_s3.type_defs import ListObjectsV2RequestTypeDef, ListObjectVersionsRequestTypeDef
 
 # Instead of a bucket's name, for a file of this machine.
 FILES = "file://"
@@ -59,14 +60,24 @@ def is_passing(error: BaseException) -> bool:
     return isinstance(error, BucketUnavailable) and not isinstance(error, BucketRefused)
 
 
-def list_objects(client: "S3Client", bucket: str, settle_seconds: float = 0) -> Iterator[ObjectVersion]:
-    """Yield the current version of every object of a bucket, page by page, in the order of the keys.
+@dataclass(frozen=True)
+class Place:
+    """Where a listing goes on: behind a key, in a bucket with versions behind one version of it."""
 
-    Args:
-        client: a boto3 S3 client.
-        bucket: its name.
-        settle_seconds: leave out objects that changed less than this long ago. For folders that are served as a
-            bucket, where a file is listed while it is still being copied.
+    key: str
+    version: str = ""
+
+
+@dataclass(frozen=True)
+class Page:
+    """Some of a bucket's objects, in the order of their keys, and where the next ones begin, None after the last."""
+
+    objects: list[ObjectVersion]
+    next: Place | None
+
+
+def list_pages(client: "S3Client", bucket: str, place: Place | None = None) -> Iterator[Page]:
+    """Yield the current version of every object of a bucket, a thousand or fewer at a time, from a place on.
 
     Raises:
         BucketUnavailable: the listing failed.
@@ -74,30 +85,66 @@ def list_objects(client: "S3Client", bucket: str, settle_seconds: float = 0) -> 
     with explained(f"bucket {bucket!r}"):
         # Decided once, before the first page: an object must not slip in half-way through.
         versioned = client.get_bucket_versioning(Bucket=bucket).get("Status") == "Enabled"
-        settled_before = time.time() - settle_seconds
-        listed = _listed_versions(client, bucket) if versioned else _listed_objects(client, bucket)
-        for item in listed:
-            if not settle_seconds or item.last_modified.timestamp() <= settled_before:
-                yield item
+        page = _page_of_versions if versioned else _page_of_objects
+        while True:
+            found = page(client, bucket, place)
+            yield found
+            if found.next is None:
+                return
+            place = found.next
 
 
-def _listed_objects(client: "S3Client", bucket: str) -> Iterator[ObjectVersion]:
-    for page in client.get_paginator("list_objects_v2").paginate(Bucket=bucket):
-        for item in page.get("Contents", []):
+def list_objects(client: "S3Client", bucket: str, settle_seconds: float = 0) -> Iterator[ObjectVersion]:
+    """Yield the current version of every object of a bucket that is settled, in the order of the keys.
+
+    Raises:
+        BucketUnavailable: the listing failed.
+    """
+    for page in list_pages(client, bucket):
+        yield from (item for item in page.objects if is_settled(item, settle_seconds))
+
+
+def is_settled(item: ObjectVersion, settle_seconds: float) -> bool:
+    """Return whether an object changed longer than `settle_seconds` ago; 0 asks of none.
+
+    For folders that are served as a bucket, where a file is listed while it is still being copied.
+    """
+    return not settle_seconds or item.last_modified.timestamp() <= time.time() - settle_seconds
+
+
+def _page_of_objects(client: "S3Client", bucket: str, place: Place | None) -> Page:
+    asked: ListObjectsV2RequestTypeDef = {"Bucket": bucket}
+    if place:
+        asked["StartAfter"] = place.key
+    page = client.list_objects_v2(**asked)
+    objects = []
+    for item in page.get("Contents", []):
+        etag = bare(item["ETag"])
+        objects.append(
+            ObjectVersion(bucket, item["Key"], etag, etag, item["Size"], item["LastModified"].astimezone(UTC))
+        )
+    return Page(objects, Place(objects[-1].key) if objects and page.get("IsTruncated") else None)
+
+
+def _page_of_versions(client: "S3Client", bucket: str, place: Place | None) -> Page:
+    asked: ListObjectVersionsRequestTypeDef = {"Bucket": bucket}
+    if place:
+        asked["KeyMarker"] = place.key
+    # A listing from before versioning was switched on has left none, and S3 refuses an empty one.
+    if place and place.version:
+        asked["VersionIdMarker"] = place.version
+    page = client.list_object_versions(**asked)
+    objects = []
+    for item in page.get("Versions", []):
+        if item["IsLatest"]:
             etag = bare(item["ETag"])
-            yield ObjectVersion(bucket, item["Key"], etag, etag, item["Size"], item["LastModified"].astimezone(UTC))
-
-
-def _listed_versions(client: "S3Client", bucket: str) -> Iterator[ObjectVersion]:
-    for page in client.get_paginator("list_object_versions").paginate(Bucket=bucket):
-        for item in page.get("Versions", []):
-            if item["IsLatest"]:
-                etag = bare(item["ETag"])
-                # An object from before versioning was switched on has the VersionId "null", whatever its bytes.
-                version = etag if item["VersionId"] == "null" else item["VersionId"]
-                yield ObjectVersion(
-                    bucket, item["Key"], version, etag, item["Size"], item["LastModified"].astimezone(UTC)
-                )
+            # An object from before versioning was switched on has the VersionId "null", whatever its bytes.
+            version = etag if item["VersionId"] == "null" else item["VersionId"]
+            objects.append(
+                ObjectVersion(bucket, item["Key"], version, etag, item["Size"], item["LastModified"].astimezone(UTC))
+            )
+    more = page.get("IsTruncated")
+    return Page(objects, Place(page["NextKeyMarker"], page.get("NextVersionIdMarker", "")) if more else None)
 
 
 def bare(etag: str) -> str:

@@ -9,15 +9,18 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 
+from deploy.local.postgres import EmbeddedPostgres
 from tests.conftest import free_port
 
+REPOSITORY = {"repositoryName": "__repository__", "repositoryLocationName": "hiring"}
 PROJECT = Path(__file__).parents[2]
 START_SECONDS = 120
 # A sensor's tick, a run in a fresh process, a build: seconds on an idle machine, more while other tests run.
@@ -71,6 +74,60 @@ class RunningStack:
             cwd=PROJECT, env=environment, capture_output=True, text=True, check=True,
         )  # fmt: skip
         return done.stdout
+
+    def connect(self) -> psycopg.Connection[tuple[Any, ...]]:
+        """Connect to the stack's database as superuser."""
+        secrets = json.loads((self.state_dir / "secrets.json").read_text())
+        postgres = EmbeddedPostgres(self.state_dir / "postgres", secrets["postgres"])
+        postgres.start()
+        return psycopg.connect(postgres.conninfo("hiring"), autocommit=True)
+
+    def runs(self) -> list[dict[str, str]]:
+        """Return the runs that Dagster knows, newest first."""
+        runs: list[dict[str, str]] = self.graphql(
+            "{ runsOrError { ... on Runs { results { runId jobName status } } } }"
+        )["runsOrError"]["results"]
+        return runs
+
+    def run(self, run_id: str) -> dict[str, str]:
+        """Return one of the runs."""
+        return next(run for run in self.runs() if run["runId"] == run_id)
+
+    def launch(self, job: str, assets: Sequence[Sequence[str]] = (), config: str = "{}") -> str:
+        """Launch a job as the UI does, `__ASSET_JOB` for some assets; return the run's id."""
+        selector = {**REPOSITORY, "pipelineName": job}
+        if assets:
+            selector["assetSelection"] = [{"path": path} for path in assets]
+        params = {
+            "mode": "default",
+            "executionMetadata": {"tags": []},
+            "runConfigData": config,
+            "selector": selector,
+        }
+        answer = self.graphql(
+            """
+            mutation($p: ExecutionParams!) { launchPipelineExecution(executionParams: $p) {
+                __typename ... on LaunchRunSuccess { run { runId } } ... on PythonError { message } } }
+            """,
+            p=params,
+        )["launchPipelineExecution"]
+        assert answer["__typename"] == "LaunchRunSuccess", answer
+        run_id: str = answer["run"]["runId"]
+        return run_id
+
+    def switch_sensor(self, name: str, *, on: bool) -> None:
+        """Switch a sensor on or off."""
+        selector = {"sensorName": name, **REPOSITORY}
+        if on:
+            self.graphql("mutation($s: SensorSelector!) { startSensor(sensorSelector: $s) { __typename } }", s=selector)
+            return
+        data = self.graphql(
+            "query($s: SensorSelector!) { sensorOrError(sensorSelector: $s) { ... on Sensor { id } } }", s=selector
+        )
+        answer = self.graphql(
+            "mutation($i: String!) { stopSensor(id: $i) { __typename } }", i=data["sensorOrError"]["id"]
+        )
+        assert answer["stopSensor"]["__typename"] == "StopSensorMutationResult"
 
     def wait_for(self, what: str, is_so: Callable[[], bool], seconds: float = FRESH_SECONDS) -> None:
         """Wait until a condition holds."""

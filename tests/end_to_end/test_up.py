@@ -1,16 +1,17 @@
 """`make up`, as its users see it: files in a folder, numbers over HTTP. The tests tell one story, in their order."""
 
-import json
 import signal
 import subprocess
 import time
+from contextlib import suppress
 
 import psutil
+import psycopg
 import pytest
 
 from deploy.local.sample import sample, write_sample
 from tests import oracle
-from tests.end_to_end.conftest import RunningStack, start_stack
+from tests.end_to_end.conftest import REPOSITORY, RunningStack, start_stack
 
 METRIC_1 = "/metrics/hires-by-quarter?year={}&limit=1000"
 METRIC_2 = "/metrics/departments-above-mean?year={}"
@@ -76,38 +77,38 @@ def test_materialize_in_the_ui_loads_new_files_and_shows_what_it_did(stack: Runn
     """The button starts Dagster's own job for the selected assets, not the job refresh."""
     sensors = ("new_objects", "unpublished_batches")
     for name in sensors:
-        _switch_sensor(stack, name, on=False)
+        stack.switch_sensor(name, on=False)
     (stack.landing / "jobs_more.csv").write_text("id,job\n900,Ombudsman\n901,Archivist\nbroken\n")
     time.sleep(2)  # a second until the folder is listed anew, another until the file counts as settled
 
-    run_id = _materialize(stack, ["raw", "jobs"])
-    stack.wait_for("the run's end", lambda: _run(stack, run_id)["status"] in ("SUCCESS", "FAILURE"))
+    run_id = stack.launch("__ASSET_JOB", [["raw", "jobs"]])
+    stack.wait_for("the run's end", lambda: stack.run(run_id)["status"] in ("SUCCESS", "FAILURE"))
 
-    assert _run(stack, run_id)["status"] == "SUCCESS"
+    assert stack.run(run_id)["status"] == "SUCCESS"
     metadata = _last_materialization(stack, ["raw", "jobs"])
     assert (metadata["objects"], metadata["records"], metadata["rejected"]) == (1, 3, 1)
     assert metadata["seconds"] > 0
     assert "Ombudsman" in metadata["preview"]
     for name in sensors:
-        _switch_sensor(stack, name, on=True)
+        stack.switch_sensor(name, on=True)
     stack.wait_for("the rejected record in staging", lambda: "too_few_fields" in stack.sql(
         "select reason from staging.rejected_records where object = 'jobs_more.csv'"
     ))  # fmt: skip
 
 
 def test_sensors_say_why_they_skip(stack: RunningStack) -> None:
-    def reasons() -> set[str]:
+    def said(sensor: str) -> str:
         data = stack.graphql(
             """
-            { sensorsOrError(repositorySelector: {repositoryName: "__repository__", repositoryLocationName: "hiring"}) {
-                ... on Sensors { results { name sensorState { ticks(limit: 1) { skipReason } } } } } }
-            """
+            query($s: SensorSelector!) { sensorOrError(sensorSelector: $s) {
+                ... on Sensor { sensorState { ticks(limit: 1) { skipReason } } } } }
+            """,
+            s={"sensorName": sensor, **REPOSITORY},
         )
-        return {
-            tick["skipReason"] for each in data["sensorsOrError"]["results"] for tick in each["sensorState"]["ticks"]
-        }
+        return str(data["sensorOrError"]["sensorState"]["ticks"][0]["skipReason"])
 
-    stack.wait_for("both sensors idle", lambda: reasons() == {"No new object.", "No new load."})
+    stack.wait_for("no new object", lambda: said("new_objects") == "4 objects, none new.")
+    stack.wait_for("no new batch", lambda: said("unpublished_batches") == "No new load.")
 
 
 def test_a_killed_service_comes_back(stack: RunningStack) -> None:
@@ -120,16 +121,19 @@ def test_a_killed_service_comes_back(stack: RunningStack) -> None:
 
 def test_after_kill_9_of_everything_the_next_start_recovers(stack: RunningStack) -> None:
     before = stack.get(METRIC_1.format(2021))
-    (stack.landing / "departments_late.csv").write_text("77,Late\n")
-    stack.wait_for("a run under way", lambda: "STARTED" in json.dumps(_runs(stack)), seconds=60)
-
-    for process in [psutil.Process(stack.process.pid), *_processes(stack)]:
-        process.kill()
-    stack.process.wait()
+    # Postgres is killed with all the others.
+    with suppress(psycopg.OperationalError), stack.connect() as connection, connection.transaction():
+        connection.execute("lock table raw.departments in exclusive mode")
+        (stack.landing / "departments_late.csv").write_text("77,Late\n")
+        waiting = "select from pg_locks where relation = 'raw.departments'::regclass and not granted"
+        stack.wait_for("a load under way", lambda: connection.execute(waiting).fetchall() != [])
+        for process in [psutil.Process(stack.process.pid), *_processes(stack)]:
+            process.kill()
+        stack.process.wait()
 
     again = start_stack(stack.state_dir, stack.ports)
     stack.process = again.process
-    cut_off = [run for run in _runs(again) if run["status"] == "FAILURE"]
+    cut_off = [run for run in again.runs() if run["status"] == "FAILURE"]
     assert len(cut_off) == 1
     assert again.get(METRIC_1.format(2021)) == before
     again.wait_for("the file that was being loaded", lambda: "Late" in again.sql("select * from staging.departments"))
@@ -165,54 +169,6 @@ def _processes(stack: RunningStack) -> list[psutil.Process]:
                               capture_output=True, text=True, check=False)  # fmt: skip
     pids = {int(pid) for pid in postgres.stdout.split()} - {stack.process.pid}
     return [process for process in psutil.process_iter() if process.pid in pids or _belongs(stack, process)]
-
-
-def _runs(stack: RunningStack) -> list[dict[str, str]]:
-    runs: list[dict[str, str]] = stack.graphql("{ runsOrError { ... on Runs { results { runId status } } } }")[
-        "runsOrError"
-    ]["results"]
-    return runs
-
-
-def _run(stack: RunningStack, run_id: str) -> dict[str, str]:
-    return next(run for run in _runs(stack) if run["runId"] == run_id)
-
-
-def _switch_sensor(stack: RunningStack, name: str, *, on: bool) -> None:
-    selector = {"sensorName": name, "repositoryName": "__repository__", "repositoryLocationName": "hiring"}
-    if on:
-        stack.graphql("mutation($s: SensorSelector!) { startSensor(sensorSelector: $s) { __typename } }", s=selector)
-        return
-    data = stack.graphql(
-        "query($s: SensorSelector!) { sensorOrError(sensorSelector: $s) { ... on Sensor { id } } }", s=selector
-    )
-    answer = stack.graphql("mutation($i: String!) { stopSensor(id: $i) { __typename } }", i=data["sensorOrError"]["id"])
-    assert answer["stopSensor"]["__typename"] == "StopSensorMutationResult"
-
-
-def _materialize(stack: RunningStack, key: list[str]) -> str:
-    params = {
-        "mode": "default",
-        "executionMetadata": {"tags": []},
-        "runConfigData": "{}",
-        "selector": {
-            "repositoryName": "__repository__",
-            "repositoryLocationName": "hiring",
-            "pipelineName": "__ASSET_JOB",
-            "assetSelection": [{"path": key}],
-        },
-    }
-    answer = stack.graphql(
-        """
-        mutation($p: ExecutionParams!) {
-            launchPipelineExecution(executionParams: $p) {
-                __typename ... on LaunchRunSuccess { run { runId } } ... on PythonError { message } } }
-        """,
-        p=params,
-    )["launchPipelineExecution"]
-    assert answer["__typename"] == "LaunchRunSuccess", answer
-    run_id: str = answer["run"]["runId"]
-    return run_id
 
 
 def _last_materialization(stack: RunningStack, key: list[str]) -> dict[str, object]:

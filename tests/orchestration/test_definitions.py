@@ -15,23 +15,70 @@ def test_every_part_of_the_definitions_loads() -> None:
     dg.Definitions.validate_loadable(defs)
 
 
-def test_one_lineage_leads_from_the_bucket_to_both_metrics(assets: dict[str, dg.AssetSpec]) -> None:
+def test_one_lineage_leads_from_the_bucket_to_both_metrics_and_who_serves_them(assets: dict[str, dg.AssetSpec]) -> None:
     def ancestors(name: str) -> set[str]:
         parents = {dep.asset_key.to_user_string() for dep in assets[name].deps}
         return parents.union(*map(ancestors, parents)) if parents else parents
 
-    for metric in ("marts/hires_by_quarter", "marts/departments_above_mean"):
+    for metric in (
+        "marts/hires_by_quarter",
+        "marts/departments_above_mean",
+        "api/get_metrics_hires_by_quarter",
+        "api/get_metrics_departments_above_mean",
+    ):
         assert {f"landing/{name}" for name in ("departments", "jobs", "hired_employees")} <= ancestors(metric)
         assert {f"raw/{name}" for name in ("departments", "jobs", "hired_employees", "loads")} <= ancestors(metric)
 
 
 def test_every_asset_has_its_layer_as_group_a_description_kinds_and_an_owner(assets: dict[str, dg.AssetSpec]) -> None:
-    assert len(assets) == 19
+    assert len(assets) == 22
     for name, spec in assets.items():
         assert spec.group_name == name.split("/")[0]
         assert spec.description, name
         assert spec.kinds, name
         assert list(spec.owners) == ["team:data-engineering"], name
+
+
+def test_the_api_is_in_the_lineage_with_its_address_and_reads_what_the_exposures_say(
+    assets: dict[str, dg.AssetSpec],
+) -> None:
+    spec = assets["api/get_metrics_departments_above_mean"]
+
+    assert {dep.asset_key.to_user_string() for dep in spec.deps} == {
+        "marts/departments_above_mean",
+        "marts/hires_by_quarter",
+    }
+    assert spec.metadata["url"] == dg.MetadataValue.url("http://127.0.0.1:8000/docs")
+    assert (spec.description or "").startswith("GET /metrics/departments-above-mean: Departments whose hires")
+
+
+def test_whatever_a_night_builds_is_stale_when_two_nights_have_not(assets: dict[str, dg.AssetSpec]) -> None:
+    """One that no night builds would be red for ever, one without a policy never."""
+    stale = {name for name, spec in assets.items() if spec.freshness_policy}
+
+    nightly = defs.resolve_job_def("nightly_build").asset_layer.executable_asset_keys
+    assert stale == {key.to_user_string() for key in nightly}
+    assert {name.split("/")[0] for name in stale} == {"staging", "marts"}
+
+
+def test_checks_of_all_there_is_are_for_the_night_and_those_of_what_is_new_for_each_run() -> None:
+    def checks(job: str) -> set[str]:
+        return {key.name for key in defs.resolve_job_def(job).asset_layer.asset_graph.asset_check_keys}
+
+    new = {"columns_as_agreed", "every_object_loaded", "records_add_up", "few_records_rejected"}
+    assert new | {"shows_every_complete_load", "each_hire_once"} <= checks("refresh")
+    assert "all_records_add_up" not in checks("refresh")
+    assert {"all_records_add_up", "shows_every_complete_load", "each_hire_once"} <= checks("nightly_build")
+
+
+def test_every_check_of_ours_says_what_it_means_and_what_to_do() -> None:
+    graph = defs.resolve_asset_graph()
+    specs = [graph.get_check_spec(key) for key in graph.asset_check_keys]
+
+    ours = [spec for spec in specs if "dagster_dbt/unique_id" not in (spec.metadata or {})]
+    assert len(ours) == 18
+    for spec in ours:
+        assert len((spec.description or "").split(". ")) > 1, spec.key
 
 
 def test_both_sensors_run_from_the_first_start_on_and_start_the_same_job() -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from psycopg.errors import CheckViolation, InsufficientPrivilege
+from psycopg.errors import CheckViolation, InsufficientPrivilege, UniqueViolation
 
 from deploy.local.postgres import EmbeddedPostgres
 from orchestration.migrations import ROLES, migrate
@@ -311,3 +311,23 @@ def test_migrating_numbers_the_loads_that_were_complete_before(empty_database: D
     assert empty_database.rows("select load_id, completion from raw.loads order by load_id") == [
         (1, 1), (2, None), (3, 2)
     ]  # fmt: skip
+
+
+def test_migrating_counts_no_load_as_a_reload_and_keeps_versions_apart(empty_database: Database) -> None:
+    migrate(empty_database.conninfo(), revision="0004")
+    columns = "(table_name, source, bucket, key, version, status)"
+    for status in ("abandoned", "abandoned", "failed"):
+        empty_database.execute(
+            f"insert into raw.loads {columns} values ('jobs', 'object', 'landing', 'jobs.csv', '1', %s)", status
+        )
+    migrate(empty_database.conninfo())
+    assert empty_database.rows("select status, reload from raw.loads order by load_id") == [
+        ("abandoned", 0), ("abandoned", 0), ("failed", 0)
+    ]  # fmt: skip
+    again = (
+        f"insert into raw.loads {columns[:-1]}, reload) "
+        "values ('jobs', 'object', 'landing', 'jobs.csv', '1', 'failed', %s)"
+    )
+    empty_database.execute(again, 1)
+    with pytest.raises(UniqueViolation):
+        empty_database.execute(again, 1)

@@ -3,6 +3,7 @@
 A run costs seconds, so that the tests look at the same four.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +17,8 @@ from orchestration.ingest.loader import Loaded, load_pending
 from orchestration.ingest.tables import TABLES
 from tests.conftest import Bucket, Database, environment, fresh_bucket
 from tests.orchestration.conftest import landing_of
+
+HIRES = b"1,Ada,2021-01-01T00:00:00Z,1,1\n2,Bob,,1,1\n3,too,few\n"
 
 (DEPARTMENTS,) = [table for table in TABLES if table.name == "departments"]
 
@@ -39,7 +42,7 @@ def runs(module_database: Database, s3_server: tuple[Settings, Path]) -> Runs:
     bucket.put("departments.csv", b"1,Sales\n2,Legal\n")
     bucket.put("departments_a.csv.gz", b"not gzip", age_seconds=120)
     bucket.put("jobs.csv", b"1,Clerk\n")
-    bucket.put("hired_employees.csv", b"1,Ada,2021-01-01T00:00:00Z,1,1\n2,Bob,,1,1\n3,too,few\n")
+    bucket.put("hired_employees.csv", HIRES)
     with environment(database.environment), dg.DagsterInstance.ephemeral() as instance:
         first, nothing_new = refresh(bucket, instance), refresh(bucket, instance)
         metric = database.rows("select year, department, job, q1 from marts.hires_by_quarter")
@@ -71,6 +74,12 @@ def materialized(result: dg.ExecuteInProcessResult, layer: str) -> set[str]:
     return {key.path[1] for key in keys if key.path[0] == layer}
 
 
+def shown(result: dg.ExecuteInProcessResult) -> dict[str, Mapping[str, dg.MetadataValue]]:
+    """Return the metadata of each asset that a run materialized."""
+    made = [event.step_materialization_data.materialization for event in result.get_asset_materialization_events()]
+    return {each.asset_key.to_user_string(): each.metadata for each in made}
+
+
 def test_new_objects_are_loaded_and_both_metrics_built(runs: Runs) -> None:
     assert runs.first.success
     assert materialized(runs.first, "marts") == {"hires_by_quarter", "departments_above_mean"}
@@ -84,13 +93,69 @@ def test_with_nothing_new_nothing_is_built(runs: Runs) -> None:
 
 
 def test_a_raw_asset_shows_objects_records_rejected_seconds_and_a_preview(runs: Runs) -> None:
-    (materialization,) = runs.first.asset_materializations_for_node("raw__hired_employees")
+    metadata = shown(runs.first)["raw/hired_employees"]
 
-    metadata = materialization.metadata
     assert (metadata["objects"].value, metadata["records"].value, metadata["rejected"].value) == (1, 3, 1)
+    assert metadata["bytes"].value == len(HIRES)
     assert metadata["seconds"].value > 0
+    assert metadata["records_per_second"].value == pytest.approx(3 / metadata["seconds"].value, rel=0.1)
     assert "| Ada" in metadata["preview"].value
     assert "hired_employees.csv" in metadata["loads"].value
+
+
+def test_rejected_records_show_where_they_are_and_how_to_see_the_rest(runs: Runs) -> None:
+    refused, rejected = shown(runs.first)["raw/rejected_records"], shown(runs.first)["staging/rejected_records"]
+
+    assert refused["rejected"].value == 1
+    assert "| hired_employees.csv" in refused["sample"].value
+    assert "| 3,too,few |" in refused["sample"].value
+    assert "| datetime | missing" in " ".join(rejected["sample"].value.split())
+    assert "from raw.rejected_records where load_id in (" in refused["query"].value
+    assert "raw/rejected_records" not in shown(runs.with_nothing_new)
+
+
+def test_a_mart_shows_its_metric_as_figures_and_a_picture_of_its_newest_year(runs: Runs) -> None:
+    hires, above = shown(runs.first)["marts/hires_by_quarter"], shown(runs.first)["marts/departments_above_mean"]
+
+    assert (hires["newest_year"].value, hires["hires_of_newest_year"].value) == (2021, 1)
+    assert hires["departments_with_hires"].value == 1
+    assert (above["departments_above_mean"].value, above["mean_of_newest_year"].value) == (1, 0.5)
+    for picture in (hires["chart"], above["chart"]):
+        assert "](data:image/svg+xml,%3Csvg" in picture.value
+        assert "Sales:%201" in picture.value
+
+
+def test_pictures_and_samples_come_after_everything_is_built(runs: Runs) -> None:
+    """Drawn as soon as its mart is there, a picture would keep the other mart's readers waiting."""
+    *_, one, two, three = [name for name in shown(runs.first) if not name.startswith("raw/")]
+
+    assert {one, two, three} == {"marts/hires_by_quarter", "marts/departments_above_mean", "staging/rejected_records"}
+
+
+def test_a_picture_is_drawn_when_its_mart_has_changed_and_kept_while_it_has_not(runs: Runs) -> None:
+    """A third department changes the mean and nobody's hires."""
+    for mart, has_changed in (("hires_by_quarter", False), ("departments_above_mean", True)):
+        before, after = (shown(run)[f"marts/{mart}"] for run in (runs.first, runs.repaired))
+        assert (before["version"] != after["version"]) is has_changed
+        assert (before["chart"] != after["chart"]) is has_changed
+        assert before["newest_year"] == after["newest_year"]
+
+
+def test_each_run_checks_what_it_has_loaded_and_left(runs: Runs) -> None:
+    def checks(result: dg.ExecuteInProcessResult, asset: str) -> dict[str, bool]:
+        made = result.get_asset_check_evaluations()
+        return {each.check_name: each.passed for each in made if each.asset_key.to_user_string() == asset}
+
+    assert checks(runs.first, "raw/hired_employees") == {
+        "columns_as_agreed": True,
+        "every_object_loaded": True,
+        "records_add_up": True,
+        "few_records_rejected": False,
+    }
+    assert checks(runs.repaired, "raw/hired_employees")["records_add_up"]
+    assert not checks(runs.first, "staging/checked_hired_employees")["few_records_rejected"]
+    assert checks(runs.first, "staging/checked_jobs")["few_records_rejected"]
+    assert checks(runs.first, "marts/hires_by_quarter")["shows_every_complete_load"]
 
 
 def test_tests_of_the_models_are_checks_of_their_assets(runs: Runs) -> None:
@@ -103,19 +168,15 @@ def test_tests_of_the_models_are_checks_of_their_assets(runs: Runs) -> None:
 def test_a_model_shows_its_rows_its_columns_and_where_these_come_from_after_each_build(runs: Runs) -> None:
     """The second build is of what is new, and finds nothing out about columns by itself."""
     for run, rows in ((runs.first, 2), (runs.repaired, 3)):
-        shown = {
-            event.asset_key.path[-1]: event.step_materialization_data.materialization.metadata
-            for event in run.get_asset_materialization_events()
-            if event.asset_key and event.asset_key.path[0] != "raw"
-        }
-        assert shown["departments"]["dagster/row_count"].value == rows
-        assert shown["checked_departments"]["dagster/row_count"].value == rows
-        columns = shown["hires_by_quarter"]["dagster/column_schema"].value.columns
+        found = shown(run)
+        assert found["staging/departments"]["dagster/row_count"].value == rows
+        assert found["staging/checked_departments"]["dagster/row_count"].value == rows
+        columns = found["marts/hires_by_quarter"]["dagster/column_schema"].value.columns
         assert [(column.name, column.type) for column in columns][:2] == [
             ("year", "integer"),
             ("department_id", "integer"),
         ]
-        lineage = shown["hires_by_quarter"]["dagster/column_lineage"].value.deps_by_column
+        lineage = found["marts/hires_by_quarter"]["dagster/column_lineage"].value.deps_by_column
         assert {(dep.asset_key.path[-1], dep.column_name) for dep in lineage["department"]} == {
             ("departments", "department")
         }

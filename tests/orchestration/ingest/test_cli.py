@@ -65,7 +65,7 @@ class TestValidate:
         command = [sys.executable, "-m", "orchestration.ingest", "validate", str(path)]
         found = subprocess.run(command, env=nowhere, capture_output=True, text=True, check=False)
         assert (found.returncode, found.stderr) == (0, "")
-        assert "8 records, 3 rejected" in found.stdout
+        assert "8 records, 3 rejected" in " ".join(found.stdout.split())
 
     def test_it_says_why_a_load_would_fail(self, tmp_path: Path) -> None:
         (tmp_path / "jobs.csv").write_bytes(b"1;a\n2;b\n")

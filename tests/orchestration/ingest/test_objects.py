@@ -19,11 +19,13 @@ from orchestration.ingest.objects import (
     ObjectChanged,
     ObjectDamaged,
     ObjectVersion,
+    Place,
     current_version,
     explained,
     file_version,
     is_passing,
     list_objects,
+    list_pages,
 )
 from orchestration.ingest.reading import read
 from tests.conftest import Bucket, free_port
@@ -94,7 +96,7 @@ def test_a_bucket_that_does_not_exist_is_named(bucket: Bucket) -> None:
 
 
 def test_wrong_credentials_are_told_in_one_line(bucket: Bucket) -> None:
-    access_key = bucket.client._request_signer._credentials.access_key
+    access_key = bucket.client._request_signer._credentials.access_key  # type: ignore[attr-defined]
     for client in client_of(bucket.endpoint), client_of(bucket.endpoint, access_key):
         with pytest.raises(BucketRefused) as caught:
             list(list_objects(client, bucket.name))
@@ -141,6 +143,55 @@ def test_in_a_bucket_with_versions_the_latest_are_listed_and_read_by_their_id() 
             })  # fmt: skip
             with pytest.raises(ObjectChanged):
                 list(read(client, item, 1))
+
+
+def test_a_listing_goes_on_from_a_place_as_if_it_had_never_stopped(bucket: Bucket) -> None:
+    ask_for(bucket, MaxKeys=2)
+    keys = ["a.csv", "a/b.csv", "b c+é.csv", "c.csv", "d.csv"]
+    for key in keys:
+        bucket.put(key, b"1,a\n")
+    found: list[str] = []
+    place: Place | None = None
+    for _ in range(3):
+        page = next(list_pages(bucket.client, bucket.name, place))
+        found += [item.key for item in page.objects]
+        place = page.next
+    assert sorted(found) == sorted(keys)
+    assert place is None
+
+
+def ask_for(bucket: Bucket, **more: int) -> None:
+    """Let the client ask for something more in each listing."""
+    bucket.client.meta.events.register("provide-client-params.s3.ListObjectsV2", lambda params, **_: params | more)
+
+
+def test_in_a_bucket_with_versions_a_listing_goes_on_behind_the_last_version_that_was_listed() -> None:
+    """More than a page of one object's versions must neither end the listing nor begin it anew for ever."""
+    then = datetime(2021, 1, 1, tzinfo=UTC)
+    latest = {"VersionId": "v9", "IsLatest": True, "ETag": '"e"', "Size": 2, "LastModified": then}
+    earlier = latest | {"VersionId": "v8", "IsLatest": False}
+    client = client_of("http://127.0.0.1:1")
+    with Stubber(client) as answers:
+        answers.add_response("get_bucket_versioning", {"Status": "Enabled"})
+        for asked, version, marker in [
+            ({}, latest, ("a.csv", "v9")),
+            ({"KeyMarker": "a.csv", "VersionIdMarker": "v9"}, earlier, ("a.csv", "v8")),
+            ({"KeyMarker": "a.csv", "VersionIdMarker": "v8"}, latest | {"Key": "b.csv"}, None),
+        ]:
+            more = {"NextKeyMarker": marker[0], "NextVersionIdMarker": marker[1]} if marker else {}
+            answer = {"Versions": [{"Key": "a.csv"} | version], "IsTruncated": marker is not None} | more
+            answers.add_response("list_object_versions", answer, {"Bucket": "landing"} | asked)
+        pages = list(list_pages(client, "landing"))
+    assert [[item.key for item in page.objects] for page in pages] == [["a.csv"], [], ["b.csv"]]
+    assert pages[1].next == Place("a.csv", "v8")
+
+
+def test_a_place_from_before_versioning_was_switched_on_names_no_version() -> None:
+    client = client_of("http://127.0.0.1:1")
+    with Stubber(client) as answers:
+        answers.add_response("get_bucket_versioning", {"Status": "Enabled"})
+        answers.add_response("list_object_versions", {}, {"Bucket": "landing", "KeyMarker": "a.csv"})
+        assert [page.objects for page in list_pages(client, "landing", Place("a.csv"))] == [[]]
 
 
 def test_the_version_that_an_object_has_now_is_the_one_that_is_listed(bucket: Bucket) -> None:

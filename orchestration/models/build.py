@@ -4,6 +4,7 @@ A dbt process of its own costs about four seconds before its first statement, an
 set up an adapter for metadata that is not asked for here. What the UI shows is the same.
 """
 
+import os
 import queue
 import tempfile
 import threading
@@ -18,8 +19,8 @@ from dagster_dbt.asset_utils import default_metadata_from_dbt_resource_props as 
 from dagster_dbt.asset_utils import get_subset_selection_for_context
 from dagster_dbt.core.dbt_cli_event import DbtCoreCliEventMessage
 
-from orchestration.dbt import PROJECT, ProjectBroken, manifest
-from orchestration.model_metadata import history, in_database, rows, structure_before
+from orchestration.models.metadata import history, in_database, rows, structure_before
+from orchestration.models.project import PROJECT, ProjectBroken, manifest
 
 if TYPE_CHECKING:
     from dbt.contracts.graph.manifest import Manifest
@@ -142,13 +143,18 @@ def _events(command: Sequence[str], target: str) -> Iterator[dict[str, Any]]:
             return
 
 
-@cache
 def parsed() -> "Manifest":
     """Return the project as dbt itself holds it, read once a process: that takes longer than most builds.
 
     Raises:
         ProjectBroken: dbt cannot read it.
     """
+    # It names the database, which is the only thing in it that comes from outside of the project.
+    return _parsed_for(os.environ.get("PGDATABASE"))
+
+
+@cache
+def _parsed_for(_database: str | None) -> "Manifest":
     from dbt.cli.main import dbtRunner
 
     with tempfile.TemporaryDirectory(prefix="dbt-") as target:

@@ -1,4 +1,4 @@
-"""`python -m orchestration.run_server SOCKET COMMAND…`: serve code by a command of Dagster's, and fork for each run.
+"""`python -m orchestration.instance.run_server SOCKET COMMAND…`: serve code by a command of Dagster's, fork for runs.
 
 A run of a few records would otherwise spend most of its time importing what it needs. A fork has that already, shares
 its memory, and is a process of its own all the same: it can be killed, and leaves nothing behind.
@@ -12,11 +12,11 @@ from pathlib import Path
 
 from dagster._cli import ENV_PREFIX, cli
 
-import orchestration.instance_storage  # noqa: F401 - Dagster finds it by its name, when a run is there already
-from orchestration import dbt_build
+import orchestration.instance.storage  # noqa: F401 - Dagster finds it by its name, when a run is there already
 from orchestration.definitions import defs
 from orchestration.defs.resources import landing
-from orchestration.run_server.forks import serve
+from orchestration.instance.forks import serve
+from orchestration.models import build
 
 
 def dagster(command: Sequence[str]) -> None:
@@ -27,7 +27,7 @@ def dagster(command: Sequence[str]) -> None:
 def warm() -> None:
     """Load into memory what importing has not: the definitions' jobs, dbt's project, the S3 client's model."""
     defs.get_repository_def().load_all_definitions()
-    dbt_build.parsed()
+    build.parsed()
     landing().client.close()
 
 

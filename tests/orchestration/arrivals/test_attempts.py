@@ -1,10 +1,19 @@
-"""How long a sensor waits before it tries again, and when it does not wait at all."""
+"""How long a sensor waits before it tries again, when it does not wait at all, and when it gives up."""
+
+import math
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from orchestration.attempts import FIRST_DISTANCE_SECONDS, LONGEST_DISTANCE_SECONDS, Attempts, Due
+from orchestration.arrivals.attempts import (
+    FIRST_DISTANCE_SECONDS,
+    LONGEST_DISTANCE_SECONDS,
+    MOST_REMEMBERED,
+    Attempts,
+    Due,
+    digest_of,
+)
 
 NOW = 1_800_000_000.0
 
@@ -13,6 +22,16 @@ def attempt(attempts: Attempts, found: list[str], now: float) -> Due:
     due = attempts.due(found, now)
     assert isinstance(due, Due)
     return due
+
+
+def after(count: int, found: list[str], limit: float = math.inf) -> Attempts:
+    """Return what is remembered after some attempts, each at its time."""
+    attempts = Attempts()
+    for _ in range(count):
+        due = attempts.due(found, attempts.next_at or NOW, limit)
+        assert isinstance(due, Due)
+        attempts = due.attempts
+    return attempts
 
 
 def test_new_work_is_due_at_once() -> None:
@@ -36,15 +55,46 @@ def test_distances_double_up_to_the_longest() -> None:
 
 def test_work_that_fails_for_weeks_is_still_tried_at_the_longest_distance() -> None:
     """Two to the power of the attempts leaves a float's range after eleven days, and with it the sensor for good."""
-    work = attempt(Attempts(), ["a"], NOW).attempts.work
-    weary = attempt(Attempts(work=work, made=5000, next_at=NOW), ["a"], NOW).attempts
+    tried = attempt(Attempts(), ["a"], NOW).attempts.tried
+    weary = attempt(Attempts(tried=tried, made=5000, next_at=NOW), ["a"], NOW).attempts
     assert (weary.made, weary.next_at) == (5001, NOW + LONGEST_DISTANCE_SECONDS)
 
 
+def test_work_with_a_limit_is_given_up_after_as_many_attempts_however_long_ago_they_were() -> None:
+    weary = after(3, ["a", "b"], limit=3)
+    assert weary.due(["a", "b"], NOW + 1e9, limit=3) == weary.due(["b"], NOW + 1e9, limit=3) == math.inf
+
+
+def test_anything_new_makes_given_up_work_due_again() -> None:
+    due = after(3, ["a"], limit=3).due(["a", "new"], NOW, limit=3)
+    assert isinstance(due, Due)
+    assert due.attempts.made == 1
+
+
 @pytest.mark.parametrize("changed", [["a", "b"], ["b"], ["ab"], ["a\0"]])
-def test_changed_work_is_due_at_once_and_begins_to_count_anew(changed: list[str]) -> None:
+def test_new_work_beside_what_was_tried_is_due_at_once_and_begins_to_count_anew(changed: list[str]) -> None:
     made = attempt(Attempts(), ["a"], NOW).attempts
     assert attempt(made, changed, NOW + 1).attempts.made == 1
+
+
+def test_a_part_of_what_was_tried_is_no_new_work() -> None:
+    """A long listing shows a part at a time: parts that took turns as new work would start one run after the other."""
+    both = attempt(attempt(Attempts(), ["a"], NOW).attempts, ["b"], NOW + 1).attempts
+    assert both.due(["a"], NOW + 2) == both.due(["b"], NOW + 2) == FIRST_DISTANCE_SECONDS - 1
+
+
+def test_what_is_done_is_forgotten_and_new_work_when_it_comes_back() -> None:
+    made = attempt(Attempts(), ["a", "b"], NOW).attempts
+    assert isinstance(made.still([digest_of("b")]).due(["a"], NOW + 1), Due)
+    assert made.still([digest_of("b")]).due(["b"], NOW + 1) == FIRST_DISTANCE_SECONDS - 1
+    assert made.still([]) == Attempts()
+
+
+def test_more_work_than_is_remembered_waits_for_its_distance_and_is_never_given_up() -> None:
+    found = [str(number) for number in range(MOST_REMEMBERED + 10)]
+    weary = after(5, found, limit=3)
+    assert len(weary.tried) == MOST_REMEMBERED
+    assert weary.due(found, weary.next_at - 1, limit=3) == 1
 
 
 def test_work_is_the_same_in_any_order() -> None:
@@ -59,7 +109,7 @@ def test_a_cursor_keeps_what_was_made(found: list[str], now: float) -> None:
 
 
 @given(
-    st.none() | st.text() | st.sampled_from(["[]", "null", "1", '{"made": "often"}', '{"work": null}', "2021-01-01"])
+    st.none() | st.text() | st.sampled_from(["[]", "null", "1", '{"made": "often"}', '{"tried": null}', "2021-01-01"])
 )
 @example("")
 @example("{")
@@ -68,7 +118,8 @@ def test_a_cursor_that_holds_anything_else_counts_as_none(cursor: str | None) ->
 
 
 def test_what_an_earlier_version_kept_in_the_cursor_does_no_harm() -> None:
-    assert Attempts.read('{"last_key": "jobs.csv"}') == Attempts()
+    earlier = Attempts.read('{"work": "5feceb66ffc86f38", "made": 3, "next_at": 1900000000}')
+    assert isinstance(earlier.due(["a"], NOW), Due)
 
 
 @given(st.lists(st.tuples(st.sampled_from(["a", "b"]), st.floats(0.01, 100), st.booleans()), max_size=30))

@@ -15,7 +15,7 @@ from typing import Any, cast
 from dagster_dbt import DbtProject
 
 PROJECT = DbtProject(
-    project_dir=Path(__file__).parents[1] / "dbt_project",
+    project_dir=Path(__file__).parents[2] / "dbt_project",
     # Where `dbt parse` has put the manifest; set by whoever starts the code location.
     target_path=Path(os.environ.get("DBT_TARGET_PATH", "target")),
 )

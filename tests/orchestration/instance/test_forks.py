@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from orchestration.run_server.forks import serve
-from orchestration.run_server.protocol import Request, State, ask
+from orchestration.instance.forks import serve
+from orchestration.instance.protocol import Request, State, ask
 
 
 def program(command: Sequence[str]) -> None:

@@ -11,7 +11,7 @@ from dagster._core.origin import JobPythonOrigin
 from dagster._grpc.types import ExecuteRunArgs
 from dagster._serdes import ConfigurableClass, ConfigurableClassData, serialize_value
 
-from orchestration.run_server.protocol import Request, State, ask
+from orchestration.instance.protocol import Request, State, ask
 
 
 class ForkingRunLauncher(RunLauncher[Any], ConfigurableClass):

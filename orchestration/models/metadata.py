@@ -3,7 +3,12 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from dagster import AssetKey, DagsterInstance
+from dagster import AssetKey, DagsterInstance, MetadataValue
+
+from orchestration.markdown import table_of_rows
+from orchestration.models.figures import mart_figures
+from orchestration.models.published import MARTS
+from orchestration.monitoring.rejected import rejected_fields
 
 if TYPE_CHECKING:
     from orchestration.ingest.ledger import Connection
@@ -12,6 +17,9 @@ if TYPE_CHECKING:
 COUNTED_ROWS = 100_000
 # What follows from the models' text alone, and is as it was in the last full refresh.
 STRUCTURE = ("dagster/column_schema", "dagster/column_lineage")
+REJECTED = AssetKey(["staging", "rejected_records"])
+# Models of which more is shown once everything is built: what takes time must not keep readers waiting for a metric.
+SHOWN_AT_THE_END = {REJECTED, *(AssetKey(["marts", mart]) for mart in MARTS)}
 
 
 def in_database(connection: "Connection", project: Mapping[str, Any]) -> dict[str, Any]:
@@ -77,3 +85,14 @@ def structure_before(instance: DagsterInstance, key: AssetKey) -> dict[str, Any]
     if event is None or event.asset_materialization is None:
         return {}
     return {name: value for name, value in event.asset_materialization.metadata.items() if name in STRUCTURE}
+
+
+def shown_at_the_end(connection: "Connection", instance: DagsterInstance, key: AssetKey) -> dict[str, MetadataValue]:
+    """Return what the page of one of SHOWN_AT_THE_END has besides its rows and columns, as metadata."""
+    if key != REJECTED:
+        return mart_figures(connection, instance, key.path[-1])
+    sample, query = rejected_fields(connection)
+    return {
+        "sample": MetadataValue.md(table_of_rows(sample)),
+        "query": MetadataValue.md(f"```sql\n{query}\n```"),
+    }

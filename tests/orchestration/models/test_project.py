@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from dagster_dbt import DbtProject
 
-from orchestration import dbt
+from orchestration.models import project as dbt
 
 TABLES = ("departments", "jobs", "hired_employees")
 

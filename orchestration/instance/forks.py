@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from orchestration.run_server.protocol import Request, State, answer
+from orchestration.instance.protocol import Request, State, answer
 
 # Of the runs that have ended; Dagster asks about those that it believes to be under way.
 ENDED_KEPT = 1000

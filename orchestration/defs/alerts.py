@@ -1,0 +1,46 @@
+"""The sensor that tells of what went wrong; it runs where ALERT_WEBHOOK_URL says whom to tell."""
+
+import os
+
+import dagster as dg
+
+from orchestration.monitoring.alerts import Undelivered, Webhook, WrongSetting, look, newest
+
+SECONDS_BETWEEN_LOOKS = 15
+UI_URL = "http://127.0.0.1:3000"
+
+
+@dg.sensor(
+    minimum_interval_seconds=SECONDS_BETWEEN_LOOKS,
+    default_status=(
+        dg.DefaultSensorStatus.RUNNING if os.environ.get("ALERT_WEBHOOK_URL") else dg.DefaultSensorStatus.STOPPED
+    ),
+    description=(
+        "Posts to ALERT_WEBHOOK_URL what went wrong in a run: a failed run of any job, an object that could not be "
+        "loaded, a check that failed as an error. What went wrong in the job's run before in the same way is not told "
+        "again. An alert that is not taken is tried again with each tick, and the tick says why."
+    ),
+)
+def alerts(context: dg.SensorEvaluationContext) -> dg.SkipReason:
+    """Look at the runs that have ended since the last look, and tell of one of them at most."""
+    try:
+        webhook = Webhook.of_environment()
+    except WrongSetting as error:
+        raise dg.Failure(str(error), allow_retries=False) from None
+    if webhook is None:
+        return dg.SkipReason("Nobody is told: set ALERT_WEBHOOK_URL and start the code server again.")
+    if context.cursor is None:
+        context.update_cursor(str(newest(context.instance)))
+        return dg.SkipReason("Runs that end from now on are looked at.")
+    found = look(context.instance, int(context.cursor), os.environ.get("DAGSTER_UI_URL", UI_URL))
+    if found.alert is not None:
+        run = f"run {found.alert.run.run_id} of {found.alert.run.job_name}"
+        try:
+            webhook.send(found.alert.body)
+        except Undelivered as error:
+            # Without the cursor moved: the next tick tries again.
+            raise dg.Failure(f"{run} is not told of yet: {error}", allow_retries=False) from None
+        context.update_cursor(str(found.cursor))
+        return dg.SkipReason(f"Told {webhook.host} of {run}.")
+    context.update_cursor(str(found.cursor))
+    return dg.SkipReason(f"Nothing to tell: {found.runs} run{'s' * (found.runs != 1)} ended, none in a new trouble.")

@@ -1,0 +1,71 @@
+"""The job reload_object: a file is chosen in the UI and loaded once more."""
+
+import dagster as dg
+from psycopg import OperationalError
+
+from orchestration.arrivals.partitions import OBJECTS, key_of, report
+from orchestration.defs.resources import Landing, Warehouse
+from orchestration.ingest.limits import RejectLimit
+from orchestration.ingest.loader import Failed, Policy, reload_object
+from orchestration.ingest.objects import BucketUnavailable, ObjectChanged, current_version
+from orchestration.ingest.tables import table_of
+from orchestration.ingest.writer import DatabaseUnavailable, Writer
+
+
+class ReloadConfig(dg.Config):
+    """How the object is loaded.
+
+    Attributes:
+        reject_share: how much of it may be rejected, 0 to 1; by default as much as in every load (REJECT_SHARE).
+    """
+
+    reject_share: float | None = None
+
+
+@dg.op(description="Loads the chosen object again, from its first record to its last, as another load.")
+def load_again(context: dg.OpExecutionContext, config: ReloadConfig, landing: Landing, warehouse: Warehouse) -> None:
+    """Load the object of the run's partition once more, and tell Dagster of it.
+
+    Raises:
+        dagster.Failure: it is not there, cannot be loaded, or a server is away; the message says which.
+    """
+    key = key_of(context.partition_key)
+    table = table_of(key)
+    if table is None:
+        raise dg.Failure(f"{key} belongs to no table by its name: there is nowhere to load it to", allow_retries=False)
+    limit = landing.policy.reject_limit
+    if config.reject_share is not None:
+        limit = RejectLimit(config.reject_share, limit.count)
+    try:
+        item = current_version(landing.client, landing.bucket, key)
+        with Writer(warehouse.loader_conninfo, table, Policy.give_up_seconds) as writer:
+            outcome = reload_object(writer, landing.client, table, item, Policy(limit))
+    except ObjectChanged:
+        raise dg.Failure(f"s3://{landing.bucket}/{key} is not in the bucket any more", allow_retries=False) from None
+    except (BucketUnavailable, DatabaseUnavailable, OperationalError) as error:
+        raise dg.Failure(str(error), allow_retries=False) from None
+    with warehouse.loader() as connection:
+        report(context.instance, connection, table, context.run_id, [outcome.load_id])
+    if isinstance(outcome, Failed):
+        raise dg.Failure(f"load {outcome.load_id} {outcome.status}: {outcome.message}", allow_retries=False)
+    context.log.info(
+        f"load {outcome.load_id}: {item}, {outcome.records:,} records, {outcome.rejected:,} rejected, "
+        f"{outcome.seconds:.1f} s"
+    )
+
+
+@dg.job(
+    name="reload_object",
+    partitions_def=OBJECTS,
+    executor_def=dg.in_process_executor,
+    description=(
+        "Load one file of the bucket once more, as it is there now: choose it under Partition in the launchpad. Its "
+        "records then are the latest and replace others with the same ids. Press it when the file is right and later "
+        "ones were wrong, or, with reject_share in the configuration, when it failed for too many rejected records. "
+        "The sensor unpublished_batches then builds the models; with the sensors switched off, press refresh. A "
+        "reload that breaks off is gone on with by the next run."
+    ),
+)
+def reload_object_job() -> None:
+    """See the description."""
+    load_again()

@@ -1,0 +1,73 @@
+"""What the night is for: all of the models built and tested, and old runs taken out of Dagster's database."""
+
+from datetime import UTC, datetime, timedelta
+
+import dagster as dg
+
+from orchestration.arrivals import partitions as arrivals
+from orchestration.defs.jobs import nightly_build
+from orchestration.defs.resources import Warehouse
+from orchestration.monitoring.maintenance import WrongSetting, keep_days, prune, tell_again
+
+
+@dg.op(description="Deletes runs that ended more than DAGSTER_KEEP_DAYS (90) days ago, with their events and logs.")
+def delete_old_runs(context: dg.OpExecutionContext, warehouse: Warehouse) -> None:
+    """Prune Dagster's instance; what was last known of each asset, object and check stays.
+
+    Raises:
+        dagster.Failure: DAGSTER_KEEP_DAYS cannot be used.
+    """
+    try:
+        days = keep_days()
+    except WrongSetting as error:
+        raise dg.Failure(str(error), allow_retries=False) from None
+    pruned = prune(context.instance, days, datetime.now(UTC))
+    partitions = arrivals.prune(context.instance)
+    with warehouse.loader() as connection:
+        told = tell_again(context.instance, connection)
+    context.log.info(
+        f"Deleted {pruned.runs:,} runs that ended more than {days} days ago and {pruned.check_evaluations:,} results "
+        f"of checks; {pruned.kept:,} old runs stay, they have what was last known of an asset. {partitions:,} objects "
+        f"are no longer offered as partitions, {told:,} were told of again."
+    )
+
+
+@dg.job(
+    executor_def=dg.in_process_executor,
+    description=(
+        "Delete what is old in Dagster's own database: runs and results of checks of more than DAGSTER_KEEP_DAYS (90) "
+        "days ago. Touches no record and no load. Runs by itself at 03:00 UTC; press it when that database grows."
+    ),
+)
+def prune_history() -> None:
+    """See the description."""
+    delete_old_runs()
+
+
+def _latest_only(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
+    """Ask for a run, but once only for all the nights that Dagster was switched off."""
+    due = context.scheduled_execution_time
+    if datetime.now(UTC) - due >= timedelta(days=1):
+        return dg.SkipReason("Dagster was switched off that night; the run of a later one does the same.")
+    return dg.RunRequest(run_key=due.isoformat())
+
+
+build_every_night = dg.ScheduleDefinition(
+    name="build_every_night",
+    job=nightly_build,
+    cron_schedule="30 3 * * *",
+    execution_timezone="UTC",
+    default_status=dg.DefaultScheduleStatus.RUNNING,
+    execution_fn=_latest_only,
+    description="Builds and tests everything at 03:30 UTC, and at the next start when Dagster was switched off then.",
+)
+
+prune_every_night = dg.ScheduleDefinition(
+    name="prune_every_night",
+    job=prune_history,
+    cron_schedule="0 3 * * *",
+    execution_timezone="UTC",
+    default_status=dg.DefaultScheduleStatus.RUNNING,
+    execution_fn=_latest_only,
+    description="Deletes old runs at 03:00 UTC, and at the next start when Dagster was switched off then.",
+)

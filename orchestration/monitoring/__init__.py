@@ -1,0 +1,1 @@
+"""What tells that something is wrong, and what keeps it small: checks, alerts, nightly maintenance."""

@@ -1,0 +1,203 @@
+"""Telling people outside of what went wrong in a run: what is told, when it is not told again, and the webhook."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, Self
+from urllib.parse import urlsplit
+
+import dagster as dg
+from dagster import DagsterEventType, RunStatusChangeRecordsFilter
+from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential
+
+from orchestration.arrivals.partitions import key_of
+from orchestration.monitoring.failures import Trouble, troubles_of
+
+ENDS: tuple[Literal[DagsterEventType.RUN_FAILURE, DagsterEventType.RUN_SUCCESS], ...] = (
+    DagsterEventType.RUN_FAILURE,
+    DagsterEventType.RUN_SUCCESS,
+)
+RUNS_A_LOOK = 50
+# A sensor's look may take a minute; a receiver that takes all of these is told of as unreachable within half of it.
+ATTEMPTS = 3
+PAUSE_SECONDS = 0.5
+CONNECT_SECONDS = 3
+ANSWER_SECONDS = 5
+# A message is to be read at a glance; the run's page has the rest.
+TROUBLES_TOLD = 10
+CHARACTERS_A_TROUBLE = 600
+
+
+class WrongSetting(ValueError):
+    """A setting of the alerts cannot be used; the message names it, and never its value, which may be a secret."""
+
+
+class Undelivered(RuntimeError):
+    """The receiver did not take an alert; the message names its host only, since the address may be a secret."""
+
+
+@dataclass(frozen=True)
+class Webhook:
+    """Who is told: an address that takes JSON by POST, and what it wants as bearer token, if anything."""
+
+    url: str
+    token: str | None = None
+
+    @classmethod
+    def of_environment(cls, variables: Mapping[str, str] = os.environ) -> Self | None:
+        """Return the webhook of ALERT_WEBHOOK_URL and ALERT_WEBHOOK_TOKEN, None where no address is set.
+
+        Raises:
+            WrongSetting: one of them cannot be used.
+        """
+        url, token = (variables.get(f"ALERT_WEBHOOK_{name}", "").strip() for name in ("URL", "TOKEN"))
+        if not url:
+            return None
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise WrongSetting("ALERT_WEBHOOK_URL is no address that begins with http:// or https://")
+        if not (token.isascii() and token.isprintable()):
+            raise WrongSetting("ALERT_WEBHOOK_TOKEN has characters that no HTTP header can carry")
+        return cls(url, token or None)
+
+    @property
+    def host(self) -> str:
+        """The address without what may be secret in it."""
+        return urlsplit(self.url).hostname or ""
+
+    def send(self, body: Mapping[str, Any]) -> None:
+        """Post a JSON object; try again, soon and not for long, when the receiver is away or in trouble itself.
+
+        Raises:
+            Undelivered: it did not answer with success.
+        """
+        attempts = Retrying(
+            retry=retry_if_exception_type(Undelivered),
+            stop=stop_after_attempt(ATTEMPTS),
+            wait=wait_exponential(multiplier=PAUSE_SECONDS),
+            reraise=True,
+        )
+        attempts(self._post, body)
+
+    def _post(self, body: Mapping[str, Any]) -> None:
+        # Imported here: the code server has no need of it while all is well.
+        import urllib3
+
+        timeout = urllib3.Timeout(connect=CONNECT_SECONDS, read=ANSWER_SECONDS)
+        headers = {"Authorization": f"Bearer {self.token}"} if self.token else {}
+        try:
+            with urllib3.PoolManager(timeout=timeout, retries=False) as pool:
+                # Only the status counts: a body that never ends must not hold the sensor up.
+                answer = pool.request("POST", self.url, json=body, headers=headers, preload_content=False)
+                status = answer.status
+                answer.close()
+        except urllib3.exceptions.HTTPError as error:
+            # The error's own words may have the address.
+            raise Undelivered(f"{self.host} does not answer: {type(error).__name__}") from None
+        if not 200 <= status < 300:
+            raise Undelivered(f"{self.host} answered with status {status}")
+
+
+@dataclass(frozen=True)
+class Alert:
+    """What is told of a run."""
+
+    run: dg.DagsterRun
+    troubles: tuple[Trouble, ...]
+    ui_url: str
+
+    @property
+    def url(self) -> str:
+        """The run's page."""
+        return f"{self.ui_url.rstrip('/')}/runs/{self.run.run_id}"
+
+    @property
+    def object(self) -> str | None:
+        """The key of the object that the run was about, if it was about one."""
+        partition = self.run.tags.get("dagster/partition")
+        return key_of(partition) if partition else None
+
+    @property
+    def text(self) -> str:
+        """All of it for a chat, in the characters that Slack takes for text."""
+        what = "failed" if self.run.is_failure else "ended well, but not all is well"
+        lines = [f"{self.run.job_name} {what}" + (f" ({self.object})" if self.object else "")]
+        lines += [f"• {trouble.where}: {trouble.why}" for trouble in self._shortened()]
+        if len(self.troubles) > TROUBLES_TOLD:
+            lines.append(f"… and {len(self.troubles) - TROUBLES_TOLD} more")
+        return "\n".join([*map(_escaped, lines), self.url])
+
+    @property
+    def body(self) -> dict[str, Any]:
+        """What is posted: `text` for Slack and what takes the same, the parts of it for programs."""
+        return {
+            "text": self.text,
+            "job": self.run.job_name,
+            "status": self.run.status.value.lower(),
+            "object": self.object,
+            "troubles": [{"where": trouble.where, "why": trouble.why} for trouble in self._shortened()],
+            "run_id": self.run.run_id,
+            "run_url": self.url,
+        }
+
+    def _shortened(self) -> list[Trouble]:
+        return [
+            Trouble(each.where, each.why[:CHARACTERS_A_TROUBLE] + "…" * (len(each.why) > CHARACTERS_A_TROUBLE))
+            for each in self.troubles[:TROUBLES_TOLD]
+        ]
+
+
+def _escaped(line: str) -> str:
+    # Otherwise a name in a file could call everybody in the channel.
+    return line.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+@dataclass(frozen=True)
+class Look:
+    """What a look at the runs that ended has found: up to which event, how many, the first that is to be told of."""
+
+    cursor: int
+    runs: int
+    alert: Alert | None
+
+
+def newest(instance: dg.DagsterInstance) -> int:
+    """Return the number of the newest event that ended a run, 0 when there is none."""
+    found = [instance.fetch_run_status_changes(kind, limit=1).records for kind in ENDS]
+    return max((record.storage_id for records in found for record in records), default=0)
+
+
+def look(instance: dg.DagsterInstance, after: int, ui_url: str) -> Look:
+    """Look at the runs that ended after an event, up to the first one that somebody has to be told of.
+
+    Told of is what went wrong, also in a run that did not fail. The same as in the job's run before is not told again:
+    while a server is away, a run fails every few minutes.
+    """
+    found = [
+        record
+        for kind in ENDS
+        for record in instance.fetch_run_status_changes(
+            RunStatusChangeRecordsFilter(kind, after_storage_id=after), limit=RUNS_A_LOOK, ascending=True
+        ).records
+    ]
+    found.sort(key=lambda record: record.storage_id)
+    cursor = after
+    for number, record in enumerate(found[:RUNS_A_LOOK], 1):
+        cursor = record.storage_id
+        run = instance.get_run_by_id(record.run_id)
+        troubles = troubles_of(instance, record.run_id) if run else []
+        if run and troubles and troubles != _troubles_before(instance, run):
+            return Look(cursor, number, Alert(run, tuple(troubles), ui_url))
+    return Look(cursor, min(len(found), RUNS_A_LOOK), None)
+
+
+def _troubles_before(instance: dg.DagsterInstance, run: dg.DagsterRun) -> list[Trouble]:
+    """Return what went wrong in the last run of the same job, and of the same object, that ended before this one."""
+    partition = run.tags.get("dagster/partition")
+    filters = dg.RunsFilter(
+        job_name=run.job_name,
+        statuses=[dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE],
+        tags={"dagster/partition": partition} if partition else None,
+    )
+    before = instance.get_runs(filters, cursor=run.run_id, limit=1)
+    return troubles_of(instance, before[0].run_id) if before else []

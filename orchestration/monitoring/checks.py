@@ -1,0 +1,231 @@
+"""Whether what is in raw and in the marts is as it should be: figures out of the ledger and the tables, no Dagster."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from psycopg import sql
+
+from orchestration.ingest.tables import Table
+from orchestration.models.published import unpublished_loads
+
+if TYPE_CHECKING:
+    from orchestration.ingest.ledger import Connection
+
+# Hand-written files have a typo in a thousand records; from one in a hundred on, a program that writes them is wrong.
+REJECTED_SHARE_TO_LOOK_AT = 0.01
+# By then a metric tells of other numbers than the sender has.
+REJECTED_SHARE_TOO_MUCH = 0.10
+# An outage is waited out for two minutes in a run and a failed run is followed by others within minutes: what waits
+# longer than this is not on its way.
+PATIENCE_SECONDS = 900
+
+
+@dataclass(frozen=True)
+class Discrepancy:
+    """Something that does not add up between ledger and records; `record` is None when it is about the whole load."""
+
+    load_id: int
+    record: int | None
+    complaint: str
+
+
+@dataclass(frozen=True)
+class Share:
+    """How many of a load's records were rejected. `object` is its key in the bucket."""
+
+    load_id: int
+    object: str
+    records: int
+    rejected: int
+
+    @property
+    def share(self) -> float:
+        """The rejected among the records, 0 to 1."""
+        return self.rejected / self.records if self.records else 0.0
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """Complete loads that the marts do not show: how many, the first of them, and since when it is complete."""
+
+    loads: int
+    first_load_id: int | None = None
+    since: datetime | None = None
+    seconds: float = 0.0
+
+    @property
+    def is_too_long(self) -> bool:
+        """Whether it takes longer than what mends itself."""
+        return self.seconds > PATIENCE_SECONDS
+
+
+def discrepancies(connection: "Connection", limit: int) -> list[Discrepancy]:
+    """Return what does not add up in all of raw, at most `limit` of it. About two seconds a million records.
+
+    Raises:
+        psycopg.errors.UndefinedTable: there is no view raw.discrepancies: the migrations have not run.
+    """
+    found = connection.execute("select load_id, record, complaint from raw.discrepancies limit %s", [limit])
+    return [Discrepancy(*row) for row in found]
+
+
+def discrepancies_of_loads(connection: "Connection", table: Table, load_ids: Sequence[int]) -> list[Discrepancy]:
+    """Return what does not add up of some complete loads of one table; reads the records of these loads only.
+
+    That no record is missing or there twice is told by the number of records and the sum of their numbers.
+    """
+    if not load_ids:
+        return []
+    query = sql.SQL(ACCOUNTS).format(sql.Identifier("raw", table.name))
+    accounts = connection.execute(query, {"loads": list(load_ids)}).fetchall()
+    return [Discrepancy(load_id, None, complaint) for load_id, complaint in accounts]
+
+
+ACCOUNTS = """
+    with stored as (
+        select _load_id as load_id, count(*) as records, sum(_record) as numbers
+        from {}
+        where _load_id = any(%(loads)s)
+        group by _load_id
+    ),
+    refused as (
+        select load_id, count(*) as records, sum(record) as numbers
+        from raw.rejected_records
+        where load_id = any(%(loads)s)
+        group by load_id
+    ),
+    chunks as (
+        select load_id, sum(records) as records, sum(rejected) as rejected
+        from raw.load_chunks
+        where load_id = any(%(loads)s)
+        group by load_id
+    )
+    select load_id, complaint
+    from raw.loads
+    left join stored using (load_id)
+    left join refused using (load_id)
+    left join chunks using (load_id)
+    cross join lateral (
+        values
+        (
+            coalesce(stored.records, 0) <> loads.loaded,
+            format('has %%s rows, its ledger says %%s', coalesce(stored.records, 0), loads.loaded)
+        ),
+        (
+            coalesce(refused.records, 0) <> loads.rejected,
+            format('has %%s rejected records, its ledger says %%s', coalesce(refused.records, 0), loads.rejected)
+        ),
+        (
+            coalesce(stored.numbers, 0) + coalesce(refused.numbers, 0)
+            <> loads.records::numeric * (loads.records + 1) / 2,
+            'lacks a record, or has one twice'
+        ),
+        (
+            loads.source = 'object'
+            and (coalesce(chunks.records, 0), coalesce(chunks.rejected, 0)) <> (loads.records, loads.rejected),
+            format('has chunks of %%s records, its ledger says %%s', coalesce(chunks.records, 0), loads.records)
+        )
+    ) as account (is_wrong, complaint)
+    where load_id = any(%(loads)s) and is_wrong
+    order by load_id
+"""
+
+
+def refused_shares(connection: "Connection", table: Table, load_ids: Sequence[int] = ()) -> list[Share]:
+    """Return what share of each of some loads are no rows of their table, the worst first.
+
+    Args:
+        connection: of a role that reads the ledger.
+        table: the loads' table.
+        load_ids: the loads; without any, those of the day before the table's newest load. Batches over HTTP are left
+            out: who sent one was told at once.
+    """
+    query = sql.SQL(SHARES).format(sql.SQL("select null::bigint, 0 where false"))
+    return [Share(*row) for row in connection.execute(query, {"table": table.name, "loads": list(load_ids)})]
+
+
+def rejected_shares(connection: "Connection", table: Table) -> list[Share]:
+    """Return what share of each load of the day before the table's newest load is rejected, the worst first.
+
+    Counts what is no row of its table and what the models have judged so far.
+    """
+    query = sql.SQL(SHARES).format(sql.SQL(JUDGED).format(sql.Identifier("staging", f"checked_{table.name}")))
+    return [Share(*row) for row in connection.execute(query, {"table": table.name, "loads": []})]
+
+
+SHARES = """
+    with newest as (
+        select max(completed_at) as completed_at
+        from raw.loads
+        where table_name = %(table)s and source = 'object' and status = 'complete'
+    ),
+    chosen as (
+        select load_id, key, records, rejected
+        from raw.loads
+        where
+            table_name = %(table)s and source = 'object' and status = 'complete'
+            and case
+                when cardinality(%(loads)s::bigint[]) > 0 then load_id = any(%(loads)s)
+                else completed_at > (select completed_at - interval '1 day' from newest)
+            end
+    ),
+    judged (load_id, rejected) as ({})
+    select load_id, key, records, chosen.rejected + coalesce(judged.rejected, 0)
+    from chosen
+    left join judged using (load_id)
+    order by (chosen.rejected + coalesce(judged.rejected, 0))::float / greatest(records, 1) desc, load_id
+"""
+# An index has just the rejected ones by load.
+JUDGED = """
+    select _load_id, count(*)
+    from {}
+    where disposition = 'rejected' and _load_id in (select load_id from chosen)
+    group by _load_id
+"""
+
+
+def wrong_columns(connection: "Connection", table: Table) -> list[str]:
+    """Return what is wrong with the columns of a raw table, a sentence each: it has to be what objects deliver.
+
+    A column that the contract does not know is none of it, as long as it may be left empty.
+    """
+    there = {
+        name: (kind, has_to_be_given)
+        for name, kind, has_to_be_given in connection.execute(
+            """
+            select attname::text, format_type(atttypid, atttypmod), attnotnull and not atthasdef
+            from pg_attribute
+            where attrelid = to_regclass(%s) and attnum > 0 and not attisdropped
+            """,
+            [f"raw.{table.name}"],
+        )
+    }
+    agreed = {"_load_id": "bigint", "_record": "bigint", **dict.fromkeys(table.columns, "text")}
+    wrong = [
+        f"{name} is {there[name][0]}, not {kind}" if name in there else f"{name} ({kind}) is missing"
+        for name, kind in agreed.items()
+        if name not in there or there[name][0] != kind
+    ]
+    return wrong + [
+        f"{name} has to be given, and no object has it"
+        for name, (_, has_to_be_given) in there.items()
+        if has_to_be_given and name not in agreed
+    ]
+
+
+def waiting(connection: "Connection") -> Waiting:
+    """Return which complete loads wait to be shown by the marts, and for how long."""
+    unpublished = unpublished_loads(connection)
+    if not unpublished:
+        return Waiting(0)
+    first, since, seconds = connection.execute(
+        """
+        select load_id, completed_at, extract(epoch from clock_timestamp() - completed_at)::float
+        from raw.loads
+        where load_id = %s
+        """,
+        [unpublished[0][0]],
+    ).fetchall()[0]
+    return Waiting(len(unpublished), first, since, seconds)

@@ -1,0 +1,58 @@
+"""The first of what was rejected, for the UI, each time with the query for the rest."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from orchestration.ingest.ledger import Connection
+
+SHOWN = 20
+LONGEST_VALUE = 120
+NEWEST_LOADS = 10
+
+Sample = tuple[list[dict[str, object]], str]
+
+
+def refused_records(connection: "Connection", load_ids: Sequence[int]) -> Sample:
+    """Return the first records of some loads that are no rows of their table, and the query for all of these.
+
+    Args:
+        connection: of a role that reads raw.
+        load_ids: the loads, at least one.
+    """
+    rows = connection.execute(
+        """
+        select key, load_id, record, line, reason, left(message, %(longest)s),
+            left(encode(raw, 'escape'), %(longest)s)
+        from raw.rejected_records
+        inner join raw.loads using (load_id)
+        where load_id = any(%(loads)s)
+        order by load_id desc, record
+        limit %(shown)s
+        """,
+        {"loads": list(load_ids), "longest": LONGEST_VALUE, "shown": SHOWN},
+    )
+    names = ("file", "load", "record", "line", "reason", "message", "bytes")
+    query = (
+        "select load_id, record, line, reason, message, encode(raw, 'escape') as raw\n"
+        f"from raw.rejected_records where load_id in ({', '.join(map(str, sorted(load_ids)))})\n"
+        "order by load_id, record;"
+    )
+    return [dict(zip(names, row, strict=True)) for row in rows], query
+
+
+def rejected_fields(connection: "Connection") -> Sample:
+    """Return the first rejected fields and records of the newest published loads, and the query for all there are."""
+    rows = connection.execute(
+        """
+        select object, load_id, record, line, field, reason, left(value, %(longest)s)
+        from staging.rejected_records
+        where load_id in (select load_id from staging.loads order by completion desc limit %(loads)s)
+        order by load_id desc, record, field
+        limit %(shown)s
+        """,
+        {"loads": NEWEST_LOADS, "longest": LONGEST_VALUE, "shown": SHOWN},
+    )
+    names = ("file", "load", "record", "line", "field", "reason", "value")
+    query = "select * from staging.rejected_records order by load_id desc, record, field;"
+    return [dict(zip(names, row, strict=True)) for row in rows], query

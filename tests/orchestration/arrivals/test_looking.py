@@ -1,0 +1,228 @@
+"""Looking into the bucket: a part at a time, in bounded memory, again within a tick, whatever the cursor holds."""
+
+import itertools
+import time
+import tracemalloc
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from orchestration.arrivals.attempts import Attempts, Due
+from orchestration.arrivals.looking import MOST_FOUND, Looked, Memory, Sight, look, look_on, remembered, told
+from orchestration.ingest.ledger import Connection
+from orchestration.ingest.loader import load_pending
+from orchestration.ingest.objects import ObjectVersion, Place
+from orchestration.ingest.tables import TABLES
+from orchestration.ingest.writer import connect
+from tests.conftest import Bucket, Database
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+_, JOBS, _ = TABLES
+THEN = datetime(2021, 1, 1, tzinfo=UTC)
+ONE = ObjectVersion("landing", "jobs.csv", "v", "v", 1, THEN)
+
+
+@pytest.fixture
+def connection(database: Database) -> Iterator[Connection]:
+    with connect(database.conninfo("hiring_loader")) as opened:
+        yield opened
+
+
+@pytest.fixture
+def pages_of_three(bucket: Bucket) -> Bucket:
+    """A bucket whose server answers with three objects at a time instead of a thousand."""
+    bucket.client.meta.events.register(
+        "provide-client-params.s3.ListObjectsV2", lambda params, **_: params | {"MaxKeys": 3}
+    )
+    return bucket
+
+
+class EndlessBucket:
+    """A client of a bucket of many objects, of which it makes up those that it is asked for."""
+
+    def __init__(self, objects: int) -> None:
+        self.objects = objects
+
+    def get_bucket_versioning(self, Bucket: str) -> dict[str, Any]:  # noqa: ARG002, N803 - as boto3 calls it
+        return {}
+
+    def list_objects_v2(self, Bucket: str, StartAfter: str = "jobs_000000.csv") -> dict[str, Any]:  # noqa: ARG002, N803
+        first = int(StartAfter[5:11]) + 1
+        numbers = range(first, min(first + 1000, self.objects + 1))
+        listed = [
+            {"Key": f"jobs_{number:06}.csv", "ETag": f'"{number:032}"', "Size": 4, "LastModified": THEN}
+            for number in numbers
+        ]
+        return {"Contents": listed, "IsTruncated": first + 1000 <= self.objects}
+
+
+def keys(sight: Sight) -> list[str]:
+    return [item.key for _, item in sight.found]
+
+
+def look_at(connection: Connection, bucket: Bucket, memory: Memory, until: float = 0) -> Looked:
+    """Look once from where the last look ended: one page, unless there is time for more."""
+    return look_on(
+        lambda place: look(connection, bucket.client, bucket.name, place=place, until=until),
+        memory,
+        bool,
+        0,
+    )
+
+
+def test_what_is_loaded_is_no_longer_found_and_what_is_of_no_table_is_told_apart(
+    connection: Connection, bucket: Bucket, database: Database
+) -> None:
+    for key in ("departments.csv", "jobs.csv", "readme.txt"):
+        bucket.put(key, b"1,a\n")
+    list(load_pending(database.conninfo("hiring_loader"), bucket.client, bucket.name, JOBS))
+    sight = look(connection, bucket.client, bucket.name)
+    assert [(table.name, item.key) for table, item in sight.found] == [("departments", "departments.csv")]
+    assert [item.key for item in sight.strangers] == ["readme.txt"]
+    assert told(Memory(), sight) == "3 objects, 1 new, 1 of no table"
+
+
+def test_with_nothing_new_it_says_how_many_objects_there_are(
+    connection: Connection, bucket: Bucket, database: Database
+) -> None:
+    bucket.put("jobs.csv", b"1,a\n")
+    list(load_pending(database.conninfo("hiring_loader"), bucket.client, bucket.name, JOBS))
+    assert told(Memory(), look(connection, bucket.client, bucket.name)) == "1 object, none new"
+
+
+def test_a_listing_that_takes_several_looks_goes_on_where_the_last_one_ended(
+    connection: Connection, pages_of_three: Bucket
+) -> None:
+    for number in range(8):
+        pages_of_three.put(f"jobs_{number}.csv", b"1,a\n")
+    memory, seen, words = Memory(), [], []
+    for _ in range(3):
+        looked = look_at(connection, pages_of_three, memory)
+        memory = Memory.read(looked.memory.model_dump_json())
+        seen.append(keys(looked.sight))
+        words.append(looked.told)
+    assert [len(part) for part in seen] == [3, 3, 2]
+    assert sorted(itertools.chain(*seen)) == [f"jobs_{number}.csv" for number in range(8)]
+    assert words == ["3 objects so far, 3 new", "6 objects so far, 6 new", "8 objects, 8 new"]
+    assert memory.listing.place is None
+
+
+@pytest.mark.parametrize(
+    "cursor",
+    [
+        None,
+        "",
+        "{",
+        "[]",
+        '{"listing": {"place": 7}}',
+        '{"listing": {"place": {"key": "zzz"}, "objects": 9}}',
+        '{"listing": {"place": {"key": "jobs_1.csv", "version": "gone"}}}',
+        '{"attempts": {"made": "often"}}',
+    ],
+)
+def test_a_lost_or_corrupted_cursor_keeps_no_object_from_being_found(
+    connection: Connection, pages_of_three: Bucket, cursor: str | None
+) -> None:
+    for number in range(4):
+        pages_of_three.put(f"jobs_{number}.csv", b"1,a\n")
+    memory, seen = Memory.read(cursor), set()
+    for _ in range(4):
+        looked = look_at(connection, pages_of_three, memory)
+        memory = looked.memory
+        seen.update(keys(looked.sight))
+    assert seen == {f"jobs_{number}.csv" for number in range(4)}
+
+
+def test_objects_of_every_part_of_a_listing_are_remembered_as_tried_until_they_are_gone(
+    connection: Connection, pages_of_three: Bucket
+) -> None:
+    """Else each part of a long listing would count as new work, and start one run after the other."""
+    files = [pages_of_three.put(f"jobs_{number}.csv", b"1,a\n") for number in range(5)]
+    memory, due = Memory(), []
+    for _ in range(4):
+        looked = look_at(connection, pages_of_three, memory)
+        attempt = looked.memory.attempts.due(looked.sight.work, now=1000.0)
+        due.append(isinstance(attempt, Due))
+        memory = looked.memory
+        if isinstance(attempt, Due):
+            memory = memory.model_copy(update={"attempts": attempt.attempts})
+    assert due == [True, True, False, False]
+    for file in files:
+        file.unlink()
+    for _ in range(2):
+        memory = look_at(connection, pages_of_three, memory).memory
+    assert memory.attempts == Attempts()
+
+
+def test_many_objects_are_listed_over_several_looks_in_bounded_memory(connection: Connection) -> None:
+    """A bucket of 200,000 objects held at once would take more than 100 MB, in each tick."""
+    client: S3Client = EndlessBucket(30_000)  # type: ignore[assignment]
+    mark_as_loaded(connection, 29_998)
+    memory, looks, listed = Memory(), 0, 0
+    tracemalloc.start()
+    while looks == 0 or memory.listing.place:
+        until = time.monotonic() + 0.3
+        sight = look(connection, client, "landing", place=memory.listing.place, until=until)
+        memory = remembered(memory, sight)
+        looks, listed = looks + 1, listed + sight.listed
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert (looks > 1, listed, keys(sight)) == (True, 30_000, ["jobs_029999.csv", "jobs_030000.csv"])
+    assert peak < 5_000_000
+
+
+def mark_as_loaded(connection: Connection, objects: int) -> None:
+    connection.execute(
+        """
+        insert into raw.loads (
+            table_name, source, bucket, key, version, status, records, loaded, rejected, completed_at
+        )
+        select 'jobs', 'object', 'landing', format('jobs_%%s.csv', to_char(n, 'FM000000')),
+            to_char(n, 'FM' || repeat('0', 32)), 'complete', 0, 0, 0, now()
+        from generate_series(1, %s) as n
+        """,
+        [objects],
+    )
+
+
+def test_a_look_ends_when_it_has_found_enough_for_a_run(connection: Connection) -> None:
+    client: S3Client = EndlessBucket(10_000)  # type: ignore[assignment]
+    sight = look(connection, client, "landing", until=time.monotonic() + 60)
+    assert len(sight.found) == MOST_FOUND
+    assert sight.next == Place(f"jobs_{MOST_FOUND:06}.csv")
+
+
+def test_a_tick_looks_again_until_something_is_found() -> None:
+    looked = watched([Sight(pages=1), Sight(pages=1), Sight(pages=1, listed=1, found=[(JOBS, ONE)])])
+    assert keys(looked.sight) == ["jobs.csv"]
+
+
+def test_a_tick_looks_once_when_a_look_takes_long() -> None:
+    assert watched([Sight(pages=2)]).sight.pages == 2
+
+
+def watched(sights: list[Sight]) -> Looked:
+    """Return what a tick has looked at in the end that would see these, one after the other."""
+    coming = iter(sights)
+    return look_on(lambda _: next(coming), Memory(), lambda looked: bool(looked.sight.found), time.monotonic() + 30)
+
+
+def test_a_file_that_may_still_be_growing_is_counted_and_found_once_it_has_settled(
+    connection: Connection, bucket: Bucket
+) -> None:
+    bucket.put("jobs.csv", b"1,a\n", age_seconds=0)
+    words = []
+
+    def look_once(place: Place | None) -> Sight:
+        sight = look(connection, bucket.client, bucket.name, settle_seconds=1, place=place)
+        words.append(told(Memory(), sight))
+        return sight
+
+    looked = look_on(look_once, Memory(), lambda looked: bool(looked.sight.found), time.monotonic() + 30)
+    assert keys(looked.sight) == ["jobs.csv"]
+    assert words[0] == "1 object, none new, 1 that may still be growing"
+    assert len(words) > 2, "looked again soon, not a second later"

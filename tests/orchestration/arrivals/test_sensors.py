@@ -1,0 +1,199 @@
+"""The sensors on real servers: one run for all that is new, none beside another, and a word about each skip."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import dagster as dg
+import pytest
+from dagster._core.storage.tags import RUN_KEY_TAG
+
+from orchestration.arrivals.asking import Asking
+from orchestration.definitions import defs
+from orchestration.defs import sensors
+from orchestration.defs.models import dbt_models
+from orchestration.defs.resources import Landing, Warehouse
+from orchestration.ingest.loader import Policy, load_pending
+from orchestration.ingest.tables import TABLES
+from tests.conftest import Bucket, Database, environment
+from tests.orchestration.conftest import landing_of
+
+MODELS = {key.to_user_string() for key in dbt_models.keys}
+
+
+@dataclass
+class Ticks:
+    """Ticks of a sensor, one after the other, with Dagster's daemon played by hand."""
+
+    instance: dg.DagsterInstance
+    landing: Landing
+    bucket: Bucket
+    database: Database
+    cursor: str | None = None
+
+    @property
+    def warehouse(self) -> Warehouse:
+        return Warehouse(loader_password="hiring_loader", transformer_password="hiring_transformer")  # noqa: S106
+
+    def new_objects(self) -> dg.SensorResult:
+        """Tick once; add the partitions and events that it asks for, and keep its cursor."""
+        resources = {"landing": self.landing, "warehouse": self.warehouse}
+        with dg.build_sensor_context(self.instance, self.cursor, resources=resources) as context:
+            result = sensors.new_objects(context)
+        assert isinstance(result, dg.SensorResult)
+        for request in result.dynamic_partitions_requests or []:
+            self.instance.add_dynamic_partitions(request.partitions_def_name, list(request.partition_keys))
+        self.cursor = result.cursor
+        return result
+
+    def unpublished(self) -> dg.SensorResult:
+        """Tick the sensor of what is not published once."""
+        with dg.build_sensor_context(self.instance, resources={"warehouse": self.warehouse}) as context:
+            result = sensors.unpublished_batches(context)
+        assert isinstance(result, dg.SensorResult)
+        return result
+
+    def load(self) -> None:
+        """Load everything that is new, without building anything."""
+        for table in TABLES:
+            conninfo = self.database.conninfo("hiring_loader")
+            list(load_pending(conninfo, self.bucket.client, self.bucket.name, table, Policy(give_up_seconds=0)))
+
+    def later(self, seconds: float) -> None:
+        """Let the next attempt be due as if some time had passed."""
+        memory = json.loads(self.cursor or "{}")
+        memory["attempts"]["next_at"] -= seconds
+        self.cursor = json.dumps(memory)
+
+
+@pytest.fixture
+def ticks(database: Database, bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> Iterator[Ticks]:
+    # What a tick does not find at once it does not wait for.
+    monkeypatch.setattr(sensors, "SECONDS_A_TICK", 0)
+    monkeypatch.setattr(sensors, "ASKING", Asking())
+    with environment(database.environment), dg.DagsterInstance.ephemeral() as instance:
+        yield Ticks(instance, landing_of(bucket)[1], bucket, database)
+
+
+def only_request(result: dg.SensorResult) -> dg.RunRequest:
+    assert result.skip_reason is None, result.skip_reason
+    (request,) = result.run_requests or []
+    return request
+
+
+def selected(request: dg.RunRequest) -> set[str]:
+    return {key.to_user_string() for key in request.asset_selection or []}
+
+
+def skipped(result: dg.SensorResult) -> str:
+    assert not result.run_requests
+    assert result.skip_reason
+    return result.skip_reason.skip_message or ""
+
+
+def test_one_run_is_asked_for_all_new_objects_of_the_tables_that_have_any_and_every_model(ticks: Ticks) -> None:
+    for key in ("departments.csv", "jobs.csv", "jobs_b.csv"):
+        ticks.bucket.put(key, b"1,a\n")
+    request = only_request(ticks.new_objects())
+    assert selected(request) == {"raw/departments", "raw/jobs", *MODELS}
+    assert request.tags["hiring/reason"] == "3 objects, 3 new"
+    assert {name: ticks.instance.get_dynamic_partitions(name) for name in ("jobs_objects", "objects")} == {
+        "jobs_objects": ["jobs.csv", "jobs_b.csv"],
+        "objects": ["departments.csv", "jobs.csv", "jobs_b.csv"],
+    }
+
+
+def test_the_run_has_the_checks_of_what_it_selects_and_dbt_is_told_of_no_subset(ticks: Ticks) -> None:
+    """dbt counts the project's version as built only when nothing of it was left out."""
+    ticks.bucket.put("jobs.csv", b"1,a\n")
+    job = defs.resolve_job_def("refresh")
+    narrowed = job.get_subset(asset_selection=set(only_request(ticks.new_objects()).asset_selection or []))
+    steps = {data.assets_def.node_def.name: data.assets_def for data in narrowed.asset_layer.data}
+    assert {name for name in steps if name.startswith("raw__")} == {"raw__jobs"}
+    assert "every_object_loaded" in {check.name for check in steps["raw__jobs"].check_keys}
+    assert steps["dbt_models"].check_keys == dbt_models.check_keys
+    assert not steps["dbt_models"].is_subset
+
+
+def test_with_nothing_new_it_says_what_it_saw(ticks: Ticks) -> None:
+    assert skipped(ticks.new_objects()) == "0 objects, none new."
+    ticks.bucket.put("jobs.csv", b"1,a\n")
+    ticks.load()
+    assert skipped(ticks.new_objects()) == "1 object, none new."
+
+
+def test_no_run_is_asked_for_beside_one_that_is_under_way(ticks: Ticks) -> None:
+    ticks.bucket.put("jobs.csv", b"1,a\n")
+    run = ticks.instance.add_run(dg.DagsterRun("refresh", status=dg.DagsterRunStatus.STARTED))
+    assert skipped(ticks.new_objects()) == f"1 object, 1 new; run {run.run_id} is under way."
+
+
+def test_the_other_sensor_asks_for_none_before_the_run_of_the_first_is_there(ticks: Ticks) -> None:
+    """They tick at the same time: what one has asked for is not among the runs yet when the other looks there."""
+    ticks.bucket.put("jobs.csv", b"1,a\n")
+    ticks.load()
+    ticks.bucket.put("jobs_b.csv", b"2,b\n")
+    request = only_request(ticks.new_objects())
+    assert skipped(ticks.unpublished()) == "1 new load; a run that a sensor has just asked for is under way."
+    tags = {RUN_KEY_TAG: request.run_key or ""}
+    ticks.instance.add_run(dg.DagsterRun("refresh", status=dg.DagsterRunStatus.SUCCESS, tags=tags))
+    only_request(ticks.unpublished())
+
+
+def test_an_object_that_stays_pending_is_tried_a_bounded_number_of_times_and_then_given_up(
+    ticks: Ticks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert sensors.MOST_ATTEMPTS == 10
+    monkeypatch.setattr(sensors, "MOST_ATTEMPTS", 2)
+    ticks.bucket.put("jobs.csv", b"1,a\n")
+    for attempt in range(1, 3):
+        run_key = only_request(ticks.new_objects()).run_key or ""
+        ticks.instance.add_run(
+            dg.DagsterRun("refresh", status=dg.DagsterRunStatus.FAILURE, tags={RUN_KEY_TAG: run_key})
+        )
+        assert f"{attempt} attempt" in skipped(ticks.new_objects())
+        ticks.later(900)
+    assert skipped(ticks.new_objects()) == (
+        "1 object, 1 new; given up after 2 attempts. "
+        "Launch the job reload_object for one of them; any new object tries them all again."
+    )
+    ticks.bucket.put("departments.csv", b"1,a\n")
+    assert selected(only_request(ticks.new_objects())) == {"raw/departments", "raw/jobs", *MODELS}
+
+
+def test_an_object_of_no_table_is_told_of_once_and_counted_in_each_tick(ticks: Ticks) -> None:
+    ticks.bucket.put("readme.txt", b"hello")
+    first, second = ticks.new_objects(), ticks.new_objects()
+    assert [event.description for event in first.asset_events] == [
+        "readme.txt belongs to no table by its name, and is left alone"
+    ]
+    assert second.asset_events == []
+    assert skipped(first) == skipped(second) == "1 object, none new, 1 of no table."
+
+
+def test_a_run_is_asked_for_before_a_long_listing_has_come_to_its_end(
+    ticks: Ticks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = ticks.bucket.client
+    client.meta.events.register("provide-client-params.s3.ListObjectsV2", lambda params, **_: params | {"MaxKeys": 2})
+    for number in range(3):
+        ticks.bucket.put(f"jobs_{number}.csv", b"1,a\n")
+    monkeypatch.setattr(Landing, "client", client)
+    assert only_request(ticks.new_objects()).tags["hiring/reason"] == "2 objects so far, 2 new"
+
+
+def test_a_bucket_that_cannot_be_listed_is_named_and_the_cursor_kept(ticks: Ticks) -> None:
+    ticks.cursor = "kept"
+    ticks.landing = Landing(s3=landing_of(ticks.bucket)[0], bucket="no-such-bucket", settle_seconds=0)
+    said = skipped(ticks.new_objects())
+    assert said.startswith("The bucket cannot be listed: bucket 'no-such-bucket' does not exist")
+    assert ticks.cursor == "kept"
+
+
+def test_what_is_loaded_and_not_published_asks_for_a_run_of_the_models_alone(ticks: Ticks) -> None:
+    assert skipped(ticks.unpublished()) == "No new load."
+    ticks.bucket.put("jobs.csv", b"1,a\n")
+    ticks.load()
+    request = only_request(ticks.unpublished())
+    assert selected(request) == MODELS
+    assert request.tags["hiring/reason"] == "1 new load"

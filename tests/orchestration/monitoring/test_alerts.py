@@ -1,0 +1,391 @@
+"""Who is told when something goes wrong, of what, and what happens when nobody takes the message: over real sockets."""
+
+import json
+import socket
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import dagster as dg
+import pytest
+from dagster._core.errors import DagsterExecutionInterruptedError
+
+from orchestration.defs.alerts import alerts
+from orchestration.defs.raw import raw_asset
+from orchestration.defs.resources import Warehouse
+from orchestration.ingest.tables import TABLES
+from orchestration.monitoring import alerts as telling
+from orchestration.monitoring.alerts import Undelivered, Webhook, WrongSetting
+from orchestration.monitoring.failures import STACK_STOPPED
+from tests.conftest import Bucket, Database, environment, free_port
+from tests.orchestration.conftest import landing_of
+
+TOKEN = "s3cret-t0ken"  # noqa: S105
+PATH = "/services/T0/B0/s3cret-path"
+
+
+@dataclass
+class Receiver:
+    """A webhook's server: what it was sent, and the statuses that it still answers with before 200."""
+
+    port: int = 0
+    statuses: list[int] = field(default_factory=list)
+    heard: list[tuple[str, Mapping[str, str], dict[str, Any]]] = field(default_factory=list)
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}{PATH}"
+
+    @property
+    def texts(self) -> list[str]:
+        return [body["text"] for _, _, body in self.heard]
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    """A server on a real socket."""
+    made = Receiver()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            made.heard.append((self.path, self.headers, body))
+            status = made.statuses.pop(0) if made.statuses else 200
+            self.send_response(status)
+            if status == 302:
+                self.send_header("Location", made.url)
+            self.send_header("Content-Length", "1000000")
+            self.end_headers()
+            self.wfile.write(b"ok")  # and never the rest
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        made.port = server.server_port
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield made
+        server.shutdown()
+        thread.join()
+
+
+@pytest.fixture
+def instance() -> Iterator[dg.DagsterInstance]:
+    with dg.DagsterInstance.ephemeral() as opened:
+        yield opened
+
+
+@pytest.fixture(autouse=True)
+def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let attempts follow each other at once."""
+    monkeypatch.setattr(telling, "PAUSE_SECONDS", 0)
+
+
+class Watched:
+    """The sensor, tick by tick, on an instance."""
+
+    def __init__(self, instance: dg.DagsterInstance, url: str | None, **settings: str) -> None:
+        self.instance = instance
+        self.settings = {"ALERT_WEBHOOK_URL": url or "", "ALERT_WEBHOOK_TOKEN": "", **settings}
+        self.cursor: str | None = None
+
+    def tick(self) -> str:
+        """Tick once; return what the tick says."""
+        with environment(self.settings):
+            context = dg.build_sensor_context(instance=self.instance, cursor=self.cursor)
+            said = alerts(context)
+        self.cursor = context.cursor
+        assert isinstance(said, dg.SkipReason)
+        return said.skip_message or ""
+
+
+@dg.op(config_schema=str)
+def work(context: dg.OpExecutionContext) -> None:
+    """Fail with the words that are configured, or do nothing."""
+    if context.op_config:
+        raise dg.Failure(context.op_config, allow_retries=False)
+
+
+@dg.job
+def nightly() -> None:
+    work()
+
+
+@dg.op
+def stopped() -> None:
+    """Be asked to stop by somebody outside, as a run's process is by SIGTERM."""
+    raise DagsterExecutionInterruptedError
+
+
+@dg.job
+def stopped_from_outside() -> None:
+    stopped()
+
+
+def run(instance: dg.DagsterInstance, fails_with: str = "", **tags: str) -> str:
+    config = {"ops": {"work": {"config": fails_with}}}
+    return nightly.execute_in_process(config, instance=instance, raise_on_error=False, tags=tags).run_id
+
+
+def test_a_failed_run_is_told_once_with_job_step_reason_and_link(
+    instance: dg.DagsterInstance, receiver: Receiver
+) -> None:
+    watched = Watched(instance, receiver.url, ALERT_WEBHOOK_TOKEN=TOKEN, DAGSTER_UI_URL="https://dagster.example/")
+    watched.tick()
+    run_id = run(instance, "Postgres is away")
+    assert f"run {run_id} of nightly" in watched.tick()
+    assert watched.tick() == "Nothing to tell: 0 runs ended, none in a new trouble."
+    ((path, headers, body),) = receiver.heard
+    assert (path, headers["Authorization"], headers["Content-Type"]) == (PATH, f"Bearer {TOKEN}", "application/json")
+    assert body == {
+        "text": f"nightly failed\n• work: Postgres is away\nhttps://dagster.example/runs/{run_id}",
+        "job": "nightly",
+        "status": "failure",
+        "object": None,
+        "troubles": [{"where": "work", "why": "Postgres is away"}],
+        "run_id": run_id,
+        "run_url": f"https://dagster.example/runs/{run_id}",
+    }
+
+
+def test_what_ended_before_the_first_look_is_not_told(instance: dg.DagsterInstance, receiver: Receiver) -> None:
+    run(instance, "yesterday")
+    watched = Watched(instance, receiver.url)
+    assert watched.tick() == "Runs that end from now on are looked at."
+    assert watched.tick().startswith("Nothing to tell: 0 runs ended")
+    run(instance)
+    assert watched.tick().startswith("Nothing to tell: 1 run ended")
+    assert receiver.heard == []
+
+
+def test_each_failed_run_is_told_in_the_order_in_which_they_ended(
+    instance: dg.DagsterInstance, receiver: Receiver
+) -> None:
+    watched = Watched(instance, receiver.url)
+    watched.tick()
+    for reason in ("first", "", "second", "", "third"):
+        run(instance, reason)
+    for _ in range(4):
+        watched.tick()
+    assert [body["troubles"][0]["why"] for _, _, body in receiver.heard] == ["first", "second", "third"]
+
+
+def test_the_same_trouble_is_told_again_only_after_a_run_that_went_well(
+    instance: dg.DagsterInstance, receiver: Receiver
+) -> None:
+    """A server that is away for a night would be told of every few minutes, and the next trouble overlooked."""
+    watched = Watched(instance, receiver.url)
+    watched.tick()
+    for reason in ("away", "away", "away", "", "away"):
+        run(instance, reason)
+        watched.tick()
+    assert len(receiver.heard) == 2
+    assert receiver.heard[1][2]["run_id"] == instance.get_runs(limit=1)[0].run_id
+
+
+def test_the_same_trouble_with_another_object_is_told(instance: dg.DagsterInstance, receiver: Receiver) -> None:
+    watched = Watched(instance, receiver.url)
+    watched.tick()
+    for key in ("jobs a.csv", "jobs%0Ab.csv", "jobs%0Ab.csv"):
+        run(instance, "damaged", **{"dagster/partition": key})
+        watched.tick()
+    assert [body["object"] for _, _, body in receiver.heard] == ["jobs a.csv", "jobs\nb.csv"]
+    assert receiver.texts[0].startswith("nightly failed (jobs a.csv)\n")
+
+
+def test_a_run_that_the_stack_cut_off_when_it_stopped_is_nobodys_trouble(
+    instance: dg.DagsterInstance, receiver: Receiver
+) -> None:
+    watched = Watched(instance, receiver.url)
+    watched.tick()
+    for message in (STACK_STOPPED, "the machine went down"):
+        made = instance.create_run_for_job(nightly, run_config={"ops": {"work": {"config": ""}}})
+        instance.report_run_failed(made, message=message)
+        watched.tick()
+    assert [body["troubles"] for _, _, body in receiver.heard] == [[{"where": "run", "why": "the machine went down"}]]
+
+
+def test_a_run_whose_process_was_asked_to_stop_is_nobodys_trouble(
+    instance: dg.DagsterInstance, receiver: Receiver
+) -> None:
+    watched = Watched(instance, receiver.url)
+    watched.tick()
+    with pytest.raises(DagsterExecutionInterruptedError):
+        stopped_from_outside.execute_in_process(instance=instance)
+    assert instance.get_runs_count(dg.RunsFilter(statuses=[dg.DagsterRunStatus.FAILURE])) == 1
+    assert watched.tick().startswith("Nothing to tell: 1 run ended")
+    assert receiver.heard == []
+
+
+def test_an_object_that_could_not_be_loaded_is_told_once_though_its_run_went_well(
+    instance: dg.DagsterInstance, receiver: Receiver, database: Database, bucket: Bucket
+) -> None:
+    jobs = next(table for table in TABLES if table.name == "jobs")
+    warehouse = Warehouse(loader_password="hiring_loader", transformer_password="hiring_transformer")  # noqa: S106
+    resources = {"landing": landing_of(bucket)[1], "warehouse": warehouse}
+    bucket.put("jobs_bad.csv.gz", b"not gzip")
+    watched = Watched(instance, receiver.url)
+    watched.tick()
+    with environment(database.environment):
+        for _ in range(2):
+            assert dg.materialize([raw_asset(jobs)], resources=resources, instance=instance).success
+            watched.tick()
+    ((_, _, body),) = receiver.heard
+    assert body["status"] == "success"
+    (trouble,) = body["troubles"]
+    assert trouble["where"] == "raw/jobs, check every_object_loaded"
+    assert trouble["why"].startswith(f"s3://{bucket.name}/jobs_bad.csv.gz is not valid gzip")
+    assert "\n" not in trouble["why"]
+
+
+def checked(severity: dg.AssetCheckSeverity) -> dg.AssetsDefinition:
+    """Return an asset whose check does not pass."""
+
+    @dg.asset(check_specs=[dg.AssetCheckSpec("looks_odd", asset="made")])
+    def made() -> dg.MaterializeResult:  # type: ignore[type-arg]
+        result = dg.AssetCheckResult(passed=False, severity=severity, description="as odd as can be")
+        return dg.MaterializeResult(check_results=[result])
+
+    return made
+
+
+def test_a_check_that_only_warns_is_not_told(instance: dg.DagsterInstance, receiver: Receiver) -> None:
+    watched = Watched(instance, receiver.url)
+    watched.tick()
+    assert dg.materialize([checked(dg.AssetCheckSeverity.WARN)], instance=instance).success
+    watched.tick()
+    assert receiver.heard == []
+
+
+def test_a_failed_check_is_told_before_the_run_that_failed_after_it(
+    instance: dg.DagsterInstance, receiver: Receiver
+) -> None:
+    """Told the other way round, what ended first would be left behind the cursor for good."""
+    watched = Watched(instance, receiver.url)
+    watched.tick()
+    assert dg.materialize([checked(dg.AssetCheckSeverity.ERROR)], instance=instance).success
+    run(instance, "broken")
+    for _ in range(3):
+        watched.tick()
+    assert [body["troubles"] for _, _, body in receiver.heard] == [
+        [{"where": "made, check looks_odd", "why": "as odd as can be"}],
+        [{"where": "work", "why": "broken"}],
+    ]
+
+
+@pytest.mark.parametrize("statuses", [[500], [503, 429]])
+def test_a_receiver_in_trouble_is_asked_again_in_the_same_tick(
+    instance: dg.DagsterInstance, receiver: Receiver, statuses: list[int]
+) -> None:
+    watched = Watched(instance, receiver.url)
+    watched.tick()
+    run(instance, "broken")
+    receiver.statuses = [*statuses]
+    assert watched.tick().startswith("Told 127.0.0.1 of run")
+    assert len(receiver.heard) == len(statuses) + 1
+
+
+def test_an_alert_that_nobody_took_is_told_by_the_tick_and_again_by_the_next_one(
+    instance: dg.DagsterInstance, receiver: Receiver
+) -> None:
+    """A network that fails takes runs with it: just then an alert must not be lost."""
+    watched = Watched(instance, receiver.url)
+    watched.tick()
+    run_id = run(instance, "broken")
+    receiver.statuses = [500] * telling.ATTEMPTS
+    with pytest.raises(dg.Failure) as raised:
+        watched.tick()
+    said = f"run {run_id} of nightly is not told of yet: 127.0.0.1 answered with status 500"
+    assert raised.value.description == said
+    assert watched.tick().startswith("Told 127.0.0.1")
+    assert len(receiver.heard) == telling.ATTEMPTS + 1
+
+
+def test_a_redirect_is_not_followed_since_the_token_would_go_along(receiver: Receiver) -> None:
+    receiver.statuses = [302] * telling.ATTEMPTS
+    with pytest.raises(Undelivered, match="status 302"):
+        Webhook(receiver.url, TOKEN).send({})
+    assert len(receiver.heard) == telling.ATTEMPTS
+
+
+@contextmanager
+def deaf_server() -> Iterator[int]:
+    """A port that connects and never answers."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield server.getsockname()[1]
+
+
+@pytest.mark.parametrize("kind", ["closed", "deaf", "unknown"])
+def test_a_receiver_that_is_away_is_named_by_its_host_and_no_secret(
+    kind: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(telling, "ANSWER_SECONDS", 0.05)
+    caplog.set_level("DEBUG")
+    with deaf_server() as port:
+        host = {"closed": f"127.0.0.1:{free_port()}", "deaf": f"127.0.0.1:{port}", "unknown": "nowhere.invalid"}[kind]
+        with pytest.raises(Undelivered) as raised:
+            Webhook(f"http://user:s3cret-user@{host}{PATH}", TOKEN).send({})
+    assert str(raised.value).startswith(host.partition(":")[0] + " does not answer: ")
+    assert "s3cret" not in str(raised.value)
+    assert "s3cret" not in "".join(record.getMessage() for record in caplog.records if record.levelname != "DEBUG")
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "name"),
+    [
+        ("ALERT_WEBHOOK_URL", "hooks.example/s3cret", "ALERT_WEBHOOK_URL"),
+        ("ALERT_WEBHOOK_URL", "ftp://hooks.example/s3cret", "ALERT_WEBHOOK_URL"),
+        ("ALERT_WEBHOOK_URL", "http:///s3cret", "ALERT_WEBHOOK_URL"),
+        ("ALERT_WEBHOOK_TOKEN", "s3cret\nX-Other: header", "ALERT_WEBHOOK_TOKEN"),
+        ("ALERT_WEBHOOK_TOKEN", "s3crét", "ALERT_WEBHOOK_TOKEN"),
+    ],
+)
+def test_a_setting_that_cannot_be_used_is_named_and_its_value_is_not(setting: str, value: str, name: str) -> None:
+    given = {"ALERT_WEBHOOK_URL": "https://hooks.example", setting: value}
+    with pytest.raises(WrongSetting, match=name) as raised:
+        Webhook.of_environment(given)
+    assert "s3cr" not in str(raised.value)
+
+
+def test_without_a_webhook_the_sensor_says_what_to_set(instance: dg.DagsterInstance) -> None:
+    assert Watched(instance, None).tick() == ("Nobody is told: set ALERT_WEBHOOK_URL and start the code server again.")
+    assert alerts.default_status == dg.DefaultSensorStatus.STOPPED
+
+
+def test_what_a_file_says_calls_nobody_in_a_chat_and_stays_short(
+    instance: dg.DagsterInstance, receiver: Receiver
+) -> None:
+    watched = Watched(instance, receiver.url)
+    watched.tick()
+    run(instance, "<!channel> & " + "x" * 5000)
+    watched.tick()
+    (text,) = receiver.texts
+    assert "• work: &lt;!channel&gt; &amp; xxx" in text
+    assert len(text) < 800
+
+
+def test_a_run_that_was_deleted_meanwhile_is_passed_over(instance: dg.DagsterInstance, receiver: Receiver) -> None:
+    watched = Watched(instance, receiver.url)
+    watched.tick()
+    instance.run_storage.delete_run(run(instance, "gone"))
+    run(instance, "there")
+    watched.tick()
+    watched.tick()
+    assert [body["troubles"][0]["why"] for _, _, body in receiver.heard] == ["there"]
+
+
+def test_more_runs_than_a_look_takes_are_looked_at_by_the_next(
+    instance: dg.DagsterInstance, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(telling, "RUNS_A_LOOK", 2)
+    watched = Watched(instance, receiver.url)
+    watched.tick()
+    for reason in ("", "", "", "a", "b"):
+        run(instance, reason)
+    for _ in range(4):
+        watched.tick()
+    assert [body["troubles"][0]["why"] for _, _, body in receiver.heard] == ["a", "b"]

@@ -1,0 +1,176 @@
+"""What a step does when a server goes away, when somebody has to mend something, and when the run is cancelled."""
+
+import os
+import signal
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import dagster as dg
+import pytest
+
+from orchestration.defs import models, raw, retries
+from orchestration.defs.models import BuildConfig, dbt_models
+from orchestration.defs.resources import Landing, Warehouse
+from orchestration.ingest.objects import BucketUnavailable
+from orchestration.ingest.tables import TABLES
+from orchestration.ingest.writer import DatabaseUnavailable
+from tests.conftest import Bucket, Database, environment
+from tests.orchestration.conftest import landing_of
+
+JOBS = next(table for table in TABLES if table.name == "jobs")
+RECORDS = 200_000
+
+Run = Callable[..., dg.ExecuteInProcessResult]
+
+
+@pytest.fixture
+def instance() -> Iterator[dg.DagsterInstance]:
+    with dg.DagsterInstance.ephemeral() as opened:
+        yield opened
+
+
+@pytest.fixture
+def run(database: Database, bucket: Bucket, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Materialize an asset on real servers, without the pauses between attempts."""
+    monkeypatch.setattr(retries, "FIRST_PAUSE_SECONDS", 0.0)
+
+    def materialize(asset: dg.AssetsDefinition, landing: Landing | None = None, **config: Any) -> Any:
+        resources = {
+            "landing": landing or landing_of(bucket)[1],
+            "warehouse": Warehouse(loader_password="hiring_loader", transformer_password="hiring_transformer"),  # noqa: S106
+        }
+        with environment(database.environment):
+            return dg.materialize([asset], instance=instance, resources=resources, raise_on_error=False, **config)
+
+    return materialize
+
+
+def steps(result: dg.ExecuteInProcessResult, kind: str) -> list[dg.DagsterEvent]:
+    return [event for event in result.all_events if event.event_type_value == kind]
+
+
+def reason(result: dg.ExecuteInProcessResult) -> str:
+    """Return what the failed step says of itself."""
+    (event,) = steps(result, "STEP_FAILURE")
+    assert event.step_failure_data.user_failure_data
+    return str(event.step_failure_data.user_failure_data.description)
+
+
+@pytest.mark.parametrize("error", [DatabaseUnavailable("Postgres took nothing"), BucketUnavailable("503 Slow Down")])
+def test_a_load_is_tried_again_when_a_server_was_away(
+    error: Exception, run: Run, bucket: Bucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bucket.put("jobs.csv", b"1,Clerk\n")
+    load_pending = raw.load_pending
+    outages = [error]
+
+    def away_at_first(*arguments: Any) -> Iterator[Any]:
+        if outages:
+            raise outages.pop()
+        return load_pending(*arguments)
+
+    monkeypatch.setattr(raw, "load_pending", away_at_first)
+    result = run(raw.raw_asset(JOBS))
+
+    assert result.success
+    assert len(steps(result, "STEP_UP_FOR_RETRY")) == 1
+    (materialization,) = result.asset_materializations_for_node("raw__jobs")
+    assert materialization.metadata["records"].value == 1
+
+
+def test_a_server_that_stays_away_ends_the_step_after_the_last_attempt_with_what_it_said(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away(*_: Any) -> Iterator[Any]:
+        raise DatabaseUnavailable("Postgres took nothing for 120 s")
+
+    monkeypatch.setattr(raw, "load_pending", away)
+    result = run(raw.raw_asset(JOBS))
+
+    assert len(steps(result, "STEP_RESTARTED")) == retries.RETRIES
+    assert reason(result) == "Postgres took nothing for 120 s"
+
+
+def test_a_bucket_that_is_not_there_ends_the_step_at_once(run: Run, bucket: Bucket) -> None:
+    elsewhere = Landing(s3=landing_of(bucket)[0], bucket="nowhere", settle_seconds=0)
+    result = run(raw.raw_asset(JOBS), elsewhere)
+
+    assert reason(result) == "bucket 'nowhere' does not exist: create it, or name another in S3_BUCKET"
+    assert not steps(result, "STEP_UP_FOR_RETRY")
+
+
+def test_damaged_objects_are_not_tried_again(run: Run, bucket: Bucket) -> None:
+    bucket.put("jobs.csv.gz", b"not gzip")
+    result = run(raw.raw_asset(JOBS))
+
+    assert result.success
+    assert not steps(result, "STEP_UP_FOR_RETRY")
+
+
+def test_a_table_without_a_column_ends_the_step_at_once_and_its_check_names_the_column(
+    run: Run, database: Database, bucket: Bucket
+) -> None:
+    bucket.put("jobs.csv", b"1,Clerk\n")
+    database.execute("alter table raw.jobs drop column job")
+    result = run(raw.raw_asset(JOBS))
+
+    assert reason(result) == "raw.jobs: job (text) is missing: run the migrations"
+    (check,) = result.get_asset_check_evaluations()
+    assert (check.check_name, check.passed) == ("columns_as_agreed", False)
+    assert database.rows("select * from raw.loads") == []
+
+
+def build_that_fails_at_first(before: Callable[[], None]) -> Callable[..., Iterator[Any]]:
+    """Return a stand-in for a build: it fails the first time, after calling `before`, and does nothing the second."""
+    failures = [dg.Failure("dbt: server closed the connection", allow_retries=False)]
+
+    def build(*_: Any) -> Iterator[Any]:
+        if failures:
+            before()
+            raise failures.pop()
+        return iter(())
+
+    return build
+
+
+def test_a_build_is_tried_again_when_postgres_was_restarted_under_it(
+    run: Run, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cut = (
+        "select pg_terminate_backend(pid, 5000) from pg_stat_activity "
+        "where datname = current_database() and usename = 'hiring_transformer'"
+    )
+    monkeypatch.setattr(models, "build", build_that_fails_at_first(lambda: database.execute(cut)))
+    result = run(dbt_models, run_config=dg.RunConfig(ops={"dbt_models": BuildConfig()}))
+
+    assert result.success
+    assert len(steps(result, "STEP_UP_FOR_RETRY")) == 1
+
+
+def test_a_build_that_fails_for_another_reason_is_not_tried_again(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(models, "build", build_that_fails_at_first(lambda: None))
+    result = run(dbt_models, run_config=dg.RunConfig(ops={"dbt_models": BuildConfig()}))
+
+    assert reason(result) == "dbt: server closed the connection"
+    assert not steps(result, "STEP_UP_FOR_RETRY")
+
+
+def test_what_a_cancelled_run_has_loaded_is_not_loaded_again_by_the_next(
+    run: Run, database: Database, bucket: Bucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A signal is how Dagster, Ctrl-C and a machine that is shut down end a run."""
+    bucket.put("jobs.csv", b"".join(b"%d,job\n" % number for number in range(RECORDS)))
+    with monkeypatch.context() as patch:
+        patch.setattr(raw.ProgressLog, "__call__", lambda *_: os.kill(os.getpid(), signal.SIGINT))
+        cancelled = run(raw.raw_asset(JOBS))
+    assert not cancelled.success
+    assert not steps(cancelled, "STEP_UP_FOR_RETRY")
+    before = database.rows("select chunk, loaded_at from raw.load_chunks order by chunk")
+    assert 0 < len(before) < RECORDS // 1000
+
+    result = run(raw.raw_asset(JOBS))
+
+    assert result.success
+    assert database.rows("select chunk, loaded_at from raw.load_chunks order by chunk")[: len(before)] == before
+    assert database.rows("select status, records from raw.loads") == [("complete", RECORDS)]
+    assert database.rows("select count(*), count(distinct _record) from raw.jobs") == [(RECORDS, RECORDS)]
