@@ -18,7 +18,9 @@ in_question as (
 
 ),
 
-judged as (
+-- Materialized: counted for all loads at once, and not once for each of them, which is
+-- what the planner does where it expects few.
+judged as materialized (
 
     select
         _load_id as load_id,
