@@ -12,7 +12,7 @@ from orchestration.defs.resources import Warehouse
 from orchestration.defs.retries import retried
 from orchestration.models.build import build
 from orchestration.models.metadata import SHOWN_AT_THE_END, shown_at_the_end
-from orchestration.models.project import PROJECT, build_arguments, manifest, version_of_project
+from orchestration.models.project import PROJECT, build_arguments, manifest, version_in_use
 from orchestration.models.published import are_built_by, record_built_by, unpublished_loads
 from orchestration.models.turns import await_turn_to_build
 
@@ -62,7 +62,7 @@ def dbt_models(context: dg.AssetExecutionContext, config: BuildConfig, warehouse
     """Build the models and run their data tests, unless only new records count and there are none."""
     with retried(context), warehouse.transformer() as turn:
         await_turn_to_build(turn, context.log.info)
-        version = version_of_project()
+        version = version_in_use()
         with warehouse.transformer() as connection:
             touched = {table for _, table in unpublished_loads(connection)}
             # What another version of the project judged is judged again.

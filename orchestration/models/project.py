@@ -36,6 +36,8 @@ class ProjectBroken(RuntimeError):
 @cache
 def manifest() -> Mapping[str, Any]:
     """Return the parsed project, parsing it first when its files have changed since the last time."""
+    # Before the parsing: when files change meanwhile, too old a version costs a full refresh, too new a one hides it.
+    version_in_use()
     parse_if_changed()
     return cast(Mapping[str, Any], json.loads(PROJECT.manifest_path.read_text()))
 
@@ -73,6 +75,12 @@ def parse_if_changed() -> bool:
 def version_of_project() -> int:
     """Return a number of 60 bits that changes with the project's files and with dbt."""
     return int(_digest()[:15], 16)
+
+
+@cache
+def version_in_use() -> int:
+    """Return the version that this process works with: files that change later count from its next start on."""
+    return version_of_project()
 
 
 def _is_parsed(stamp: Path, digest: str) -> bool:

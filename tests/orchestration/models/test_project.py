@@ -82,6 +82,15 @@ def test_the_project_is_parsed_once_by_one_of_several_and_again_after_a_file_cha
     assert 0 < dbt.version_of_project() != version
 
 
+def test_a_process_goes_on_with_the_version_that_it_began_with(project: DbtProject) -> None:
+    """Runs are forks with yesterday's models in memory: what they build must not count as built by today's."""
+    dbt.version_in_use.cache_clear()
+    began_with = dbt.version_in_use()
+    (project.project_dir / "models" / "marts" / "today.sql").write_text("select 1 as today")
+    assert dbt.version_in_use() == began_with != dbt.version_of_project()
+    dbt.version_in_use.cache_clear()
+
+
 def test_a_project_that_cannot_be_parsed_is_an_error_in_dbts_words(project: DbtProject) -> None:
     (project.project_dir / "models" / "marts" / "broken.sql").write_text("select * from {{ ref('nowhere') }}")
     with pytest.raises(dbt.ProjectBroken, match=r"'model\.hiring\.broken' .* depends on a node named 'nowhere'"):
