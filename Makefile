@@ -34,7 +34,7 @@ docs: $(INSTALLED) ## The models' documentation on DOCS_PORT (8080), from the em
 	@$(BIN)/python -m deploy.local docs
 
 test: $(INSTALLED) ## The whole test suite, on a Postgres, an S3 server and a Dagster of its own
-	@$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
+	@$(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder
 
 soak: $(INSTALLED) ## Kill the load engine 1,000 times and compare; some minutes
 	@$(BIN)/python -m tests.faults
