@@ -1,6 +1,7 @@
 """Figures of the whole stack: how soon what is delivered is in the metrics, and what it takes when it is idle."""
 
 import subprocess
+import sys
 import time
 from functools import cache
 from pathlib import Path
@@ -9,8 +10,9 @@ from statistics import median
 from benchmarks.figures import Figure
 from benchmarks.servers import Servers
 from benchmarks.stack import RunningStack, running_stack
-from orchestration.models.project import EXECUTABLE, PROJECT
+from orchestration.models.project import PROJECT
 
+DBT = str(Path(sys.executable).with_name("dbt"))
 ROUNDS = 5
 DELIVERED = 1000
 # Files of DELIVERED records that have piled up.
@@ -93,7 +95,7 @@ def _until_fresh(stack: RunningStack, number: int) -> float:
 def _dbt_build(stack: RunningStack) -> float:
     """Return the seconds that the command takes, without the unit tests, which no run of ours does either."""
     target = str(stack.settings.state_dir / "bare-dbt")
-    command = [EXECUTABLE, "--quiet", "build", "--exclude-resource-type", "unit_test", "--target-path", target]
+    command = [DBT, "--quiet", "build", "--exclude-resource-type", "unit_test", "--target-path", target]
     started = time.monotonic()
     subprocess.run(  # noqa: S603
         [*command, "--log-path", target], cwd=PROJECT.project_dir, env=stack.environment(), check=True

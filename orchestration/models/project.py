@@ -4,8 +4,6 @@ import fcntl
 import hashlib
 import json
 import os
-import subprocess
-import sys
 from collections.abc import Collection, Mapping
 from functools import cache
 from importlib.metadata import version
@@ -19,9 +17,6 @@ PROJECT = DbtProject(
     # Where `dbt parse` has put the manifest; set by whoever starts the code location.
     target_path=Path(os.environ.get("DBT_TARGET_PATH", "target")),
 )
-# Beside the interpreter: a process that was started by its path may not have the environment's programs on its own.
-EXECUTABLE = str(Path(sys.executable).with_name("dbt"))
-
 # Parsing reads the profile but connects to nothing.
 PROFILE_PLACEHOLDERS = {"PGHOST": "unset", "PGDATABASE": "unset", "HIRING_TRANSFORMER_PASSWORD": "unset"}
 
@@ -58,18 +53,29 @@ def parse_if_changed() -> bool:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if _is_parsed(stamp, digest):
             return False
-        done = subprocess.run(  # noqa: S603
-            [EXECUTABLE, "--quiet", "parse", "--target-path", str(target), "--log-path", str(target)],
-            cwd=PROJECT.project_dir,
-            env=PROFILE_PLACEHOLDERS | os.environ,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        if done.returncode:
-            raise ProjectBroken(f"the dbt project cannot be parsed: {' '.join((done.stdout + done.stderr).split())}")
+        _parse(target)
         stamp.write_text(digest)
     return True
+
+
+def _parse(target: Path) -> None:
+    # Imported here: only whoever is first after a change needs it for this.
+    from dbt.cli.main import dbtRunner
+
+    missing = {name: value for name, value in PROFILE_PLACEHOLDERS.items() if name not in os.environ}
+    folder = str(PROJECT.project_dir)
+    options = ("--project-dir", folder, "--profiles-dir", folder, "--target-path", str(target))
+    os.environ.update(missing)
+    try:
+        # In this process, which has dbt in memory sooner or later: one of its own would import it once more.
+        result = dbtRunner().invoke(
+            ["--quiet", "--no-send-anonymous-usage-stats", "--log-level-file", "none", "parse", *options]
+        )
+    finally:
+        for name in missing:
+            del os.environ[name]
+    if not result.success:
+        raise ProjectBroken(f"the dbt project cannot be parsed: {' '.join(str(result.exception).split())}")
 
 
 def version_of_project() -> int:
