@@ -116,7 +116,7 @@ class RunningStack:
         return run_id
 
     def switch_sensor(self, name: str, *, on: bool) -> None:
-        """Switch a sensor on or off."""
+        """Switch a sensor on, or off; then wait until the tick that may be under way has come to its end."""
         selector = {"sensorName": name, **REPOSITORY}
         if on:
             self.graphql("mutation($s: SensorSelector!) { startSensor(sensorSelector: $s) { __typename } }", s=selector)
@@ -128,6 +128,19 @@ class RunningStack:
             "mutation($i: String!) { stopSensor(id: $i) { __typename } }", i=data["sensorOrError"]["id"]
         )
         assert answer["stopSensor"]["__typename"] == "StopSensorMutationResult"
+        self.wait_for(f"the end of {name}'s tick", lambda: self.last_tick(name).get("status") != "STARTED")
+
+    def last_tick(self, sensor: str) -> dict[str, str]:
+        """Return status and skipReason of a sensor's newest tick, nothing before the first."""
+        data = self.graphql(
+            """
+            query($s: SensorSelector!) { sensorOrError(sensorSelector: $s) {
+                ... on Sensor { sensorState { ticks(limit: 1) { status skipReason } } } } }
+            """,
+            s={"sensorName": sensor, **REPOSITORY},
+        )
+        ticks: list[dict[str, str]] = data["sensorOrError"]["sensorState"]["ticks"]
+        return ticks[0] if ticks else {}
 
     def wait_for(self, what: str, is_so: Callable[[], bool], seconds: float = FRESH_SECONDS) -> None:
         """Wait until a condition holds."""

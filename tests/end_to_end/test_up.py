@@ -10,7 +10,7 @@ import pytest
 
 from deploy.local.sample import sample, write_sample
 from tests import oracle
-from tests.end_to_end.conftest import REPOSITORY, RunningStack, start_stack
+from tests.end_to_end.conftest import RunningStack, start_stack
 
 METRIC_1 = "/metrics/hires-by-quarter?year={}&limit=1000"
 METRIC_2 = "/metrics/departments-above-mean?year={}"
@@ -100,18 +100,8 @@ def test_materialize_in_the_ui_loads_new_files_and_shows_what_it_did(stack: Runn
 
 
 def test_sensors_say_why_they_skip(stack: RunningStack) -> None:
-    def said(sensor: str) -> str:
-        data = stack.graphql(
-            """
-            query($s: SensorSelector!) { sensorOrError(sensorSelector: $s) {
-                ... on Sensor { sensorState { ticks(limit: 1) { skipReason } } } } }
-            """,
-            s={"sensorName": sensor, **REPOSITORY},
-        )
-        return str(data["sensorOrError"]["sensorState"]["ticks"][0]["skipReason"])
-
-    stack.wait_for("no new object", lambda: said("new_objects") == "4 objects, none new.")
-    stack.wait_for("no new batch", lambda: said("unpublished_batches") == "No new load.")
+    stack.wait_for("no new object", lambda: stack.last_tick("new_objects").get("skipReason") == "4 objects, none new.")
+    stack.wait_for("no new batch", lambda: stack.last_tick("unpublished_batches").get("skipReason") == "No new load.")
 
 
 def test_a_killed_service_comes_back(stack: RunningStack) -> None:
