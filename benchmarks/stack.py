@@ -18,6 +18,7 @@ import boto3
 import numpy as np
 import psutil
 
+from benchmarks.builds import DEPARTMENTS, JOBS
 from benchmarks.hires import block
 from benchmarks.servers import REGION, free_port
 from deploy.local.postgres import EmbeddedPostgres
@@ -32,7 +33,6 @@ PORTS = ("dagster_port", "api_port", "s3_port", "code_port")
 START_SECONDS = 120
 FRESH_SECONDS = 300
 POLL_SECONDS = 0.02
-DEPARTMENTS, JOBS = 12, 183
 
 
 @dataclass
