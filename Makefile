@@ -10,6 +10,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 UV := $(BIN)/uv
+COMPILE = $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header \
+	--no-emit-index-url --no-emit-find-links pyproject.toml
 
 .DEFAULT_GOAL := help
 .PHONY: help run up psql ingest docs test soak lint format lock bench clean
@@ -54,10 +56,11 @@ format: $(INSTALLED) ## Let ruff and sqlfluff put the code into shape
 	@$(BIN)/ruff format .
 	@$(BIN)/sqlfluff fix --processes 2 dbt_project
 
-lock: $(VENV)/.uv ## Compile requirements.lock for Python 3.11 to 3.13
-	@$(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header \
-		--no-emit-index-url --no-emit-find-links --group pyproject.toml:local --group pyproject.toml:dev \
-		pyproject.toml --output-file requirements.lock $(LOCK_FLAGS)
+lock: $(VENV)/.uv ## Compile requirements.lock for Python 3.11 to 3.13, and the part of it that goes into each image
+	@$(COMPILE) --all-extras --group pyproject.toml:local --group pyproject.toml:dev --output-file requirements.lock $(LOCK_FLAGS)
+	@for image in orchestration api; do \
+		$(COMPILE) --extra $$image --constraint requirements.lock --output-file deploy/docker/$$image.lock; \
+	done
 
 clean: ## Stop what runs and forget all state, the landing folder included
 	@if [ -x $(BIN)/python ]; then $(BIN)/python -m deploy.local clean; fi
