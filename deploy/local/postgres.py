@@ -13,6 +13,8 @@ import psycopg
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
+from deploy.databases import ensure_database, ensure_role
+
 with warnings.catch_warnings():
     # It looks for XDG_RUNTIME_DIR when it is imported; a root login or a container has none, and none is needed.
     warnings.simplefilter("ignore")
@@ -110,24 +112,12 @@ class EmbeddedPostgres:
     def create_database(self, name: str, owner: str | None = None, template: str | None = None) -> None:
         """Create a database unless it exists. Its text order is by code point on every machine."""
         with psycopg.connect(self.conninfo(), autocommit=True) as connection:
-            if connection.execute("select 1 from pg_database where datname = %s", [name]).fetchone():
-                return
-            statement = sql.SQL("create database {} template {}").format(
-                sql.Identifier(name), sql.Identifier(template or "template0")
-            )
-            if owner:
-                statement += sql.SQL(" owner {}").format(sql.Identifier(owner))
-            connection.execute(statement)
+            ensure_database(connection, name, owner, template)
 
     def ensure_role(self, name: str, password: str) -> None:
         """Create a login role unless it exists, and set its password."""
         with psycopg.connect(self.conninfo(), autocommit=True) as connection:
-            exists = connection.execute("select 1 from pg_roles where rolname = %s", [name]).fetchone()
-            connection.execute(
-                sql.SQL("{} role {} login password {}").format(
-                    sql.SQL("alter" if exists else "create"), sql.Identifier(name), sql.Literal(password)
-                )
-            )
+            ensure_role(connection, name, password)
 
     def _initialise(self) -> None:
         """Make the cluster beside its folder and rename it: a kill half-way leaves nothing that looks like one."""

@@ -1,22 +1,18 @@
 """The stack's services: the command of each, its environment, its port, and how to tell that it is ready."""
 
 import sys
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import grpc
 import psycopg
-from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from deploy.local.settings import Settings, api_environment, environment, orchestration_environment, run_socket
+from deploy.local.settings import PROJECT, Settings, api_environment, environment, orchestration_environment, run_socket
+from deploy.probes import answers_http, serves_grpc
 
 PROGRAMS = Path(sys.executable).parent
-WORKSPACE = Path(__file__).with_name("workspace.yaml")
+WORKSPACE = PROJECT / "deploy" / "workspace.yaml"
 LOOPBACK = "127.0.0.1"
-PROBE_TIMEOUT_SECONDS = 2
 
 
 @dataclass(frozen=True)
@@ -47,7 +43,7 @@ def s3(settings: Settings, postgres_host: str, listing_seconds: int = 1) -> Serv
             "--copy-links", "--vfs-cache-mode", "off", "--dir-cache-time", f"{listing_seconds}s", "--config", "",
         ),
         environment(postgres_host) | {"RCLONE_AUTH_KEY": keys},
-        lambda: _answers(f"http://{LOOPBACK}:{settings.s3_port}/"),
+        lambda: answers_http(f"http://{LOOPBACK}:{settings.s3_port}/"),
         settings.s3_port,
         "S3_PORT",
     )  # fmt: skip
@@ -63,7 +59,7 @@ def code_server(settings: Settings, postgres_host: str) -> Service:
             "--location-name", "hiring", "--host", LOOPBACK, "--port", str(settings.code_port),
         ),
         orchestration_environment(settings, postgres_host),
-        lambda: _serves_grpc(settings.code_port),
+        lambda: serves_grpc(LOOPBACK, settings.code_port),
         settings.code_port,
         "CODE_PORT",
     )  # fmt: skip
@@ -76,7 +72,7 @@ def webserver(settings: Settings, postgres_host: str) -> Service:
         "dagster-webserver",
         (str(PROGRAMS / "dagster-webserver"), "-h", LOOPBACK, "-p", str(port), "-w", str(WORKSPACE)),
         orchestration_environment(settings, postgres_host),
-        lambda: _answers(f"http://{LOOPBACK}:{port}/server_info"),
+        lambda: answers_http(f"http://{LOOPBACK}:{port}/server_info"),
         port,
         "DAGSTER_PORT",
     )
@@ -106,27 +102,7 @@ def api(settings: Settings, postgres_host: str) -> Service:
         "api",
         (sys.executable, "-m", "api"),
         api_environment(settings, postgres_host),
-        lambda: _answers(f"http://{LOOPBACK}:{settings.api_port}/health/live"),
+        lambda: answers_http(f"http://{LOOPBACK}:{settings.api_port}/health/live"),
         settings.api_port,
         "API_PORT",
     )
-
-
-def _answers(url: str) -> bool:
-    try:
-        with urllib.request.urlopen(url, timeout=PROBE_TIMEOUT_SECONDS):  # noqa: S310 - http on loopback
-            return True
-    except urllib.error.HTTPError:
-        return True  # it speaks HTTP; that it wants credentials is fine
-    except OSError:
-        return False
-
-
-def _serves_grpc(port: int) -> bool:
-    with grpc.insecure_channel(f"{LOOPBACK}:{port}") as channel:
-        try:
-            request = health_pb2.HealthCheckRequest(service="DagsterApi")
-            answer = health_pb2_grpc.HealthStub(channel).Check(request, timeout=PROBE_TIMEOUT_SECONDS)  # type: ignore[attr-defined]
-        except grpc.RpcError:
-            return False
-        return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)

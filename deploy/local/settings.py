@@ -124,6 +124,7 @@ def orchestration_environment(settings: Settings, postgres_host: str) -> dict[st
         # The UI and the daemon find our run launcher by its name.
         "PYTHONPATH": str(PROJECT),
         "DAGSTER_HOME": str(settings.dagster_home),
+        "DAGSTER_STORAGE": str(settings.dagster_home / "storage"),
         "DAGSTER_PG_URL": f"postgresql://dagster:{own.dagster}@/dagster?host={postgres_host}&port=5432",
         "DAGSTER_CODE_HOST": "127.0.0.1",
         "DAGSTER_CODE_PORT": str(settings.code_port),

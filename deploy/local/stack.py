@@ -9,7 +9,6 @@ import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from types import FrameType
 
 import psycopg
@@ -18,7 +17,7 @@ from rich.console import Console
 from deploy.local import services
 from deploy.local.postgres import EmbeddedPostgres
 from deploy.local.services import Service
-from deploy.local.settings import Settings, orchestration_environment
+from deploy.local.settings import PROJECT, Settings, orchestration_environment
 from deploy.local.supervisor import StackError, Supervisor
 from orchestration.migrations import migrate
 from orchestration.models.published import unpublished_loads
@@ -59,7 +58,7 @@ class Stack:
         """Write Dagster's instance settings, and end in its books the runs whose processes are gone."""
         home = self.settings.dagster_home
         home.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(Path(__file__).with_name("dagster.yaml"), home / "dagster.yaml")
+        shutil.copyfile(PROJECT / "deploy" / "dagster.yaml", home / "dagster.yaml")
         with psycopg.connect(self.postgres.conninfo("dagster")) as connection:
             (known,) = connection.execute("select to_regclass('runs') is not null").fetchone() or (False,)
             left = connection.execute(UNFINISHED).fetchone() if known else None

@@ -93,7 +93,7 @@ def _connected(role: str, conninfo: str) -> Iterator[Connection]:
 def landing() -> Landing:
     """Return the bucket that the environment names."""
     return Landing(
-        s3=S3Resource(endpoint_url=os.environ.get("S3_ENDPOINT_URL")),
+        s3=S3Resource(endpoint_url=os.environ.get("S3_ENDPOINT_URL") or None),
         bucket=os.environ.get("S3_BUCKET", "landing"),
         settle_seconds=float(os.environ.get("S3_SETTLE_SECONDS", "0")),
         reject_share=float(os.environ.get("REJECT_SHARE", RejectLimit.share)),

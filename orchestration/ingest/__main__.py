@@ -190,7 +190,7 @@ def _client(source: str) -> "S3Client | None":
 def _s3() -> "S3Client":
     import boto3  # half a second, which files do without
 
-    return boto3.client("s3", endpoint_url=os.environ.get("S3_ENDPOINT_URL"))
+    return boto3.client("s3", endpoint_url=os.environ.get("S3_ENDPOINT_URL") or None)
 
 
 def _conninfo() -> str:

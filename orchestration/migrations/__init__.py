@@ -5,10 +5,16 @@ PGPASSWORD: a role that may create roles) to the newest version. What dbt builds
 """
 
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import psycopg
 from psycopg import sql
+from psycopg.errors import UndefinedTable
+
+if TYPE_CHECKING:
+    from alembic.config import Config
 
 # Any number will do, as long as nothing else in the database takes a lock by it.
 MIGRATION_LOCK = 0x6869_7265
@@ -18,7 +24,8 @@ ROLES = ("hiring_loader", "hiring_transformer", "hiring_api")
 def migrate(conninfo: str = "", passwords: Mapping[str, str] | None = None, revision: str = "head") -> None:
     """Apply every migration that the database lacks, then set the roles' passwords.
 
-    Several processes may call this at once: one migrates, the others wait for it and find nothing to do.
+    Several processes may call this at once: one migrates, the others wait for it and find nothing to do. A database
+    that a newer version of this project has migrated stays as it is: each version's schema serves the version before.
 
     Args:
         conninfo: libpq connection string of a role that may create roles; "" means libpq's environment.
@@ -31,7 +38,6 @@ def migrate(conninfo: str = "", passwords: Mapping[str, str] | None = None, revi
     # Imported here: most of a second, which commands that do not migrate need not wait for.
     import sqlalchemy
     from alembic import command
-    from alembic.config import Config
 
     with psycopg.connect(conninfo, autocommit=True) as guard:
         guard.execute("select pg_advisory_lock(%s)", [MIGRATION_LOCK])
@@ -39,8 +45,40 @@ def migrate(conninfo: str = "", passwords: Mapping[str, str] | None = None, revi
             "postgresql+psycopg://", creator=lambda: psycopg.connect(conninfo), poolclass=sqlalchemy.NullPool
         )
         with engine.begin() as connection:
-            config = Config(attributes={"connection": connection})
-            config.set_main_option("script_location", str(Path(__file__).parent))
-            command.upgrade(config, revision)
+            config = _config()
+            config.attributes["connection"] = connection
+            if (version_of(guard) or "") <= newest_version():
+                command.upgrade(config, revision)
         for role, password in (passwords or {}).items():
             guard.execute(sql.SQL("alter role {} password {}").format(sql.Identifier(role), sql.Literal(password)))
+
+
+def version_of(connection: psycopg.Connection[Any]) -> str | None:
+    """Return the version that a database is at, "0001" and up; None before the first migration.
+
+    Args:
+        connection: commits each statement; of any of the roles, or of the one that migrates.
+    """
+    try:
+        row = connection.execute("select version_num from public.alembic_version").fetchone()
+    except UndefinedTable:
+        return None
+    return str(row[0]) if row else None
+
+
+@cache
+def newest_version() -> str:
+    """Return the version to which this project migrates. Versions order as their texts do."""
+    from alembic.script import ScriptDirectory
+
+    newest = ScriptDirectory.from_config(_config()).get_current_head()
+    assert newest, "there are no migrations"
+    return newest
+
+
+def _config() -> "Config":
+    from alembic.config import Config
+
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent))
+    return config

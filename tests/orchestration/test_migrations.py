@@ -11,7 +11,7 @@ import pytest
 from psycopg.errors import CheckViolation, InsufficientPrivilege, UniqueViolation
 
 from deploy.local.postgres import EmbeddedPostgres
-from orchestration.migrations import ROLES, migrate
+from orchestration.migrations import ROLES, migrate, newest_version, version_of
 from tests.conftest import Database
 
 REPOSITORY = Path(__file__).parents[2]
@@ -331,3 +331,23 @@ def test_migrating_counts_no_load_as_a_reload_and_keeps_versions_apart(empty_dat
     empty_database.execute(again, 1)
     with pytest.raises(UniqueViolation):
         empty_database.execute(again, 1)
+
+
+def test_a_database_that_a_newer_version_migrated_stays_as_it_is(empty_database: Database) -> None:
+    """A roll-back runs the older version's migrations first, as every start does."""
+    migrate(empty_database.conninfo())
+    empty_database.execute("update alembic_version set version_num = '9999'")
+    newer = shape(empty_database)
+    migrate(empty_database.conninfo())
+    assert shape(empty_database) == newer
+
+
+def test_every_role_may_ask_for_the_version(database: Database) -> None:
+    for role in ROLES:
+        with database.connect(role) as connection:
+            assert version_of(connection) == newest_version()
+
+
+def test_a_database_without_migrations_has_no_version(empty_database: Database) -> None:
+    with empty_database.connect() as connection:
+        assert version_of(connection) is None

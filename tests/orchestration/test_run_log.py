@@ -13,7 +13,7 @@ from orchestration.ingest.tables import TABLES
 from tests.conftest import Bucket, Database, environment
 from tests.orchestration.conftest import landing_of
 
-INSTANCE = Path(__file__).parents[2] / "deploy" / "local" / "dagster.yaml"
+INSTANCE = Path(__file__).parents[2] / "deploy" / "dagster.yaml"
 LOCK = "select pg_advisory_lock(hashtextextended('raw.jobs', 0))"
 
 

@@ -1,0 +1,69 @@
+"""`python -m deploy.migrate`: the one-off task before every new version. Dagster's database, then that of the hires.
+
+It connects to PGDATABASE by libpq's own variables, as a role that may create roles and databases, waits for a server
+that is still starting, and does nothing that was done before.
+"""
+
+import os
+import sys
+
+import psycopg
+from dagster import DagsterInstance
+from sqlalchemy import make_url
+
+from deploy.databases import ensure_database, ensure_role
+from deploy.waiting import GaveUp, in_one_line, until
+from orchestration.migrations import ROLES, migrate, version_of
+
+
+class SettingMissing(RuntimeError):
+    """A variable that is needed is not set, or not to the full."""
+
+
+def main() -> None:
+    """Migrate both databases; one line on standard error and exit status 1 when that fails."""
+    try:
+        passwords = {role: _required(f"{role.upper()}_PASSWORD") for role in ROLES}
+        until(_server_answers)
+        _dagster(_required("DAGSTER_PG_URL"))
+        migrate(passwords=passwords)
+        with psycopg.connect(autocommit=True) as connection:
+            _say(f"the database {connection.info.dbname} is at version {version_of(connection)}")
+    except (SettingMissing, GaveUp, psycopg.Error) as error:
+        sys.exit(f"cannot migrate: {in_one_line(error)}")
+
+
+def _dagster(url: str) -> None:
+    """Make Dagster's role and database as its URL names them, and bring its tables up to date."""
+    place = make_url(url)
+    if not (place.username and place.database and place.password):
+        raise SettingMissing("DAGSTER_PG_URL has to name a role, its password and a database")
+    with psycopg.connect(autocommit=True) as connection:
+        ensure_role(connection, place.username, str(place.password))
+        ensure_database(connection, place.database, owner=place.username)
+    with DagsterInstance.get() as instance:
+        instance.upgrade(_say)
+    _say(f"the database {place.database} is as this version of Dagster wants it")
+
+
+def _server_answers() -> str | None:
+    try:
+        psycopg.connect(connect_timeout=5).close()
+    except psycopg.OperationalError as error:
+        return in_one_line(error)
+    return None
+
+
+def _required(name: str) -> str:
+    value = os.environ.get(name)
+    if not value:
+        raise SettingMissing(f"{name} is not set")
+    return value
+
+
+def _say(text: str) -> None:
+    sys.stdout.write(f"{text}\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,55 @@
+"""`python -m deploy.wait [--code-server] COMMAND…`: wait for what a service needs, then become COMMAND.
+
+That is the database, migrated: `python -m deploy.migrate` sees to Dagster's first, so that the version of the hires'
+tells of both. With --code-server it is also Dagster's code server, at DAGSTER_CODE_HOST and DAGSTER_CODE_PORT.
+"""
+
+import os
+import sys
+
+import psycopg
+
+from deploy.probes import serves_grpc
+from deploy.waiting import GaveUp, in_one_line, until
+from orchestration.migrations import newest_version, version_of
+
+
+def main() -> None:
+    """Wait, then run the command in this process's place; exit status 1 when the wait is in vain."""
+    command = sys.argv[1:]
+    needs_code = command[:1] == ["--code-server"]
+    command = command[needs_code:]
+    if not command:
+        sys.exit(__doc__)
+    try:
+        until(_missing_in_database)
+        if needs_code:
+            until(_missing_code_server)
+    except GaveUp as error:
+        sys.exit(f"gave up: {error}")
+    os.execvp(command[0], command)  # noqa: S606 - a container's command, from its own definition
+
+
+def _missing_in_database() -> str | None:
+    try:
+        with psycopg.connect(
+            user="hiring_loader",
+            password=os.environ.get("HIRING_LOADER_PASSWORD"),
+            connect_timeout=5,
+            autocommit=True,
+        ) as connection:
+            version = version_of(connection)
+    except psycopg.Error as error:
+        return in_one_line(error)
+    if (version or "") < newest_version():
+        return f"the database is at version {version}, not yet at {newest_version()}: python -m deploy.migrate"
+    return None
+
+
+def _missing_code_server() -> str | None:
+    host, port = os.environ["DAGSTER_CODE_HOST"], int(os.environ["DAGSTER_CODE_PORT"])
+    return None if serves_grpc(host, port) else f"Dagster's code server does not serve at {host}:{port}"
+
+
+if __name__ == "__main__":
+    main()

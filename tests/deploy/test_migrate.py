@@ -1,0 +1,93 @@
+"""The one-off task before a new version, and the wait for it, on a server whose owner is no superuser."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from deploy.databases import ensure_role
+from deploy.local.postgres import EmbeddedPostgres, running_postgres
+from orchestration.migrations import ROLES, newest_version
+
+REPOSITORY = Path(__file__).parents[2]
+OWNER = "owner"
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPostgres]:
+    """A server as clouds rent them out: an empty database, and an owner who may create roles and databases."""
+    with running_postgres(tmp_path_factory.mktemp("rented") / "postgres", "superuser") as postgres:
+        with psycopg.connect(postgres.conninfo(), autocommit=True) as connection:
+            ensure_role(connection, OWNER, OWNER)
+            connection.execute(f"alter role {OWNER} createrole createdb")
+        postgres.create_database("hiring", owner=OWNER)
+        yield postgres
+
+
+def environment(server: EmbeddedPostgres) -> dict[str, str]:
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("PG", "HIRING_", "DAGSTER"))}
+    return inherited | {
+        "PGHOST": server.host,
+        "PGPORT": "5432",
+        "PGDATABASE": "hiring",
+        "PGUSER": OWNER,
+        "PGPASSWORD": OWNER,
+        **{f"{role.upper()}_PASSWORD": role for role in ROLES},
+        "DAGSTER_PG_URL": f"postgresql://dagster:d%40gster@/dagster?host={server.host}&port=5432",
+        "DAGSTER_HOME": str(REPOSITORY / "deploy"),
+        "DAGSTER_STORAGE": str(server.folder.parent / "storage"),
+        "RUN_SERVER_SOCKET": str(server.folder.parent / "runs.sock"),
+    }
+
+
+def module(name: str, variables: dict[str, str], *arguments: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", name, *arguments],
+        cwd=REPOSITORY, env=variables, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+
+
+def test_a_service_waits_until_the_owner_has_migrated_and_becomes_its_command_then(server: EmbeddedPostgres) -> None:
+    variables = environment(server)
+    command = "import os; print('started as', os.getpid())"
+    waiting = module("deploy.wait", variables, sys.executable, "-c", command)
+    assert waiting.stderr
+    assert "waiting: " in waiting.stderr.readline()
+    migration = module("deploy.migrate", variables)
+    out, err = migration.communicate(timeout=120)
+    assert migration.returncode == 0, err
+    assert f"the database hiring is at version {newest_version()}" in out
+    out, err = waiting.communicate(timeout=60)
+    assert (waiting.returncode, out) == (0, f"started as {waiting.pid}\n"), err
+    with psycopg.connect(server.conninfo("dagster", "dagster", "d@gster")) as connection:
+        assert connection.execute("select count(*) from runs").fetchone() == (0,)
+
+
+def test_migrating_again_changes_a_password_and_nothing_else(server: EmbeddedPostgres) -> None:
+    migration = module("deploy.migrate", environment(server) | {"HIRING_API_PASSWORD": "new"})
+    _, err = migration.communicate(timeout=120)
+    assert migration.returncode == 0, err
+    psycopg.connect(server.conninfo("hiring", "hiring_api", "new")).close()
+    with pytest.raises(psycopg.OperationalError, match="password authentication failed"):
+        psycopg.connect(server.conninfo("hiring", "hiring_api", "hiring_api"))
+
+
+@pytest.mark.parametrize(
+    ("variables", "complaint"),
+    [
+        ({"HIRING_API_PASSWORD": ""}, "cannot migrate: HIRING_API_PASSWORD is not set"),
+        ({"DAGSTER_PG_URL": "postgresql://dagster@/dagster"}, "DAGSTER_PG_URL has to name a role, its password"),
+    ],
+)
+def test_what_is_missing_is_named_in_one_line(
+    server: EmbeddedPostgres, variables: dict[str, str], complaint: str
+) -> None:
+    migration = module("deploy.migrate", environment(server) | variables)
+    _, err = migration.communicate(timeout=60)
+    assert migration.returncode == 1
+    assert complaint in err
+    assert len(err.splitlines()) == 1
