@@ -14,10 +14,10 @@ COMPILE = $(UV) pip compile --quiet --universal --python-version 3.11 --generate
 	--no-emit-index-url --no-emit-find-links pyproject.toml
 
 .DEFAULT_GOAL := help
-.PHONY: help run up psql ingest docs test soak lint format lock bench clean
+.PHONY: help run up psql ingest docs test soak secrets compose-check lint format lock bench clean
 
 help: ## List the targets
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "make %-7s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "make %-13s %s\n", $$1, $$2}'
 
 run: $(INSTALLED) ## Load LANDING (or the sample), print both metrics of 2021 and the rejected records, stop
 	@$(BIN)/python -m deploy.local run
@@ -40,6 +40,12 @@ test: $(INSTALLED) ## The whole test suite, on a Postgres, an S3 server and a Da
 
 soak: $(INSTALLED) ## Kill the load engine 1,000 times and compare; some minutes
 	@$(BIN)/python -m tests.faults
+
+secrets: ## Write .env for docker-compose.yml: random passwords and keys, what is there already stays
+	@$(PYTHON) -m deploy.docker.secrets
+
+compose-check: $(INSTALLED) ## docker-compose.yml run for real, killed, destroyed, restored; COMPOSE='podman compose'
+	@$(BIN)/python -m tests.containers
 
 lint: $(INSTALLED) ## ruff, mypy, sqlfluff, and whether Dagster's definitions load
 	@$(BIN)/ruff check .

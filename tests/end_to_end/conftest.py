@@ -9,7 +9,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,8 +19,8 @@ import pytest
 
 from deploy.local.postgres import EmbeddedPostgres
 from tests.conftest import free_port
+from tests.outside import REPOSITORY, Outside
 
-REPOSITORY = {"repositoryName": "__repository__", "repositoryLocationName": "hiring"}
 PROJECT = Path(__file__).parents[2]
 START_SECONDS = 120
 # A sensor's tick, a run in a fresh process, a build: seconds on an idle machine, more while other tests run.
@@ -28,8 +28,8 @@ FRESH_SECONDS = 120
 
 
 @dataclass
-class RunningStack:
-    """A stack that was started as users start it, seen from outside: its landing folder, HTTP and psql."""
+class RunningStack(Outside):
+    """A stack that was started as users start it: its landing folder, HTTP and psql."""
 
     state_dir: Path
     ports: dict[str, str]
@@ -40,31 +40,6 @@ class RunningStack:
     def landing(self) -> Path:
         """The folder to drop files into."""
         return self.state_dir / "s3" / "landing"
-
-    def get(self, path: str) -> Any:
-        """Return the API's answer to a GET as JSON."""
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.ports['API_PORT']}{path}", timeout=10) as answer:
-            return json.load(answer)
-
-    def post(self, path: str, body: Any) -> Any:
-        """Return the API's answer to a POST with the stack's key as JSON."""
-        request = urllib.request.Request(
-            f"http://127.0.0.1:{self.ports['API_PORT']}{path}",
-            json.dumps(body).encode(),
-            {"content-type": "application/json", "x-api-key": self.key},
-        )
-        with urllib.request.urlopen(request, timeout=30) as answer:
-            return json.load(answer)
-
-    def graphql(self, query: str, **variables: Any) -> Any:
-        """Return what Dagster's webserver answers to a query."""
-        request = urllib.request.Request(
-            f"http://127.0.0.1:{self.ports['DAGSTER_PORT']}/graphql",
-            json.dumps({"query": query, "variables": variables}).encode(),
-            {"content-type": "application/json"},
-        )
-        with urllib.request.urlopen(request, timeout=60) as answer:
-            return json.load(answer)["data"]
 
     def sql(self, query: str) -> str:
         """Return what `make psql SQL=…` prints, unaligned and without headings."""
@@ -81,39 +56,6 @@ class RunningStack:
         postgres = EmbeddedPostgres(self.state_dir / "postgres", secrets["postgres"])
         postgres.start()
         return psycopg.connect(postgres.conninfo("hiring"), autocommit=True)
-
-    def runs(self) -> list[dict[str, str]]:
-        """Return the runs that Dagster knows, newest first."""
-        runs: list[dict[str, str]] = self.graphql(
-            "{ runsOrError { ... on Runs { results { runId jobName status } } } }"
-        )["runsOrError"]["results"]
-        return runs
-
-    def run(self, run_id: str) -> dict[str, str]:
-        """Return one of the runs."""
-        return next(run for run in self.runs() if run["runId"] == run_id)
-
-    def launch(self, job: str, assets: Sequence[Sequence[str]] = (), config: str = "{}") -> str:
-        """Launch a job as the UI does, `__ASSET_JOB` for some assets; return the run's id."""
-        selector = {**REPOSITORY, "pipelineName": job}
-        if assets:
-            selector["assetSelection"] = [{"path": path} for path in assets]
-        params = {
-            "mode": "default",
-            "executionMetadata": {"tags": []},
-            "runConfigData": config,
-            "selector": selector,
-        }
-        answer = self.graphql(
-            """
-            mutation($p: ExecutionParams!) { launchPipelineExecution(executionParams: $p) {
-                __typename ... on LaunchRunSuccess { run { runId } } ... on PythonError { message } } }
-            """,
-            p=params,
-        )["launchPipelineExecution"]
-        assert answer["__typename"] == "LaunchRunSuccess", answer
-        run_id: str = answer["run"]["runId"]
-        return run_id
 
     def switch_sensor(self, name: str, *, on: bool) -> None:
         """Switch a sensor on, or off; then wait until the tick that may be under way has come to its end."""

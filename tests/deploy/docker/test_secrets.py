@@ -46,7 +46,7 @@ def test_they_are_those_that_the_compose_file_asks_for() -> None:
 def test_no_service_gets_a_secret_that_it_has_no_use_for() -> None:
     services = yaml.safe_load(COMPOSE_FILE.read_text())["services"]
     secrets_of = {
-        name: {variable for variable in VALUES if f"${{{variable}:" in str(service)}
+        name: {variable for variable in VALUES if f"${{{variable}" in str(service)}
         for name, service in services.items()
     }
     assert secrets_of["api"] == {"HIRING_API_PASSWORD", "API_KEY"}
