@@ -1,7 +1,8 @@
-"""`python -m deploy.wait [--code-server] COMMAND…`: wait for what a service needs, then become COMMAND.
+"""`python -m deploy.wait WHAT COMMAND…`: wait for what a service needs, then become COMMAND.
 
-That is the database, migrated: `python -m deploy.migrate` sees to Dagster's first, so that the version of the hires'
-tells of both. With --code-server it is also Dagster's code server, at DAGSTER_CODE_HOST and DAGSTER_CODE_PORT.
+database     migrated, asked as hiring_loader: what the code server waits for. `python -m deploy.migrate` sees to
+             Dagster's database first, so that the version of the hires' tells of both
+code-server  Dagster's, at DAGSTER_CODE_HOST and DAGSTER_CODE_PORT: what webserver and daemon wait for
 """
 
 import os
@@ -16,15 +17,15 @@ from orchestration.migrations import newest_version, version_of
 
 def main() -> None:
     """Wait, then run the command in this process's place; exit status 1 when the wait is in vain."""
-    command = sys.argv[1:]
-    needs_code = command[:1] == ["--code-server"]
-    command = command[needs_code:]
-    if not command:
-        sys.exit(__doc__)
+    match sys.argv[1:]:
+        case ["database", *command] if command:
+            what_is_missing = _missing_in_database
+        case ["code-server", *command] if command:
+            what_is_missing = _missing_code_server
+        case _:
+            sys.exit(__doc__)
     try:
-        until(_missing_in_database)
-        if needs_code:
-            until(_missing_code_server)
+        until(what_is_missing)
     except GaveUp as error:
         sys.exit(f"gave up: {error}")
     os.execvp(command[0], command)  # noqa: S606 - a container's command, from its own definition

@@ -143,9 +143,10 @@ def check_start(pipeline: Pipeline) -> None:
             require("ead-only" in compose.python(service, tried), f"{service} cannot write to its file system")
             tried = "import importlib.util; print(importlib.util.find_spec('pip'))"
             require(compose.python(service, tried) == "None", f"{service} has no pip")
-    with step("The API reaches Postgres, and neither S3 nor Dagster"):
+    with step("The API reaches Postgres, and neither S3 nor Dagster; only the code server reaches S3"):
         require(_reached_from(compose, "api") == ["postgres"], "the API reaches Postgres alone")
-        require(_reached_from(compose, "daemon") == list(PLACES), "the daemon reaches them all")
+        require("s3" not in _reached_from(compose, "daemon"), "the daemon does not reach S3")
+        require(_reached_from(compose, "code-server") == list(PLACES), "the code server reaches them all")
 
 
 def check_faults(pipeline: Pipeline) -> tuple[object, object]:

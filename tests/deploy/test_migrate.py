@@ -54,7 +54,7 @@ def module(name: str, variables: dict[str, str], *arguments: str) -> subprocess.
 def test_a_service_waits_until_the_owner_has_migrated_and_becomes_its_command_then(server: EmbeddedPostgres) -> None:
     variables = environment(server)
     command = "import os; print('started as', os.getpid())"
-    waiting = module("deploy.wait", variables, sys.executable, "-c", command)
+    waiting = module("deploy.wait", variables, "database", sys.executable, "-c", command)
     assert waiting.stderr
     assert "waiting: " in waiting.stderr.readline()
     migration = module("deploy.migrate", variables)

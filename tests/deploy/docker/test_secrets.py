@@ -51,7 +51,8 @@ def test_no_service_gets_a_secret_that_it_has_no_use_for() -> None:
     }
     assert secrets_of["api"] == {"HIRING_API_PASSWORD", "API_KEY"}
     assert secrets_of["postgres"] == {"POSTGRES_PASSWORD"}
-    assert "POSTGRES_PASSWORD" not in secrets_of["code-server"] | secrets_of["webserver"] | secrets_of["daemon"]
+    assert secrets_of["webserver"] == secrets_of["daemon"] == {"DAGSTER_PASSWORD"}
+    assert "POSTGRES_PASSWORD" not in secrets_of["code-server"]
 
 
 def test_only_the_api_and_the_ui_are_published_and_to_this_machine_alone() -> None:
