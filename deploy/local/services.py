@@ -7,7 +7,15 @@ from pathlib import Path
 
 import psycopg
 
-from deploy.local.settings import PROJECT, Settings, api_environment, environment, orchestration_environment, run_socket
+from deploy.local.settings import (
+    ARCHIVE_BUCKET,
+    PROJECT,
+    Settings,
+    api_environment,
+    environment,
+    orchestration_environment,
+    run_socket,
+)
 from deploy.probes import answers_http, serves_grpc
 
 PROGRAMS = Path(sys.executable).parent
@@ -31,10 +39,11 @@ def s3(settings: Settings, postgres_host: str, listing_seconds: int = 1) -> Serv
     """Return the S3 server, for which each folder in its root is a bucket; a listing is kept for `listing_seconds`."""
     root = settings.state_dir / "run" / "s3"
     root.mkdir(parents=True, exist_ok=True)
-    settings.landing_folder.mkdir(parents=True, exist_ok=True)
-    bucket = root / settings.s3_bucket
-    bucket.unlink(missing_ok=True)
-    bucket.symlink_to(settings.landing_folder, target_is_directory=True)
+    for name, folder in ((settings.s3_bucket, settings.landing_folder), (ARCHIVE_BUCKET, settings.archive_folder)):
+        folder.mkdir(parents=True, exist_ok=True)
+        bucket = root / name
+        bucket.unlink(missing_ok=True)
+        bucket.symlink_to(folder, target_is_directory=True)
     keys = f'"{settings.secrets.s3_access_key},{settings.secrets.s3_secret_key}"'
     return Service(
         "s3",

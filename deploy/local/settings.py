@@ -10,6 +10,7 @@ from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings
 
 PROJECT = Path(__file__).resolve().parents[2]
+ARCHIVE_BUCKET = "archive"
 
 
 class Secrets(BaseSettings):
@@ -20,6 +21,7 @@ class Secrets(BaseSettings):
     hiring_loader: str = Field(default_factory=lambda: secrets.token_urlsafe(24))
     hiring_transformer: str = Field(default_factory=lambda: secrets.token_urlsafe(24))
     hiring_api: str = Field(default_factory=lambda: secrets.token_urlsafe(24))
+    hiring_restorer: str = Field(default_factory=lambda: secrets.token_urlsafe(24))
     s3_access_key: str = Field(default_factory=lambda: secrets.token_hex(10))
     s3_secret_key: str = Field(default_factory=lambda: secrets.token_hex(20))
     api_key: str = Field(default_factory=lambda: secrets.token_urlsafe(24))
@@ -56,6 +58,13 @@ class Settings(BaseSettings):
             raise ValueError(f"{value} is not a folder")
         return value
 
+    @field_validator("s3_bucket")
+    @classmethod
+    def _is_not_that_of_exports(cls, value: str) -> str:
+        if value == ARCHIVE_BUCKET:
+            raise ValueError(f"{value} is the bucket of exports: choose another name")
+        return value
+
     @property
     def logs(self) -> Path:
         """Folder of the services' logs."""
@@ -75,6 +84,11 @@ class Settings(BaseSettings):
     def landing_folder(self) -> Path:
         """The folder that is the bucket."""
         return self.landing or self.own_landing
+
+    @property
+    def archive_folder(self) -> Path:
+        """The folder that is the bucket of exports."""
+        return self.state_dir / "s3" / ARCHIVE_BUCKET
 
     @cached_property
     def secrets(self) -> Secrets:
@@ -109,13 +123,17 @@ def environment(postgres_host: str) -> dict[str, str]:
 
 
 def orchestration_environment(settings: Settings, postgres_host: str) -> dict[str, str]:
-    """Return what Dagster's processes need: both database roles, S3, the instance and the dbt project."""
+    """Return what Dagster's processes need: the database roles, S3, the instance and the dbt project."""
     own = settings.secrets
     return environment(postgres_host) | {
         "HIRING_LOADER_PASSWORD": own.hiring_loader,
         "HIRING_TRANSFORMER_PASSWORD": own.hiring_transformer,
+        "HIRING_RESTORER_PASSWORD": own.hiring_restorer,
         "S3_ENDPOINT_URL": f"http://127.0.0.1:{settings.s3_port}",
         "S3_BUCKET": settings.s3_bucket,
+        "S3_ARCHIVE_BUCKET": ARCHIVE_BUCKET,
+        # No lifecycle rule ever deletes anything from a folder: exports are for whoever presses the job.
+        "EXPORT_EVERY_NIGHT": "false",
         # A file that is still being copied into the folder is listed; on S3 proper an object appears whole.
         "S3_SETTLE_SECONDS": "1",
         "AWS_ACCESS_KEY_ID": own.s3_access_key,

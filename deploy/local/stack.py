@@ -46,6 +46,7 @@ class Stack:
                 "hiring_loader": secrets.hiring_loader,
                 "hiring_transformer": secrets.hiring_transformer,
                 "hiring_api": secrets.hiring_api,
+                "hiring_restorer": secrets.hiring_restorer,
             }
             migrate(self.postgres.conninfo("hiring"), passwords)
 

@@ -63,7 +63,8 @@ class Warehouse(dg.ConfigurableResource[Any]):
         Raises:
             dagster.Failure: the server cannot be reached or refuses the password.
         """
-        yield from _connected("hiring_loader", self.loader_conninfo)
+        with connected("hiring_loader", self.loader_conninfo) as connection:
+            yield connection
 
     @contextmanager
     def transformer(self) -> Iterator[Connection]:
@@ -72,12 +73,18 @@ class Warehouse(dg.ConfigurableResource[Any]):
         Raises:
             dagster.Failure: the server cannot be reached or refuses the password.
         """
-        yield from _connected(
-            "hiring_transformer", make_conninfo(user="hiring_transformer", password=self.transformer_password)
-        )
+        conninfo = make_conninfo(user="hiring_transformer", password=self.transformer_password)
+        with connected("hiring_transformer", conninfo) as connection:
+            yield connection
 
 
-def _connected(role: str, conninfo: str) -> Iterator[Connection]:
+@contextmanager
+def connected(role: str, conninfo: str) -> Iterator[Connection]:
+    """Connect as a role.
+
+    Raises:
+        dagster.Failure: the server cannot be reached or refuses the password.
+    """
     try:
         connection = connect(conninfo)
     except psycopg.OperationalError as error:

@@ -16,7 +16,7 @@ FIRST_PAUSE_SECONDS = 15.0
 
 
 @contextmanager
-def retried(context: dg.AssetExecutionContext) -> Iterator[None]:
+def retried(context: dg.AssetExecutionContext | dg.OpExecutionContext) -> Iterator[None]:
     """Ask for another attempt at the step when what ends the block passes; end it in one line when it does not.
 
     A retry policy would do so after any exception, a cancelled run among them.
@@ -41,7 +41,7 @@ def retried(context: dg.AssetExecutionContext) -> Iterator[None]:
         raise
 
 
-def _again(context: dg.AssetExecutionContext, why: str) -> dg.RetryRequested:
+def _again(context: dg.AssetExecutionContext | dg.OpExecutionContext, why: str) -> dg.RetryRequested:
     seconds = FIRST_PAUSE_SECONDS * 2**context.retry_number
     if context.retry_number < RETRIES:
         context.log.warning(f"{why}; attempt {context.retry_number + 2} of {RETRIES + 1} in {seconds:.0f} s")

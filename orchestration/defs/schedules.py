@@ -1,10 +1,12 @@
-"""What the night is for: all of the models built and tested, and old runs taken out of Dagster's database."""
+"""What the night is for: raw exported, old runs taken out of Dagster's database, all models built and tested."""
 
 from datetime import UTC, datetime, timedelta
 
 import dagster as dg
 
+from orchestration.archive.settings import is_exported_every_night
 from orchestration.arrivals import partitions as arrivals
+from orchestration.defs.archive import export_raw_job
 from orchestration.defs.jobs import nightly_build
 from orchestration.defs.resources import Warehouse
 from orchestration.monitoring.maintenance import WrongSetting, keep_days, prune, tell_again
@@ -70,4 +72,19 @@ prune_every_night = dg.ScheduleDefinition(
     default_status=dg.DefaultScheduleStatus.RUNNING,
     execution_fn=_latest_only,
     description="Deletes old runs at 03:00 UTC, and at the next start when Dagster was switched off then.",
+)
+
+export_every_night = dg.ScheduleDefinition(
+    name="export_every_night",
+    job=export_raw_job,
+    cron_schedule="30 2 * * *",
+    execution_timezone="UTC",
+    default_status=(
+        dg.DefaultScheduleStatus.RUNNING if is_exported_every_night() else dg.DefaultScheduleStatus.STOPPED
+    ),
+    execution_fn=_latest_only,
+    description=(
+        "Exports raw at 02:30 UTC, and at the next start when Dagster was switched off then. On from the first start "
+        "where S3_ARCHIVE_BUCKET is set and EXPORT_EVERY_NIGHT is not false."
+    ),
 )

@@ -189,22 +189,25 @@ def file_version(path: Path) -> ObjectVersion:
 
 
 @contextmanager
-def explained(what: str) -> Iterator[None]:
-    """Turn what boto3 raises about `what` into one of this module's errors, in words for an operator."""
+def explained(what: str, setting: str = "S3_BUCKET") -> Iterator[None]:
+    """Turn what boto3 raises about `what` into one of this module's errors, in words for an operator.
+
+    Args:
+        what: an object or a bucket.
+        setting: the variable that names the bucket.
+    """
     try:
         yield
     except ClientError as error:
         code = str(error.response.get("Error", {}).get("Code", ""))
+        if code == "NoSuchBucket":
+            raise BucketRefused(f"{what} does not exist: create it, or name another in {setting}") from None
         explain = _EXPLANATIONS.get(code)
         raise (explain(what, error) if explain else BucketUnavailable(f"{what}: {error}")) from None
     except FlexibleChecksumError as error:
         raise ObjectDamaged(f"{what} arrived with other bytes than the server has: {error}") from None
     except (BotoCoreError, HTTPError) as error:
         raise BucketUnavailable(f"{what}: {error}") from None
-
-
-def _missing_bucket(what: str, _error: ClientError) -> RuntimeError:
-    return BucketRefused(f"{what} does not exist: create it, or name another in S3_BUCKET")
 
 
 def _denied(what: str, error: ClientError) -> RuntimeError:
@@ -216,7 +219,6 @@ def _changed(what: str, _error: ClientError) -> RuntimeError:
 
 
 _EXPLANATIONS: dict[str, Callable[[str, ClientError], RuntimeError]] = {
-    "NoSuchBucket": _missing_bucket,
     "AccessDenied": _denied,
     "SignatureDoesNotMatch": _denied,
     "InvalidAccessKeyId": _denied,

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 # Any number will do, as long as nothing else in the database takes a lock by it.
 MIGRATION_LOCK = 0x6869_7265
-ROLES = ("hiring_loader", "hiring_transformer", "hiring_api")
+ROLES = ("hiring_loader", "hiring_transformer", "hiring_api", "hiring_restorer")
 
 
 def migrate(conninfo: str = "", passwords: Mapping[str, str] | None = None, revision: str = "head") -> None:

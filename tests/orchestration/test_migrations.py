@@ -178,7 +178,7 @@ FORBIDDEN = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("role", ROLES)
+@pytest.mark.parametrize("role", FORBIDDEN)
 def test_a_role_may_not_do_what_is_not_its_work(module_database: Database, role: str) -> None:
     allowed = []
     with module_database.connect(role) as connection:
@@ -208,7 +208,7 @@ ALLOWED = {
 }
 
 
-@pytest.mark.parametrize("role", ROLES)
+@pytest.mark.parametrize("role", ALLOWED)
 def test_a_role_may_do_its_work(module_database: Database, role: str) -> None:
     with module_database.connect(role) as connection:
         for statement in ALLOWED[role]:

@@ -1,0 +1,285 @@
+"""A restore puts back what an export holds of each load, whole or not at all, and touches no other load."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from psycopg.errors import InsufficientPrivilege, LockNotAvailable
+
+from orchestration.archive.restoring import restore_raw
+from orchestration.archive.store import ArchiveRefused
+from orchestration.ingest.ledger import become_sole_writer
+from orchestration.ingest.limits import RejectLimit
+from orchestration.ingest.loader import Policy, load_object
+from orchestration.ingest.objects import current_version
+from orchestration.ingest.writer import Writer, connect
+from orchestration.models.published import MARTS, unpublished_loads
+from orchestration.models.turns import await_turn_to_build
+from tests.conftest import environment
+from tests.orchestration.archive.conftest import HIRED_EMPLOYEES, JOBS, Warehouse
+
+PROJECT = Path(__file__).parents[3]
+
+
+def test_an_empty_database_has_everything_again_and_goes_on_behind_it(filled: Warehouse) -> None:
+    """The disaster: no backup of the database is left, only exports."""
+    before = filled.content()
+    filled.export()
+    filled.empty()
+
+    restored = filled.restore()
+
+    assert restored.loads == 5
+    assert filled.content() == before
+    filled.load("jobs_later.csv", b"2,Judge\n")
+    assert filled.database.rows("select load_id, completion from raw.loads where key = 'jobs_later.csv'") == [(6, 5)]
+
+
+def test_what_was_lost_or_changed_is_as_it_was_and_later_loads_stay(filled: Warehouse) -> None:
+    before = filled.content()
+    filled.export()
+    filled.load("departments_later.csv", b"7,Archives\n")
+    filled.post()
+    later = filled.content("{} > 5")
+    filled.database.execute("delete from raw.departments where _load_id = 1")
+    filled.database.execute("update raw.hired_employees set name = 'Eve' where _load_id = 4")
+    filled.database.execute("insert into raw.hired_employees values (4, 1, '9')")
+    filled.database.execute("delete from raw.rejected_records where load_id = 5")
+    filled.database.execute("update raw.loads set records = null, status = 'failed' where load_id = 2")
+
+    filled.restore()
+
+    assert filled.content("{} <= 5") == before
+    assert filled.content("{} > 5") == later
+
+
+def test_one_table_comes_back_with_its_part_of_the_ledger_and_the_others_stay(filled: Warehouse) -> None:
+    before = filled.content()
+    filled.export()
+    filled.database.execute("truncate raw.jobs, raw.departments, raw.load_chunks, raw.rejected_records")
+
+    restored = filled.restore(tables=[JOBS])
+
+    assert restored.loads == 2
+    now = filled.content()
+    assert now["jobs"] == before["jobs"]
+    assert now["departments"] == []
+    assert {row[0] for row in now["load_chunks"]} == {2, 3}
+    assert {row[0] for row in now["rejected_records"]} == {3}
+    filled.restore()
+
+
+def test_a_load_that_failed_and_was_tried_again_since_stays_as_it_is(filled: Warehouse) -> None:
+    """Taking it back to failed would take its records out of the metrics."""
+    filled.export()
+    client, bucket = filled.landing.client, filled.landing.name
+    with Writer(filled.database.conninfo("hiring_loader"), JOBS, 0) as writer:
+        item = current_version(client, bucket, "jobs_bad.csv")
+        load_object(writer, client, JOBS, item, Policy(RejectLimit(1.0), give_up_seconds=0))
+    now = filled.content()
+    assert ("complete",) in filled.database.rows("select status from raw.loads where load_id = 3")
+
+    restored = filled.restore()
+
+    assert restored.gone_on == [3]
+    assert filled.content() == now
+
+
+def test_marts_count_as_not_built_until_the_next_build_which_is_a_full_one(filled: Warehouse) -> None:
+    filled.export()
+    for model in MARTS:
+        filled.database.execute("insert into staging.progress values (%s, 'loads', 4), (%s, 'builds', 7)", model, model)
+    filled.database.execute("insert into staging.progress values ('project', 'digest', 1)")
+    with filled.database.connect("hiring_transformer") as connection:
+        assert unpublished_loads(connection) == []
+
+        filled.restore()
+
+        assert len(unpublished_loads(connection)) == 4
+    # Numbers of builds only grow: a model that starts anew would be dropped under its readers.
+    assert sorted(filled.database.rows("select * from staging.progress")) == [(each, "builds", 7) for each in MARTS]
+
+
+@pytest.mark.parametrize("table", ["jobs", "rejected_records", "loads"])
+def test_a_flipped_bit_is_found_before_anything_is_written(filled: Warehouse, table: str) -> None:
+    manifest = filled.export()
+    filled.database.execute("update raw.departments set department = 'changed'")
+    before = filled.content()
+    (file,) = manifest.tables[table]
+    content = bytearray(filled.get(manifest.export, file.name))
+    content[len(content) // 2] ^= 1
+    filled.put(manifest.export, file.name, bytes(content))
+
+    with pytest.raises(ArchiveRefused, match=rf"/{manifest.export}/{file.name} is damaged: .*nothing was changed"):
+        filled.restore()
+
+    assert filled.content() == before
+    assert filled.told == [f"Looking at the files of {filled.store.address(manifest.export)}"]
+
+
+def test_a_missing_file_is_found_before_anything_is_written(filled: Warehouse) -> None:
+    manifest = filled.export()
+    filled.database.execute("update raw.departments set department = 'changed'")
+    before = filled.content()
+    filled.bucket.client.delete_object(
+        Bucket=filled.bucket.name, Key=f"raw/{manifest.export}/hired_employees/00001.parquet"
+    )
+
+    with pytest.raises(ArchiveRefused, match=r"hired_employees/00001\.parquet is missing: nothing was changed"):
+        filled.restore()
+
+    assert filled.content() == before
+
+
+def test_a_damaged_manifest_is_named(filled: Warehouse) -> None:
+    export = filled.export().export
+    text = filled.get(export, "manifest.json")
+    for damaged, complaint in (
+        (text[:-20], "JSON: Invalid JSON"),
+        (text.replace(b'"rows": 1', b'"rows": "x"'), "tables.jobs.0.rows: Input should be a valid integer"),
+        (text.replace(b'"format": 1', b'"format": 2'), "format: Input should be 1"),
+    ):
+        filled.put(export, "manifest.json", damaged)
+        with pytest.raises(ArchiveRefused, match=f"{export}/manifest.json cannot be read: {complaint}"):
+            filled.restore()
+
+
+def test_an_export_of_a_later_schema_wants_the_migrations_first(filled: Warehouse) -> None:
+    export = filled.export()
+    text = filled.get(export.export, "manifest.json")
+    filled.put(export.export, "manifest.json", text.replace(export.revision.encode(), b"9999"))
+
+    with pytest.raises(ArchiveRefused, match=r"is of schema 9999, the database of .*orchestration\.migrations"):
+        filled.restore()
+
+
+def test_a_database_that_has_loaded_something_else_under_the_same_numbers_is_refused(filled: Warehouse) -> None:
+    """As a new one has whose sensors were faster than the restore."""
+    filled.export()
+    filled.empty()
+    filled.post()
+    before = filled.content()
+
+    with pytest.raises(
+        ArchiveRefused,
+        match=r"load 1 of the export \(departments, departments.csv\) is another one than load 1 of the database "
+        r"\(hired_employees, a batch over HTTP\)",
+    ):
+        filled.restore()
+
+    assert filled.content() == before
+
+
+def test_a_load_that_was_taken_out_and_loaded_anew_does_not_come_back_beside_itself(filled: Warehouse) -> None:
+    filled.export()
+    for table, column in [("jobs", "_load_id"), ("load_chunks", "load_id"), ("loads", "load_id")]:
+        filled.database.execute(f"delete from raw.{table} where {column} = 2")
+    filled.load("any.csv", b"")
+    before = filled.content()
+
+    with pytest.raises(
+        ArchiveRefused, match=r"load 2 of the export was taken out, .* as load 6 \(jobs, jobs.csv\).*take load 6 out"
+    ):
+        filled.restore()
+
+    assert filled.content() == before
+
+
+def test_it_waits_for_whoever_loads_or_builds(filled: Warehouse) -> None:
+    filled.export()
+    with filled.restorer() as connection, connect(filled.database.conninfo("hiring_loader")) as loader:
+        become_sole_writer(loader, HIRED_EMPLOYEES)
+        connection.execute("set lock_timeout = '100ms'")
+
+        with pytest.raises(LockNotAvailable):
+            restore_raw(connection, filled.store)
+
+        for each in (connection, loader):
+            each.execute("select pg_advisory_unlock_all()")
+        await_turn_to_build(loader, filled.told.append)
+        with pytest.raises(LockNotAvailable):
+            restore_raw(connection, filled.store, tell=filled.told.append)
+        assert filled.told[-1] == "Another run is building the models; waiting for that to end."
+
+
+# As the last table is written, the process is gone.
+KILLED = """
+import os, signal
+from orchestration.archive import __main__, restoring
+
+write = restoring.write
+
+def write_until_the_last(connection, relation, *arguments):
+    write(connection, relation, *arguments)
+    if "rejected_records" in str(relation):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+restoring.write = write_until_the_last
+__main__.restore()
+"""
+
+
+def test_one_that_was_killed_changed_nothing_and_the_next_one_finishes(filled: Warehouse) -> None:
+    original = filled.content()
+    filled.export()
+    filled.database.execute("update raw.departments set department = 'changed'")
+    before = filled.content()
+    with environment(filled.variables):
+        killed = subprocess.run([sys.executable, "-c", KILLED], cwd=PROJECT, check=False, capture_output=True)
+    assert killed.returncode == -9, killed.stderr
+    assert filled.content() == before
+
+    filled.restore()
+
+    assert filled.content() == original
+
+
+ALLOWED = [
+    "delete from raw.jobs where _load_id = 1",
+    "delete from raw.load_chunks",
+    "delete from raw.rejected_records",
+    "insert into raw.jobs values (1, 1, '1', 'Clerk')",
+    "update raw.loads set status = 'failed'",
+    "select raw.continue_numbers_after(0, 0)",
+    "create temporary table mine (id int)",
+]
+FORBIDDEN = [
+    "delete from raw.loads",
+    "truncate raw.jobs",
+    "update raw.jobs set job = ''",
+    "drop table raw.jobs",
+    "select * from raw.batch_answers",
+    "select setval('raw.completions', 1)",
+    "select setval('raw.loads_load_id_seq', 1)",
+    "alter table raw.loads disable trigger all",
+    "insert into staging.progress values ('m', 'i', 1)",
+    "update staging.progress set mark = 0",
+    "select * from marts.publications",
+    "create table raw.more (id int)",
+    "create table public.more (id int)",
+    "create table marts.more (id int)",
+    "create role more",
+    "set role postgres",
+]
+
+
+def test_the_role_may_do_its_work_and_nothing_else(warehouse: Warehouse) -> None:
+    with warehouse.restorer() as connection:
+        for statement in ALLOWED:
+            with connection.transaction(force_rollback=True):
+                connection.execute(statement)
+        for statement in FORBIDDEN:
+            with pytest.raises(InsufficientPrivilege), connection.transaction(force_rollback=True):
+                connection.execute(statement)
+    for other in ("hiring_loader", "hiring_transformer", "hiring_api"):
+        with warehouse.database.connect(other) as connection, pytest.raises(InsufficientPrivilege):
+            connection.execute("select raw.continue_numbers_after(0, 0)")
+
+
+def test_numbers_only_go_forwards(filled: Warehouse) -> None:
+    """One that is given out twice would mix two loads up."""
+    with filled.restorer() as connection:
+        connection.execute("select raw.continue_numbers_after(3, 2)")
+    filled.load("jobs_later.csv", b"2,Judge\n")
+    assert filled.database.rows("select max(load_id), max(completion) from raw.loads") == [(6, 5)]
