@@ -1,0 +1,93 @@
+"""The two scripts of the release workflow, between stand-ins for `aws` and `terraform` that give prepared answers."""
+
+import json
+import os
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+SCRIPTS = Path(__file__).parents[2] / ".github"
+TASK = "arn:aws:ecs:eu-west-1:1:task/hiring/0a1b"
+MIGRATED = {"lastStatus": "STOPPED", "containers": [{"name": "migrate", "exitCode": 0}]}
+ANSWERS: dict[str, Any] = {
+    "terraform cluster_name": "hiring",
+    "terraform migrate_task_definition_arn": "hiring-migrate:7",
+    "terraform log_groups": {"migrate": "/hiring/migrate"},
+    "terraform service_names": ["api"],
+    "terraform ": {"private_subnet_ids": {"value": ["subnet-1"]}, "task_security_group_id": {"value": "sg-1"}},
+    "aws run-task": {"tasks": [{"taskArn": TASK}], "failures": []},
+    "aws wait": "",
+    "aws describe-tasks": {"tasks": [MIGRATED]},
+    "aws describe-services": "hiring-api:7",
+    "aws describe-task-definition": "registry/hiring/api:v1.2.3",
+}
+
+pytestmark = pytest.mark.skipif(shutil.which("jq") is None, reason="the scripts need jq")
+
+
+def run(
+    folder: Path, script: str, *arguments: str, answers: dict[str, Any] | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Run a script; answers are named by program and word, and one that is None is a command that fails."""
+    for program, word in (("aws", "$2"), ("terraform", "$3")):
+        (folder / program).write_text(f'#!/bin/sh\nexec cat "{folder}/answers/{program} {word}"\n')
+        (folder / program).chmod(0o755)
+    (folder / "answers").mkdir()
+    for command, answer in (ANSWERS | (answers or {})).items():
+        if answer is not None:
+            text = answer if isinstance(answer, str) else json.dumps(answer)
+            (folder / "answers" / command).write_text(text)
+    environment = {"PATH": f"{folder}:{os.environ['PATH']}"}
+    return subprocess.run([SCRIPTS / script, *arguments], env=environment, capture_output=True, text=True, check=False)
+
+
+def test_a_release_goes_on_after_a_migration_that_ended_well(tmp_path: Path) -> None:
+    assert run(tmp_path, "run-migration").returncode == 0
+
+
+@pytest.mark.parametrize(
+    "task",
+    [
+        {"lastStatus": "STOPPED", "containers": [{"name": "migrate", "exitCode": 1}]},
+        {"lastStatus": "STOPPED", "containers": [{"name": "migrate", "reason": "CannotPullContainerError"}]},
+        {"lastStatus": "STOPPED", "containers": []},
+        {"lastStatus": "RUNNING", "containers": [{"name": "migrate"}]},
+    ],
+    ids=["failed", "never ran", "without a container", "still running"],
+)
+def test_a_release_stops_at_a_migration_that(tmp_path: Path, task: Any) -> None:
+    ended = run(tmp_path, "run-migration", answers={"aws describe-tasks": {"tasks": [task]}})
+    assert ended.returncode == 1
+    assert "::error::The migration did not end well" in ended.stdout
+    assert "/hiring/migrate" in ended.stdout
+
+
+def test_a_release_stops_when_the_migration_is_not_started_and_says_why(tmp_path: Path) -> None:
+    refusal = {"tasks": [], "failures": [{"reason": "RESOURCE:CPU"}]}
+    ended = run(tmp_path, "run-migration", answers={"aws run-task": refusal})
+    assert ended.returncode == 1
+    assert "RESOURCE:CPU" in ended.stdout
+
+
+@pytest.mark.parametrize("script", ["run-migration", "await-services"])
+def test_a_release_stops_when_terraform_does_not_answer(tmp_path: Path, script: str) -> None:
+    assert run(tmp_path, script, "v1.2.3", answers={"terraform cluster_name": None}).returncode != 0
+
+
+def test_a_release_is_over_when_all_services_run_its_version(tmp_path: Path) -> None:
+    assert run(tmp_path, "await-services", "v1.2.3").returncode == 0
+
+
+def test_a_release_fails_when_a_service_went_back_to_the_version_before(tmp_path: Path) -> None:
+    ended = run(tmp_path, "await-services", "v1.2.4")
+    assert ended.returncode == 1
+    assert "::error::api runs registry/hiring/api:v1.2.3, not v1.2.4" in ended.stdout
+
+
+def test_a_release_fails_when_services_do_not_come_to_rest(tmp_path: Path) -> None:
+    ended = run(tmp_path, "await-services", "v1.2.3", answers={"aws wait": None})
+    assert ended.returncode == 1
+    assert "not stable" in ended.stdout
