@@ -14,7 +14,7 @@ COMPILE = $(UV) pip compile --quiet --universal --python-version 3.11 --generate
 	--no-emit-index-url --no-emit-find-links pyproject.toml
 
 .DEFAULT_GOAL := help
-.PHONY: help run up psql ingest docs test soak secrets compose-check lint format lock bench clean
+.PHONY: help run up psql ingest docs test soak secrets compose-check aws-check lint format lock bench clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "make %-13s %s\n", $$1, $$2}'
@@ -47,11 +47,16 @@ secrets: ## Write .env for docker-compose.yml: random passwords and keys, what i
 compose-check: $(INSTALLED) ## docker-compose.yml run for real, killed, destroyed, restored; COMPOSE='podman compose'
 	@$(BIN)/python -m tests.containers
 
-lint: $(INSTALLED) ## ruff, mypy, sqlfluff, and whether Dagster's definitions load
+aws-check: $(INSTALLED) ## Apply deploy/aws to an AWS of our own and look at it, some minutes; TF_PLUGIN_DIR has the AWS provider
+	@$(BIN)/python -m deploy.aws.check
+
+lint: $(INSTALLED) ## ruff, mypy, sqlfluff, hadolint, zizmor for the workflows, and whether Dagster's definitions load
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/sqlfluff lint --processes 2 dbt_project
+	@$(BIN)/hadolint deploy/docker/Dockerfile
+	@$(BIN)/zizmor --offline --quiet .github
 	@$(BIN)/dg check defs
 
 bench: $(INSTALLED) ## What it costs beside what people use instead, some minutes, nothing else running; FIGURES="load_dirty …"

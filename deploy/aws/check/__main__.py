@@ -1,0 +1,133 @@
+"""`python -m deploy.aws.check`: what `make aws-check` runs."""
+
+import json
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+
+from deploy.aws.check import alarms, network, roles, state, storage, tasks
+from deploy.aws.check.checkov import NotToBeHad, checkov
+from deploy.aws.check.cloud import Cloud, running_cloud
+from deploy.aws.check.deployment import Deployment
+from deploy.aws.check.terraform import FOLDER, Terraform, TerraformFailed, copied
+
+CHECKS = [*network.CHECKS, *storage.CHECKS, *tasks.CHECKS, *roles.CHECKS, *alarms.CHECKS]
+console = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
+
+
+@dataclass
+class Report:
+    """Prints each sentence with whether it is true, and counts those that are not."""
+
+    wrong: int = 0
+
+    def tell(self, sentence: str, complaints: Iterable[str]) -> None:
+        """Print a sentence, and why it is not true where it is not."""
+        found = list(complaints)
+        self.wrong += bool(found)
+        console.print(f"[red]✗[/] {sentence}" if found else f"[green]✓[/] {sentence}")
+        for each in found:
+            console.print(f"    {each}", markup=False, emoji=False, soft_wrap=True)
+
+
+@contextmanager
+def step(what: str) -> Iterator[None]:
+    """Say what is under way, where somebody is looking."""
+    with console.status(what):
+        yield
+
+
+def check(program: str, plugins: Path, source: Path) -> int:
+    """Apply a configuration to an AWS of our own, look at it, and return how many sentences are not true."""
+    report = Report()
+    with tempfile.TemporaryDirectory() as temporary, running_cloud() as cloud:
+        terraform = copied(program, source, Path(temporary) / "aws", cloud)
+        try:
+            _apply(terraform, plugins, cloud, report)
+        except TerraformFailed as error:
+            report.tell("Terraform can be initialised, validated, planned and applied", [str(error)])
+    try:
+        with step("checkov"):
+            report.tell("checkov finds nothing but what is excused with a reason", checkov(source))
+    except NotToBeHad as error:
+        console.print(f"- checkov skipped: {error}", markup=False, emoji=False)
+    return report.wrong
+
+
+def _apply(terraform: Terraform, plugins: Path, cloud: Cloud, report: Report) -> None:
+    unformatted = terraform.run("fmt", "-check", "-recursive", allowed=(0, 3)).split()
+    report.tell("Every file is as `terraform fmt` writes it", unformatted)
+    with step("terraform init, validate, plan"):
+        terraform.run("init", "-input=false", "-no-color", f"-plugin-dir={plugins}")
+        terraform.run("validate", "-no-color")
+        plan = terraform.plan()
+    report.tell("Terraform takes the configuration", [])
+    with step("terraform apply: a minute and a half"):
+        terraform.apply_planned()
+    report.tell(f"All {len(plan['resource_changes'])} resources can be made", [])
+    deployment = Deployment(cloud, terraform.outputs, state.planned(plan))
+    for sentence, complaints in CHECKS:
+        report.tell(sentence, complaints(deployment))
+    with step("terraform plan, once more"):
+        again = terraform.plan()
+    report.tell("A second plan changes nothing", state.nothing_to_do(again))
+    texts = {"state": terraform.state, "plan": str(plan), "second plan": str(again)}
+    report.tell("No secret's value is in the state or a plan", state.without_secrets(state.secret_values(cloud), texts))
+    with step("terraform apply, with new passwords"):
+        report.tell(
+            "Raising passwords_version makes new passwords and changes nothing else", state.rotated(terraform, cloud)
+        )
+    with step("terraform plan of each size"):
+        report.tell("Every size can be planned", _sizes(terraform))
+        report.tell("With ui_oidc the UI asks for a login before anything else", _login(terraform))
+
+
+def _sizes(terraform: Terraform) -> Iterator[str]:
+    for path in sorted((terraform.folder / "sizes").glob("*.tfvars")):
+        try:
+            terraform.plan("-refresh=false", f"-var-file={path}")
+        except TerraformFailed as error:
+            yield f"{path.name}: {error}"
+
+
+def _login(terraform: Terraform) -> Iterator[str]:
+    names = ("issuer", "authorization_endpoint", "token_endpoint", "user_info_endpoint")
+    oidc = {name: f"https://login.example.com/{name}" for name in names} | {"client_id": "dagster"}
+    plan = terraform.plan("-refresh=false", f"-var=ui_oidc={json.dumps(oidc)}", "-var=ui_oidc_client_secret=checked")
+    (listener,) = (
+        each["change"]["after"]
+        for each in plan["resource_changes"]
+        if each["address"] == "module.ui_balancer.aws_lb_listener.https"
+    )
+    actions = [each["type"] for each in sorted(listener["default_action"], key=lambda action: int(action["order"]))]
+    if actions != ["authenticate-oidc", "forward"]:
+        yield f"its load balancer does {', then '.join(actions)}"
+
+
+def main() -> None:
+    """Check the folder; without Terraform or its AWS provider, say so and end well."""
+    program, plugins = shutil.which("terraform"), os.environ.get("TF_PLUGIN_DIR")
+    if program is None:
+        console.print("aws-check skipped: terraform (1.11 or later) is not on PATH.")
+        return
+    if not plugins or not Path(plugins).is_dir():
+        console.print(
+            "aws-check skipped: TF_PLUGIN_DIR names no folder with the provider hashicorp/aws. In deploy/aws, "
+            "`terraform get && terraform providers mirror FOLDER` makes one.",
+            soft_wrap=True,
+        )
+        return
+    wrong = check(program, Path(plugins).absolute(), FOLDER)
+    console.print(f"\n{wrong} of the sentences above are not true." if wrong else "\nAll of it is true.")
+    sys.exit(bool(wrong))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,133 @@
+"""Who reaches what: security groups, subnets, load balancers."""
+
+from typing import Any
+
+from deploy.aws.check.deployment import PREFIX, RUNNING, Check, Complaints, Deployment
+
+EVERYBODY = ("0.0.0.0/0", "::/0")
+SAFE_CIPHERS = ("ELBSecurityPolicy-TLS13-1-2-Res-2021-06", "ELBSecurityPolicy-TLS13-1-3-2021-06")
+
+
+def _networks(permission: dict[str, Any]) -> list[str]:
+    return [each["CidrIp"] for each in permission.get("IpRanges", [])] + [
+        each["CidrIpv6"] for each in permission.get("Ipv6Ranges", [])
+    ]
+
+
+def _from_everywhere(deployment: Deployment) -> Complaints:
+    (public,) = deployment.balancers["api"]["SecurityGroups"]
+    for group in deployment.groups.values():
+        for permission in group["IpPermissions"]:
+            if group["GroupId"] != public and set(_networks(permission)) & set(EVERYBODY):
+                yield f"{group['GroupName']} lets everybody in"
+
+
+def _from_networks(deployment: Deployment) -> Complaints:
+    balancers = {group for each in deployment.balancers.values() for group in each["SecurityGroups"]}
+    for group in deployment.groups.values():
+        for permission in group["IpPermissions"]:
+            if group["GroupId"] not in balancers and _networks(permission):
+                yield f"{group['GroupName']} lets {', '.join(_networks(permission))} in"
+
+
+def _database(deployment: Deployment) -> Complaints:
+    (cluster,) = deployment.cloud.client("rds").describe_db_clusters()["DBClusters"]
+    tasks = {group for name in ("api", "daemon") for group in _groups_of(deployment, name)}
+    for member in cluster["VpcSecurityGroups"]:
+        group = deployment.groups[member["VpcSecurityGroupId"]]
+        sources = {pair["GroupId"] for each in group["IpPermissions"] for pair in each.get("UserIdGroupPairs", [])}
+        if sources != tasks:
+            yield f"{group['GroupName']} lets {sorted(sources)} in, the tasks' groups are {sorted(tasks)}"
+        if any(_networks(each) for each in group["IpPermissions"]):
+            yield f"{group['GroupName']} lets a network in"
+        # RDS makes every group with this one rule out; ours have it taken away.
+        if any(_networks(each) for each in group["IpPermissionsEgress"]):
+            yield f"{group['GroupName']} may reach out"
+
+
+def _groups_of(deployment: Deployment, service: str) -> list[str]:
+    found: list[str] = deployment.services[service]["networkConfiguration"]["awsvpcConfiguration"]["securityGroups"]
+    return found
+
+
+def _outgoing(deployment: Deployment) -> Complaints:
+    for group in deployment.groups.values():
+        for permission in group["IpPermissionsEgress"]:
+            if _networks(permission) and permission.get("FromPort") != 443:
+                yield f"{group['GroupName']} reaches {', '.join(_networks(permission))} on any port"
+
+
+def _default_group(deployment: Deployment) -> Complaints:
+    for group in deployment.groups.values():
+        if group["GroupName"] == "default" and (group["IpPermissions"] or group["IpPermissionsEgress"]):
+            yield "the VPC's default group lets something through"
+
+
+def _private(deployment: Deployment) -> Complaints:
+    tables = deployment.cloud.pages("ec2", "describe_route_tables", "RouteTables")
+    public = {
+        association.get("SubnetId")
+        for table in tables
+        if any(route.get("GatewayId", "").startswith("igw-") for route in table["Routes"])
+        for association in table["Associations"]
+    }
+    rds = deployment.cloud.client("rds")
+    places = {
+        "the database": [s["SubnetIdentifier"] for s in rds.describe_db_subnet_groups()["DBSubnetGroups"][0]["Subnets"]]
+    }
+    places["the UI's load balancer"] = [zone["SubnetId"] for zone in deployment.balancers["ui"]["AvailabilityZones"]]
+    for name in RUNNING:
+        network = deployment.services[name]["networkConfiguration"]["awsvpcConfiguration"]
+        places[f"service {name}"] = network["subnets"]
+        if network.get("assignPublicIp") == "ENABLED":
+            yield f"service {name} has public addresses"
+    for name, subnets in places.items():
+        if set(subnets) & public:
+            yield f"{name} is in a public subnet"
+        if len(set(subnets)) < 2:
+            yield f"{name} is in one zone only"
+
+
+def _internal(deployment: Deployment) -> Complaints:
+    if deployment.balancers["ui"].get("Scheme") != "internal":
+        yield "the UI's load balancer is public"
+
+
+def _https(deployment: Deployment) -> Complaints:
+    for name, balancer in deployment.balancers.items():
+        listeners = deployment.cloud.pages(
+            "elbv2", "describe_listeners", "Listeners", LoadBalancerArn=balancer["LoadBalancerArn"]
+        )
+        for each in listeners:
+            if each["Protocol"] == "HTTP" and each["DefaultActions"][0].get("Type") != "redirect":
+                yield f"{name}: HTTP on port {each['Port']} is not sent to HTTPS"
+            if each["Protocol"] == "HTTPS" and each.get("SslPolicy") not in SAFE_CIPHERS:
+                yield f"{name}: HTTPS takes the ciphers of {each.get('SslPolicy')}"
+        if {each["Protocol"] for each in listeners} != {"HTTP", "HTTPS"}:
+            yield f"{name} listens for {sorted(each['Protocol'] for each in listeners)}"
+
+
+def _endpoint(deployment: Deployment) -> Complaints:
+    endpoints = deployment.cloud.pages("ec2", "describe_vpc_endpoints", "VpcEndpoints")
+    gateways = [each for each in endpoints if each["VpcEndpointType"] == "Gateway"]
+    if len(gateways) != 1 or not gateways[0]["RouteTableIds"]:
+        yield "there is no gateway endpoint for S3 in the private route tables"
+
+
+def _refused(deployment: Deployment) -> Complaints:
+    if not deployment.cloud.client("ec2").describe_flow_logs()["FlowLogs"]:
+        yield f"nothing logs what {PREFIX} refuses"
+
+
+CHECKS: list[Check] = [
+    ("Nobody but the API's load balancer is reached from everywhere", _from_everywhere),
+    ("Only load balancers are reached from a network, everything else from a group", _from_networks),
+    ("The database is reached from the tasks only, and reaches nobody", _database),
+    ("What reaches out of the VPC does so with HTTPS only", _outgoing),
+    ("Who is given no security group reaches nobody", _default_group),
+    ("Tasks, database and UI are in private subnets of several zones", _private),
+    ("The UI's load balancer is internal", _internal),
+    ("HTTP leads to HTTPS, which takes TLS 1.3 and safe ciphers of 1.2", _https),
+    ("S3 is reached without the NAT gateway", _endpoint),
+    ("Refused connections are logged", _refused),
+]

@@ -1,0 +1,132 @@
+"""Buckets, images and the database: what is kept, and how well."""
+
+from botocore.exceptions import ClientError
+
+from deploy.aws.check.deployment import Check, Complaints, Deployment, Statement, statements
+
+LEAST_BACKUP_DAYS = 7
+
+
+def _three(deployment: Deployment) -> Complaints:
+    if set(deployment.buckets) != {"landing", "archive", "logs"}:
+        yield f"there are {sorted(deployment.buckets)}"
+
+
+def _private(deployment: Deployment) -> Complaints:
+    s3 = deployment.cloud.client("s3")
+    for purpose, name in deployment.buckets.items():
+        try:
+            blocked = s3.get_public_access_block(Bucket=name)["PublicAccessBlockConfiguration"]
+        except ClientError:
+            blocked = {"everything": False}
+        if not all(blocked.values()):
+            yield f"{purpose} does not block {', '.join(sorted(key for key in blocked if not blocked[key]))}"
+
+
+def _tls(deployment: Deployment) -> Complaints:
+    for purpose, name in deployment.buckets.items():
+        arn = f"arn:aws:s3:::{name}"
+        if not any(
+            each.effect == "Deny"
+            and each.actions == ("s3:*",)
+            and set(each.resources) == {arn, f"{arn}/*"}
+            and each.principals in ("*", {"AWS": "*"})
+            and each.conditions == {"Bool": {"aws:SecureTransport": "false"}}
+            for each in _policy(deployment, name)
+        ):
+            yield f"{purpose} may be asked without TLS"
+
+
+def _strangers(deployment: Deployment) -> Complaints:
+    for purpose, name in deployment.buckets.items():
+        for each in _policy(deployment, name):
+            if each.effect == "Allow" and each.principals in ("*", {"AWS": "*"}):
+                yield f"{purpose} allows everybody {', '.join(each.actions)}"
+            if any(set(each.allows(pattern)) for pattern in ("s3:Delete*", "s3:PutBucket*")):
+                yield f"{purpose} allows others {', '.join(each.actions)}"
+
+
+def _policy(deployment: Deployment, bucket: str) -> list[Statement]:
+    try:
+        return statements(deployment.cloud.client("s3").get_bucket_policy(Bucket=bucket)["Policy"])
+    except ClientError:
+        return []
+
+
+def _encrypted(deployment: Deployment) -> Complaints:
+    for purpose, name in deployment.buckets.items():
+        answer = deployment.cloud.client("s3").get_bucket_encryption(Bucket=name)
+        (rule,) = answer["ServerSideEncryptionConfiguration"]["Rules"]
+        wanted = "AES256" if purpose == "logs" else "aws:kms"
+        if (found := rule["ApplyServerSideEncryptionByDefault"]["SSEAlgorithm"]) != wanted:
+            yield f"{purpose} is encrypted by {found}"
+
+
+def _versioned(deployment: Deployment) -> Complaints:
+    for purpose, name in deployment.buckets.items():
+        if deployment.cloud.client("s3").get_bucket_versioning(Bucket=name).get("Status") != "Enabled":
+            yield f"{purpose} keeps no versions"
+
+
+def _tidy(deployment: Deployment) -> Complaints:
+    for purpose, name in deployment.buckets.items():
+        try:
+            rules = deployment.cloud.client("s3").get_bucket_lifecycle_configuration(Bucket=name)["Rules"]
+        except ClientError:
+            rules = []
+        for wanted in ("NoncurrentVersionExpiration", "AbortIncompleteMultipartUpload"):
+            if not any(wanted in each and each["Status"] == "Enabled" for each in rules):
+                yield f"{purpose} has no {wanted}"
+        days = [each["Expiration"]["Days"] for each in rules if "Days" in each.get("Expiration", {})]
+        if purpose == "landing" and days:
+            yield f"landing deletes what was delivered after {days[0]} days"
+
+
+def _images(deployment: Deployment) -> Complaints:
+    for each in deployment.cloud.pages("ecr", "describe_repositories", "repositories"):
+        if each["imageTagMutability"] != "IMMUTABLE":
+            yield f"tags of {each['repositoryName']} can be moved"
+        if not each["imageScanningConfiguration"]["scanOnPush"]:
+            yield f"{each['repositoryName']} is not scanned"
+
+
+def _database(deployment: Deployment) -> Complaints:
+    rds = deployment.cloud.client("rds")
+    (cluster,) = rds.describe_db_clusters()["DBClusters"]
+    if not cluster["StorageEncrypted"]:
+        yield "it is not encrypted"
+    if not cluster["DeletionProtection"]:
+        yield "it can be deleted"
+    if cluster["BackupRetentionPeriod"] < LEAST_BACKUP_DAYS:
+        yield f"its backups are kept for {cluster['BackupRetentionPeriod']} days"
+    if not cluster.get("MasterUserSecret", {}).get("SecretArn"):
+        yield "its administrator's password is not managed by RDS"
+    planned = deployment.planned["module.database.aws_rds_cluster.this"]
+    if planned["skip_final_snapshot"] or not planned["final_snapshot_identifier"]:
+        yield "it leaves no snapshot when it is deleted after all"
+    for instance in rds.describe_db_instances()["DBInstances"]:
+        if instance["PubliclyAccessible"]:
+            yield f"{instance['DBInstanceIdentifier']} has a public address"
+
+
+def _forced_tls(deployment: Deployment) -> Complaints:
+    rds = deployment.cloud.client("rds")
+    (cluster,) = rds.describe_db_clusters()["DBClusters"]
+    answer = rds.describe_db_cluster_parameters(DBClusterParameterGroupName=cluster["DBClusterParameterGroup"])
+    found = {each["ParameterName"]: each.get("ParameterValue") for each in answer["Parameters"]}
+    if found.get("rds.force_ssl") != "1":
+        yield f"rds.force_ssl is {found.get('rds.force_ssl')}"
+
+
+CHECKS: list[Check] = [
+    ("There are three buckets: landing, archive, logs", _three),
+    ("Every bucket blocks all public access", _private),
+    ("Every bucket refuses to be asked without TLS", _tls),
+    ("No bucket lets everybody in, or others delete", _strangers),
+    ("Every bucket is encrypted, landing and archive with our own key", _encrypted),
+    ("Every bucket keeps versions", _versioned),
+    ("Every bucket cleans up after itself, and landing keeps what was delivered", _tidy),
+    ("Tags of images cannot be moved, and images are scanned", _images),
+    ("The database is encrypted, backed up, private, protected, its administrator managed by RDS", _database),
+    ("The database takes connections with TLS only", _forced_tls),
+]

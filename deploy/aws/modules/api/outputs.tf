@@ -1,0 +1,9 @@
+output "log_group" {
+  description = "Name of its log group."
+  value       = module.task.log_group.name
+}
+
+output "service_name" {
+  description = "Name of the service."
+  value       = aws_ecs_service.this.name
+}

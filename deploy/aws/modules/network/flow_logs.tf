@@ -1,0 +1,52 @@
+# Connections that were refused, for whoever looks for an intruder or for a missing rule.
+resource "aws_cloudwatch_log_group" "refused" {
+  name              = "/${var.prefix}/refused-connections"
+  retention_in_days = var.log_retention_days
+  kms_key_id        = var.key_arn
+}
+
+data "aws_iam_policy_document" "trust" {
+  statement {
+    actions = ["sts:AssumeRole"]
+
+    principals {
+      type        = "Service"
+      identifiers = ["vpc-flow-logs.amazonaws.com"]
+    }
+
+    condition {
+      test     = "StringEquals"
+      variable = "aws:SourceAccount"
+      values   = [data.aws_caller_identity.current.account_id]
+    }
+  }
+}
+
+data "aws_iam_policy_document" "write" {
+  statement {
+    actions   = ["logs:CreateLogStream", "logs:PutLogEvents", "logs:DescribeLogStreams"]
+    resources = ["${aws_cloudwatch_log_group.refused.arn}:*"]
+  }
+}
+
+resource "aws_iam_role" "flow_logs" {
+  name               = "${var.prefix}-flow-logs"
+  description        = "The VPC writes its log of refused connections"
+  assume_role_policy = data.aws_iam_policy_document.trust.json
+}
+
+resource "aws_iam_role_policy" "flow_logs" {
+  name   = "write"
+  role   = aws_iam_role.flow_logs.id
+  policy = data.aws_iam_policy_document.write.json
+}
+
+resource "aws_flow_log" "refused" {
+  vpc_id               = aws_vpc.this.id
+  traffic_type         = "REJECT"
+  log_destination_type = "cloud-watch-logs"
+  log_destination      = aws_cloudwatch_log_group.refused.arn
+  iam_role_arn         = aws_iam_role.flow_logs.arn
+
+  tags = { Name = "${var.prefix}-refused" }
+}

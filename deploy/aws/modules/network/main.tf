@@ -1,0 +1,111 @@
+# The VPC: public subnets hold load balancers and NAT gateways only, everything else is in private ones.
+data "aws_region" "current" {}
+
+data "aws_caller_identity" "current" {}
+
+locals {
+  zones = var.availability_zones
+  nats  = var.nat_gateway_per_zone ? length(local.zones) : 1
+}
+
+resource "aws_vpc" "this" {
+  cidr_block           = var.cidr
+  enable_dns_hostnames = true
+  enable_dns_support   = true
+
+  tags = { Name = var.prefix }
+}
+
+# Whatever is not given a group of its own reaches nothing.
+resource "aws_default_security_group" "closed" {
+  vpc_id = aws_vpc.this.id
+
+  tags = { Name = "${var.prefix}-default-closed" }
+}
+
+resource "aws_subnet" "public" {
+  count = length(local.zones)
+
+  vpc_id            = aws_vpc.this.id
+  availability_zone = local.zones[count.index]
+  cidr_block        = cidrsubnet(var.cidr, 4, count.index)
+
+  tags = { Name = "${var.prefix}-public-${local.zones[count.index]}" }
+}
+
+resource "aws_subnet" "private" {
+  count = length(local.zones)
+
+  vpc_id            = aws_vpc.this.id
+  availability_zone = local.zones[count.index]
+  cidr_block        = cidrsubnet(var.cidr, 4, 8 + count.index)
+
+  tags = { Name = "${var.prefix}-private-${local.zones[count.index]}" }
+}
+
+resource "aws_internet_gateway" "this" {
+  vpc_id = aws_vpc.this.id
+
+  tags = { Name = var.prefix }
+}
+
+resource "aws_eip" "nat" {
+  count = local.nats
+
+  domain = "vpc"
+
+  tags = { Name = "${var.prefix}-nat-${local.zones[count.index]}" }
+}
+
+resource "aws_nat_gateway" "this" {
+  count = local.nats
+
+  allocation_id = aws_eip.nat[count.index].id
+  subnet_id     = aws_subnet.public[count.index].id
+
+  tags = { Name = "${var.prefix}-${local.zones[count.index]}" }
+
+  depends_on = [aws_internet_gateway.this]
+}
+
+resource "aws_route_table" "public" {
+  vpc_id = aws_vpc.this.id
+
+  tags = { Name = "${var.prefix}-public" }
+}
+
+resource "aws_route" "internet" {
+  route_table_id         = aws_route_table.public.id
+  destination_cidr_block = "0.0.0.0/0"
+  gateway_id             = aws_internet_gateway.this.id
+}
+
+resource "aws_route_table_association" "public" {
+  count = length(local.zones)
+
+  route_table_id = aws_route_table.public.id
+  subnet_id      = aws_subnet.public[count.index].id
+}
+
+resource "aws_route_table" "private" {
+  count = length(local.zones)
+
+  vpc_id = aws_vpc.this.id
+
+  tags = { Name = "${var.prefix}-private-${local.zones[count.index]}" }
+}
+
+resource "aws_route" "nat" {
+  count = length(local.zones)
+
+  route_table_id         = aws_route_table.private[count.index].id
+  destination_cidr_block = "0.0.0.0/0"
+  nat_gateway_id         = aws_nat_gateway.this[min(count.index, local.nats - 1)].id
+}
+
+resource "aws_route_table_association" "private" {
+  count = length(local.zones)
+
+  route_table_id = aws_route_table.private[count.index].id
+  subnet_id      = aws_subnet.private[count.index].id
+}

@@ -1,0 +1,49 @@
+# The two groups of tasks. Who may come in is said where it is known: by the load balancers and the database.
+locals {
+  task_groups = {
+    orchestration = aws_security_group.orchestration.id
+    api           = aws_security_group.api.id
+  }
+}
+
+# One for webserver, daemon, code server and runs: Dagster starts a run with the groups of the task that starts it.
+resource "aws_security_group" "orchestration" {
+  name        = "${var.prefix}-orchestration"
+  description = "Dagster: webserver, daemon, code server, runs, migrations"
+  vpc_id      = aws_vpc.this.id
+}
+
+resource "aws_security_group" "api" {
+  name        = "${var.prefix}-api"
+  description = "The API"
+  vpc_id      = aws_vpc.this.id
+}
+
+resource "aws_vpc_security_group_egress_rule" "https" {
+  for_each = local.task_groups
+
+  security_group_id = each.value
+  description       = "AWS, and the receiver of alerts"
+  cidr_ipv4         = "0.0.0.0/0"
+  ip_protocol       = "tcp"
+  from_port         = 443
+  to_port           = 443
+}
+
+resource "aws_vpc_security_group_ingress_rule" "code" {
+  security_group_id            = aws_security_group.orchestration.id
+  description                  = "The code server, from webserver and daemon"
+  referenced_security_group_id = aws_security_group.orchestration.id
+  ip_protocol                  = "tcp"
+  from_port                    = 4000
+  to_port                      = 4000
+}
+
+resource "aws_vpc_security_group_egress_rule" "code" {
+  security_group_id            = aws_security_group.orchestration.id
+  description                  = "The code server, from webserver and daemon"
+  referenced_security_group_id = aws_security_group.orchestration.id
+  ip_protocol                  = "tcp"
+  from_port                    = 4000
+  to_port                      = 4000
+}

@@ -1,0 +1,9 @@
+output "topic_arn" {
+  description = "What alarms write to."
+  value       = aws_sns_topic.alarms.arn
+}
+
+output "dashboard_name" {
+  description = "Name of the dashboard in CloudWatch."
+  value       = aws_cloudwatch_dashboard.this.dashboard_name
+}

@@ -1,0 +1,88 @@
+# Alarms of what the pipeline stands on: the API behind its load balancer, and the database.
+locals {
+  api_dimensions      = { LoadBalancer = var.api_metric_names.load_balancer }
+  database_dimensions = { DBClusterIdentifier = var.database_cluster }
+
+  service_alarms = {
+    api-errors = {
+      description = "The API answered more than ten requests in five minutes with a 5xx. Its log has a line of JSON for each; /health/ready tells of the database and the marts."
+      namespace   = "AWS/ApplicationELB"
+      metric      = "HTTPCode_Target_5XX_Count"
+      dimensions  = local.api_dimensions
+      statistic   = "Sum"
+      threshold   = 10
+      periods     = 1
+    }
+    api-unreachable = {
+      description = "The load balancer found no task of the API for some requests."
+      namespace   = "AWS/ApplicationELB"
+      metric      = "HTTPCode_ELB_5XX_Count"
+      dimensions  = local.api_dimensions
+      statistic   = "Sum"
+      threshold   = 10
+      periods     = 1
+    }
+    database-capacity = {
+      description = "The database has been at more than 90 % of its largest capacity for a quarter of an hour: raise database_capacity.max."
+      namespace   = "AWS/RDS"
+      metric      = "ACUUtilization"
+      dimensions  = local.database_dimensions
+      statistic   = "Average"
+      threshold   = 90
+      periods     = 3
+    }
+    database-storage = {
+      description = "The database holds more than ${var.database_storage_alarm_gib} GiB: see what grows, or raise database_storage_alarm_gib."
+      namespace   = "AWS/RDS"
+      metric      = "VolumeBytesUsed"
+      dimensions  = local.database_dimensions
+      statistic   = "Maximum"
+      threshold   = var.database_storage_alarm_gib * pow(1024, 3)
+      periods     = 1
+    }
+    database-deadlocks = {
+      description = "Sessions of the database have locked each other out. Postgres' log names the statements."
+      namespace   = "AWS/RDS"
+      metric      = "Deadlocks"
+      dimensions  = local.database_dimensions
+      statistic   = "Maximum"
+      threshold   = 0
+      periods     = 1
+    }
+  }
+}
+
+resource "aws_cloudwatch_metric_alarm" "service" {
+  for_each = local.service_alarms
+
+  alarm_name          = "${var.prefix}-${each.key}"
+  alarm_description   = each.value.description
+  namespace           = each.value.namespace
+  metric_name         = each.value.metric
+  dimensions          = each.value.dimensions
+  statistic           = each.value.statistic
+  period              = 300
+  evaluation_periods  = each.value.periods
+  comparison_operator = "GreaterThanThreshold"
+  threshold           = each.value.threshold
+  treat_missing_data  = "notBreaching"
+  alarm_actions       = [aws_sns_topic.alarms.arn]
+  ok_actions          = [aws_sns_topic.alarms.arn]
+}
+
+# Aurora counts from its largest capacity. This one is told from below.
+resource "aws_cloudwatch_metric_alarm" "database_memory" {
+  alarm_name          = "${var.prefix}-database-memory"
+  alarm_description   = "The database has less than 256 MiB of memory left at its largest capacity: raise database_capacity.max."
+  namespace           = "AWS/RDS"
+  metric_name         = "FreeableMemory"
+  dimensions          = local.database_dimensions
+  statistic           = "Minimum"
+  period              = 300
+  evaluation_periods  = 3
+  comparison_operator = "LessThanThreshold"
+  threshold           = 256 * pow(1024, 2)
+  treat_missing_data  = "notBreaching"
+  alarm_actions       = [aws_sns_topic.alarms.arn]
+  ok_actions          = [aws_sns_topic.alarms.arn]
+}

@@ -1,0 +1,59 @@
+# What nobody may read but the tasks: the roles' passwords, made here and never kept here, and what an operator fills in.
+locals {
+  # Each is the environment variable of its name in small letters; the values come with the ephemeral resource below.
+  passwords = toset(["hiring_loader_password", "hiring_transformer_password", "hiring_restorer_password", "hiring_api_password"])
+
+  filled_in = {
+    api_keys          = "API_KEYS: a JSON array of name, sha256 and scopes (docs/api.md). Filled in by hand."
+    alert_webhook_url = "ALERT_WEBHOOK_URL: who is told of failed runs (docs/operations.md). Filled in by hand."
+  }
+}
+
+ephemeral "aws_secretsmanager_random_password" "role" {
+  for_each = local.passwords
+
+  password_length     = 40
+  exclude_punctuation = true
+}
+
+resource "aws_secretsmanager_secret" "password" {
+  for_each = local.passwords
+
+  name        = "${var.prefix}/${each.key}"
+  description = "${upper(each.key)}: set in the database by the migrate task."
+  kms_key_id  = var.key_arn
+}
+
+resource "aws_secretsmanager_secret_version" "password" {
+  for_each = local.passwords
+
+  secret_id                = aws_secretsmanager_secret.password[each.key].id
+  secret_string_wo         = ephemeral.aws_secretsmanager_random_password.role[each.key].random_password
+  secret_string_wo_version = var.passwords_version
+}
+
+# Dagster takes its database as one address. Without punctuation nothing in it has to be escaped.
+ephemeral "aws_secretsmanager_random_password" "dagster" {
+  password_length     = 40
+  exclude_punctuation = true
+}
+
+resource "aws_secretsmanager_secret" "dagster_pg_url" {
+  name        = "${var.prefix}/dagster_pg_url"
+  description = "DAGSTER_PG_URL: role and database are made by the migrate task."
+  kms_key_id  = var.key_arn
+}
+
+resource "aws_secretsmanager_secret_version" "dagster_pg_url" {
+  secret_id                = aws_secretsmanager_secret.dagster_pg_url.id
+  secret_string_wo         = "postgresql://dagster:${ephemeral.aws_secretsmanager_random_password.dagster.random_password}@${var.database.host}:${var.database.port}/dagster"
+  secret_string_wo_version = var.passwords_version
+}
+
+resource "aws_secretsmanager_secret" "filled_in" {
+  for_each = local.filled_in
+
+  name        = "${var.prefix}/${each.key}"
+  description = each.value
+  kms_key_id  = var.key_arn
+}

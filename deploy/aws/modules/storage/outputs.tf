@@ -1,0 +1,14 @@
+output "landing" {
+  description = "Name and ARN of the landing bucket."
+  value       = { name = module.landing.name, arn = module.landing.arn }
+}
+
+output "archive" {
+  description = "Name and ARN of the archive bucket."
+  value       = { name = module.archive.name, arn = module.archive.arn }
+}
+
+output "log_bucket" {
+  description = "Name of the bucket that load balancers write to."
+  value       = module.logs.name
+}

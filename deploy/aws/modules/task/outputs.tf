@@ -1,0 +1,26 @@
+output "definition_arn" {
+  description = "The task definition with its revision, known once its roles may do what they have to."
+  value       = aws_ecs_task_definition.this.arn
+
+  depends_on = [aws_iam_role_policy.task, aws_iam_role_policy.execution]
+}
+
+output "family" {
+  description = "The task definition without its revision."
+  value       = aws_ecs_task_definition.this.family
+}
+
+output "container" {
+  description = "Name of its container."
+  value       = var.name
+}
+
+output "role_arns" {
+  description = "The two roles that whoever starts it has to pass on."
+  value       = [aws_iam_role.task.arn, aws_iam_role.execution.arn]
+}
+
+output "log_group" {
+  description = "Name and ARN of its log group."
+  value       = { name = aws_cloudwatch_log_group.this.name, arn = aws_cloudwatch_log_group.this.arn }
+}

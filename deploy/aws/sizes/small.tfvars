@@ -1,0 +1,9 @@
+# Some thousand records a day, one zone's outage is borne: about 205 USD a month at rest.
+availability_zones      = ["us-east-1a", "us-east-1b"]
+database_capacity       = { min = 0.5, max = 4 }
+database_instances      = 1
+api_tasks               = { min = 1, max = 3 }
+container_insights      = "disabled"
+log_retention_days      = 90
+landing_noncurrent_days = 30
+monthly_budget_usd      = 300

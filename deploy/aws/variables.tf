@@ -1,0 +1,346 @@
+# What an operator decides. The first five have no default; sizes/*.tfvars have the rest for three sizes.
+variable "image_tag" {
+  description = "Tag of both images in ECR, such as a commit's hash. Tags cannot be moved, so a tag is a version."
+  type        = string
+
+  validation {
+    condition     = can(regex("^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$", var.image_tag)) && var.image_tag != "latest"
+    error_message = "image_tag must name one version (a commit's hash, v1.2.3), not latest."
+  }
+}
+
+variable "api_certificate_arn" {
+  description = "ACM certificate of the API's public name, in the same region."
+  type        = string
+
+  validation {
+    condition     = can(regex("^arn:aws[a-z-]*:acm:", var.api_certificate_arn))
+    error_message = "api_certificate_arn must be the ARN of an ACM certificate."
+  }
+}
+
+variable "ui_certificate_arn" {
+  description = "ACM certificate of ui_domain_name, in the same region."
+  type        = string
+
+  validation {
+    condition     = can(regex("^arn:aws[a-z-]*:acm:", var.ui_certificate_arn))
+    error_message = "ui_certificate_arn must be the ARN of an ACM certificate."
+  }
+}
+
+variable "ui_domain_name" {
+  description = "Name under which the Dagster UI is reached, such as dagster.example.com; links in alerts begin with it."
+  type        = string
+
+  validation {
+    condition     = can(regex("^([a-z0-9-]+\\.)+[a-z]{2,}$", var.ui_domain_name))
+    error_message = "ui_domain_name must be a host name without a scheme, such as dagster.example.com."
+  }
+}
+
+variable "alarm_emails" {
+  description = "Who is told of alarms and of the budget. Each address has to confirm a subscription."
+  type        = list(string)
+
+  validation {
+    condition     = length(var.alarm_emails) > 0 && alltrue([for email in var.alarm_emails : can(regex("^\\S+@\\S+$", email))])
+    error_message = "alarm_emails must hold at least one e-mail address."
+  }
+}
+
+variable "region" {
+  description = "Region of everything."
+  type        = string
+  default     = "us-east-1"
+}
+
+variable "name" {
+  description = "What every name begins with."
+  type        = string
+  default     = "hiring"
+
+  validation {
+    condition     = can(regex("^[a-z][a-z0-9]{1,11}$", var.name))
+    error_message = "name must be 2 to 12 small letters and digits."
+  }
+}
+
+variable "environment" {
+  description = "Which of several deployments this is; the second part of every name."
+  type        = string
+  default     = "prod"
+
+  validation {
+    condition     = can(regex("^[a-z][a-z0-9]{1,7}$", var.environment))
+    error_message = "environment must be 2 to 8 small letters and digits."
+  }
+}
+
+variable "vpc_cidr" {
+  description = "Addresses of the VPC, a /16 to /20."
+  type        = string
+  default     = "10.40.0.0/16"
+
+  validation {
+    condition     = can(cidrhost(var.vpc_cidr, 0)) && try(tonumber(split("/", var.vpc_cidr)[1]) >= 16 && tonumber(split("/", var.vpc_cidr)[1]) <= 20, false)
+    error_message = "vpc_cidr must be a /16 to /20, such as 10.40.0.0/16."
+  }
+}
+
+variable "availability_zones" {
+  description = "The two or three zones of the region to spread over, by name: a list from AWS would shift when it adds a zone."
+  type        = list(string)
+  default     = ["us-east-1a", "us-east-1b"]
+
+  validation {
+    condition     = contains([2, 3], length(distinct(var.availability_zones))) && alltrue([for zone in var.availability_zones : startswith(zone, var.region)])
+    error_message = "availability_zones must be 2 or 3 different zones of the region, such as us-east-1a."
+  }
+}
+
+variable "nat_gateway_per_zone" {
+  description = "A NAT gateway in each zone. With one in all, its zone's outage cuts runs and new tasks off from AWS."
+  type        = bool
+  default     = false
+}
+
+variable "interface_endpoints" {
+  description = "Reach ECR, Secrets Manager, CloudWatch Logs and ECS inside the VPC: nothing of these crosses the NAT gateway, about 7 USD a month for each of the five in each zone."
+  type        = bool
+  default     = false
+}
+
+variable "database_engine_version" {
+  description = "Version of Aurora PostgreSQL 17. Minor versions come with this variable, never by themselves."
+  type        = string
+  default     = "17.5"
+
+  validation {
+    condition     = can(regex("^17\\.\\d+$", var.database_engine_version))
+    error_message = "database_engine_version must be a version of PostgreSQL 17, such as 17.5."
+  }
+}
+
+variable "database_capacity" {
+  description = "Least and most Aurora capacity units of an instance (1 is about 2 GiB of memory). Sensors ask every second, so it never pauses: min is at least 0.5."
+  type        = object({ min = number, max = number })
+  default     = { min = 0.5, max = 4 }
+
+  validation {
+    condition     = var.database_capacity.min >= 0.5 && var.database_capacity.max >= var.database_capacity.min && var.database_capacity.max <= 256
+    error_message = "database_capacity needs 0.5 <= min <= max <= 256."
+  }
+}
+
+variable "database_instances" {
+  description = "Instances of the cluster: with two or more, another zone takes over within a minute."
+  type        = number
+  default     = 1
+
+  validation {
+    condition     = var.database_instances >= 1 && var.database_instances <= 3
+    error_message = "database_instances must be 1 to 3."
+  }
+}
+
+variable "database_backup_days" {
+  description = "For how many days the cluster can be taken back to any second."
+  type        = number
+  default     = 14
+
+  validation {
+    condition     = var.database_backup_days >= 7 && var.database_backup_days <= 35
+    error_message = "database_backup_days must be 7 to 35."
+  }
+}
+
+variable "database_storage_alarm_gib" {
+  description = "Alarm when the database holds more than this, in GiB. Aurora's storage grows by itself; so does its cost."
+  type        = number
+  default     = 50
+}
+
+variable "passwords_version" {
+  description = "Raise it by one to give hiring_loader, hiring_transformer, hiring_restorer, hiring_api and dagster new passwords. Then run the migrate task, then start the services anew: README.md, Rotation."
+  type        = number
+  default     = 1
+
+  validation {
+    condition     = var.passwords_version >= 1 && floor(var.passwords_version) == var.passwords_version
+    error_message = "passwords_version must be a whole number from 1."
+  }
+}
+
+variable "alert_webhook" {
+  description = "Whether the secret alert_webhook_url is given to the pipeline as ALERT_WEBHOOK_URL. Fill the secret first."
+  type        = bool
+  default     = false
+}
+
+variable "landing_writer_arns" {
+  description = "Roles, of this account or others, that may put objects into the landing bucket, and nothing else."
+  type        = list(string)
+  default     = []
+
+  validation {
+    condition     = alltrue([for arn in var.landing_writer_arns : can(regex("^arn:aws[a-z-]*:iam::\\d{12}:(role|user)/", arn))])
+    error_message = "landing_writer_arns must be ARNs of IAM roles or users: never * and never a whole account."
+  }
+}
+
+variable "landing_noncurrent_days" {
+  description = "For how many days an overwritten or deleted object of the landing bucket can be brought back."
+  type        = number
+  default     = 90
+}
+
+variable "archive_days" {
+  description = "For how many days exports of the raw tables are kept."
+  type        = number
+  default     = 365
+
+  validation {
+    condition     = var.archive_days >= 31
+    error_message = "archive_days must be at least 31: exports move to cheaper storage after 30 days."
+  }
+}
+
+variable "cpu_architecture" {
+  description = "What the images were built for: X86_64, or ARM64, which costs a fifth less."
+  type        = string
+  default     = "X86_64"
+
+  validation {
+    condition     = contains(["X86_64", "ARM64"], var.cpu_architecture)
+    error_message = "cpu_architecture must be X86_64 or ARM64."
+  }
+}
+
+variable "github" {
+  description = "The GitHub repository, OWNER/NAME, whose release workflow may push images. provider_arn names GitHub's identity provider where the account has it already."
+  type        = object({ repository = string, provider_arn = optional(string) })
+  default     = null
+
+  validation {
+    condition     = var.github == null ? true : can(regex("^[A-Za-z0-9-]+/[A-Za-z0-9._-]+$", var.github.repository))
+    error_message = "github.repository must be OWNER/NAME: a wildcard would let others push."
+  }
+}
+
+variable "task_sizes" {
+  description = "CPU units (1024 is a core) and MiB of memory of each kind of task, in a pair that Fargate offers. A single run is made larger by its tags ecs/cpu and ecs/memory."
+  type = object({
+    api       = optional(object({ cpu = number, memory = number }), { cpu = 256, memory = 512 })
+    webserver = optional(object({ cpu = number, memory = number }), { cpu = 512, memory = 1024 })
+    daemon    = optional(object({ cpu = number, memory = number }), { cpu = 512, memory = 1024 })
+    code      = optional(object({ cpu = number, memory = number }), { cpu = 512, memory = 1024 })
+    run       = optional(object({ cpu = number, memory = number }), { cpu = 1024, memory = 2048 })
+  })
+  default = {}
+
+  validation {
+    condition = alltrue([
+      for size in values(var.task_sizes) :
+      contains([256, 512, 1024, 2048, 4096, 8192, 16384], size.cpu) && size.memory >= size.cpu * 2 && size.memory <= size.cpu * 8
+    ])
+    error_message = "task_sizes needs cpu of 256, 512, 1024, 2048, 4096, 8192 or 16384 and 2 to 8 MiB of memory for each unit of it."
+  }
+}
+
+variable "api_tasks" {
+  description = "Least and most tasks of the API."
+  type        = object({ min = number, max = number })
+  default     = { min = 1, max = 4 }
+
+  validation {
+    condition     = var.api_tasks.min >= 1 && var.api_tasks.max >= var.api_tasks.min
+    error_message = "api_tasks needs 1 <= min <= max."
+  }
+}
+
+variable "api_requests_per_task" {
+  description = "Requests a minute to each API task from which on another is started."
+  type        = number
+  default     = 6000
+}
+
+variable "api_allowed_cidrs" {
+  description = "Who may reach the API's load balancer."
+  type        = list(string)
+  default     = ["0.0.0.0/0"]
+}
+
+variable "api_open_reads" {
+  description = "Whether the metrics can be read without a key."
+  type        = bool
+  default     = false
+}
+
+variable "ui_allowed_cidrs" {
+  description = "Private addresses (the VPN, a peered network) from which the UI can be reached. Empty: nobody."
+  type        = list(string)
+  default     = []
+
+  validation {
+    condition     = alltrue([for cidr in var.ui_allowed_cidrs : can(cidrhost(cidr, 0)) && !endswith(cidr, "/0")])
+    error_message = "ui_allowed_cidrs must be networks such as 10.8.0.0/24, never everybody: who reaches the UI may start jobs."
+  }
+}
+
+variable "ui_oidc" {
+  description = "Login for the UI: an application of your OpenID Connect provider with the redirect address https://<ui_domain_name>/oauth2/idpresponse. Without it everybody who reaches the UI may use it."
+  type = object({
+    issuer                 = string
+    authorization_endpoint = string
+    token_endpoint         = string
+    user_info_endpoint     = string
+    client_id              = string
+  })
+  default = null
+}
+
+variable "ui_oidc_client_secret" {
+  description = "Secret of that application, as TF_VAR_ui_oidc_client_secret. A listener takes it as a plain attribute, so the state has it: the only secret there."
+  type        = string
+  default     = null
+  sensitive   = true
+
+  validation {
+    condition     = (var.ui_oidc == null) == (var.ui_oidc_client_secret == null)
+    error_message = "ui_oidc and ui_oidc_client_secret belong together."
+  }
+}
+
+variable "container_insights" {
+  description = "CloudWatch Container Insights of the cluster: disabled, enabled or enhanced. Its metrics cost extra."
+  type        = string
+  default     = "enabled"
+
+  validation {
+    condition     = contains(["disabled", "enabled", "enhanced"], var.container_insights)
+    error_message = "container_insights must be disabled, enabled or enhanced."
+  }
+}
+
+variable "log_retention_days" {
+  description = "For how long logs are kept, in one of the numbers of days that CloudWatch offers."
+  type        = number
+  default     = 365
+
+  validation {
+    condition     = contains([30, 60, 90, 120, 180, 365, 400, 545, 731], var.log_retention_days)
+    error_message = "log_retention_days must be one of 30, 60, 90, 120, 180, 365, 400, 545, 731."
+  }
+}
+
+variable "monthly_budget_usd" {
+  description = "What the account may cost a month. It is told when 80 % are spent, and when a month is forecast to exceed it."
+  type        = number
+  default     = 300
+
+  validation {
+    condition     = var.monthly_budget_usd > 0
+    error_message = "monthly_budget_usd must be more than 0."
+  }
+}

@@ -1,0 +1,66 @@
+"""What `make aws-check` says of a deployment, without Terraform: itself it is run with Terraform, and not here."""
+
+from pathlib import Path
+
+import pytest
+
+from deploy.aws.check.__main__ import main
+from deploy.aws.check.deployment import statements
+from deploy.aws.check.state import nothing_to_do, without_secrets
+
+PASSWORDS = {name: f"{name}-0123456789" for name in ("loader", "transformer", "restorer", "api", "dagster")}
+
+
+def change(kind: str, **differing: str) -> dict[str, object]:
+    before = dict.fromkeys(differing, "before")
+    described = {"actions": ["update"], "before": before, "after": differing, "after_unknown": {}}
+    return {"address": f"{kind}.this", "type": kind, "change": described}
+
+
+def test_without_terraform_it_skips_in_one_line_that_says_why(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    main()
+
+    (line,) = capsys.readouterr().out.splitlines()
+    assert line == "aws-check skipped: terraform (1.11 or later) is not on PATH."
+
+
+def test_without_the_aws_provider_it_skips_in_one_line_that_says_how_to_get_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    terraform = tmp_path / "terraform"
+    terraform.touch(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setenv("TF_PLUGIN_DIR", str(tmp_path / "nowhere"))
+    main()
+
+    (line,) = capsys.readouterr().out.splitlines()
+    assert line.startswith("aws-check skipped: TF_PLUGIN_DIR")
+    assert "terraform providers mirror" in line
+
+
+def test_a_password_in_the_state_is_told_by_its_name_and_never_shown() -> None:
+    told = list(without_secrets(PASSWORDS, {"state": f"… {PASSWORDS['api']} …", "plan": ""}))
+
+    assert told == ["the value of api is in the state"]
+
+
+def test_secrets_that_were_never_filled_prove_nothing() -> None:
+    assert list(without_secrets({"api": PASSWORDS["api"]}, {"state": ""})) == ["only ['api'] have values"]
+
+
+def test_a_second_plan_may_differ_in_what_moto_does_not_keep_and_in_nothing_else() -> None:
+    known = change("aws_ecs_service", enable_ecs_managed_tags="after")
+    other = change("aws_ecs_service", enable_ecs_managed_tags="after", desired_count="after")
+
+    assert list(nothing_to_do({"resource_changes": [known]})) == []
+    assert list(nothing_to_do({"resource_changes": [other]})) == ["aws_ecs_service.this: desired_count"]
+
+
+@pytest.mark.parametrize("action", ["s3:DeleteObject", "s3:Delete*", "s3:*", "*"])
+def test_a_right_is_found_under_every_name_that_covers_it(action: str) -> None:
+    (statement,) = statements({"Statement": {"Effect": "Allow", "Action": action, "Resource": "*"}})
+
+    assert statement.allows("s3:Delete*") == [action]
