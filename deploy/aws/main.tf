@@ -127,6 +127,12 @@ module "orchestration" {
   log_retention_days       = var.log_retention_days
 }
 
+# The tasks that are run by hand before there are services, with all that they need: the target of the apply for them.
+resource "terraform_data" "migration" {
+  input      = [module.orchestration.migrate_definition_arn, module.orchestration.run_definition_arn]
+  depends_on = [aws_ecs_cluster.this, module.network, module.secrets, module.database]
+}
+
 module "api_balancer" {
   source = "./modules/load_balancer"
 

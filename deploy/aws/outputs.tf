@@ -39,15 +39,6 @@ output "task_security_group_id" {
   value       = module.network.orchestration_security_group_id
 }
 
-output "migrate_command" {
-  description = "Runs the migrate task; its log is the log group …/migrate."
-  value = join(" ", [
-    "aws ecs run-task --region ${var.region} --cluster ${aws_ecs_cluster.this.name} --launch-type FARGATE",
-    "--task-definition ${module.orchestration.migrate_definition_arn}",
-    "--network-configuration 'awsvpcConfiguration={subnets=[${join(",", module.network.private_subnet_ids)}],securityGroups=[${module.network.orchestration_security_group_id}],assignPublicIp=DISABLED}'",
-  ])
-}
-
 output "api_load_balancer" {
   description = "What the API's public name has to be an alias of."
   value       = module.api_balancer.dns_name

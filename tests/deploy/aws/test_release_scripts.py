@@ -1,4 +1,4 @@
-"""The two scripts of the release workflow, between stand-ins for `aws` and `terraform` that give prepared answers."""
+"""The scripts of a release and of tasks by hand, between stand-ins for `aws` and `terraform` with prepared answers."""
 
 import json
 import os
@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
-SCRIPTS = Path(__file__).parents[2] / ".github"
+SCRIPTS = Path(__file__).parents[3] / "deploy" / "aws"
 TASK = "arn:aws:ecs:eu-west-1:1:task/hiring/0a1b"
 MIGRATED = {"lastStatus": "STOPPED", "containers": [{"name": "migrate", "exitCode": 0}]}
 ANSWERS: dict[str, Any] = {
     "terraform cluster_name": "hiring",
     "terraform migrate_task_definition_arn": "hiring-migrate:7",
-    "terraform log_groups": {"migrate": "/hiring/migrate"},
+    "terraform run_task_definition_arn": "hiring-run:7",
     "terraform service_names": ["api"],
     "terraform ": {"private_subnet_ids": {"value": ["subnet-1"]}, "task_security_group_id": {"value": "sg-1"}},
     "aws run-task": {"tasks": [{"taskArn": TASK}], "failures": []},
@@ -33,7 +33,9 @@ def run(
 ) -> subprocess.CompletedProcess[str]:
     """Run a script; answers are named by program and word, and one that is None is a command that fails."""
     for program, word in (("aws", "$2"), ("terraform", "$3")):
-        (folder / program).write_text(f'#!/bin/sh\nexec cat "{folder}/answers/{program} {word}"\n')
+        (folder / program).write_text(
+            f'#!/bin/sh\necho "$*" >> "{folder}/asked"\nexec cat "{folder}/answers/{program} {word}"\n'
+        )
         (folder / program).chmod(0o755)
     (folder / "answers").mkdir()
     for command, answer in (ANSWERS | (answers or {})).items():
@@ -45,7 +47,7 @@ def run(
 
 
 def test_a_release_goes_on_after_a_migration_that_ended_well(tmp_path: Path) -> None:
-    assert run(tmp_path, "run-migration").returncode == 0
+    assert run(tmp_path, "run-task", "migrate").returncode == 0
 
 
 @pytest.mark.parametrize(
@@ -59,22 +61,30 @@ def test_a_release_goes_on_after_a_migration_that_ended_well(tmp_path: Path) -> 
     ids=["failed", "never ran", "without a container", "still running"],
 )
 def test_a_release_stops_at_a_migration_that(tmp_path: Path, task: Any) -> None:
-    ended = run(tmp_path, "run-migration", answers={"aws describe-tasks": {"tasks": [task]}})
+    ended = run(tmp_path, "run-task", "migrate", answers={"aws describe-tasks": {"tasks": [task]}})
     assert ended.returncode == 1
-    assert "::error::The migration did not end well" in ended.stdout
+    assert "::error::The task did not end well" in ended.stdout
     assert "/hiring/migrate" in ended.stdout
 
 
 def test_a_release_stops_when_the_migration_is_not_started_and_says_why(tmp_path: Path) -> None:
     refusal = {"tasks": [], "failures": [{"reason": "RESOURCE:CPU"}]}
-    ended = run(tmp_path, "run-migration", answers={"aws run-task": refusal})
+    ended = run(tmp_path, "run-task", "migrate", answers={"aws run-task": refusal})
     assert ended.returncode == 1
     assert "RESOURCE:CPU" in ended.stdout
 
 
-@pytest.mark.parametrize("script", ["run-migration", "await-services"])
+@pytest.mark.parametrize("script", ["run-task", "await-services"])
 def test_a_release_stops_when_terraform_does_not_answer(tmp_path: Path, script: str) -> None:
-    assert run(tmp_path, script, "v1.2.3", answers={"terraform cluster_name": None}).returncode != 0
+    assert run(tmp_path, script, "migrate", answers={"terraform cluster_name": None}).returncode != 0
+
+
+def test_a_command_by_hand_is_run_with_what_runs_are_given(tmp_path: Path) -> None:
+    assert run(tmp_path, "run-task", "run", "python", "-m", "a.module", "two words").returncode == 0
+    (asked,) = [line for line in (tmp_path / "asked").read_text().splitlines() if line.startswith("ecs run-task")]
+    assert "--task-definition hiring-run:7" in asked
+    wanted = {"containerOverrides": [{"name": "run", "command": ["python", "-m", "a.module", "two words"]}]}
+    assert json.dumps(wanted, separators=(",", ":")) in asked
 
 
 def test_a_release_is_over_when_all_services_run_its_version(tmp_path: Path) -> None:
