@@ -61,7 +61,7 @@ def restore(
 def _store() -> Store:
     import boto3
 
-    return Store(boto3.client("s3", endpoint_url=os.environ.get("S3_ENDPOINT_URL")), archive_bucket())
+    return Store(boto3.client("s3", endpoint_url=os.environ.get("S3_ENDPOINT_URL") or None), archive_bucket())
 
 
 def _tell(figures: Figures) -> None:
