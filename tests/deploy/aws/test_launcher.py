@@ -12,6 +12,7 @@ from pathlib import Path
 from threading import Thread
 from typing import TYPE_CHECKING, Any, cast
 
+import boto3
 import pytest
 from dagster import DagsterInstance, DagsterRun, DagsterRunStatus, SkipReason, build_sensor_context
 from dagster._core.code_pointer import ModuleCodePointer
@@ -136,6 +137,8 @@ def instance(cloud: Cloud, ecs: Ecs, metadata: str, storage: dict[str, str]) -> 
     }
     with environment(given), DagsterInstance.from_config(str(AWS / "dagster")) as opened:
         yield opened
+    # Where boto3 remembers these credentials, for whoever asks it for a client in this process.
+    boto3.DEFAULT_SESSION = None
 
 
 def new_run(instance: DagsterInstance, **tags: str) -> DagsterRun:
