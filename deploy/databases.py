@@ -24,22 +24,17 @@ def ensure_role(connection: psycopg.Connection[Any], name: str, password: str) -
     )
 
 
-def ensure_database(
-    connection: psycopg.Connection[Any], name: str, owner: str | None = None, template: str | None = None
-) -> None:
-    """Create a database unless it exists. Text that names no order of its own is ordered as in `template`.
+def ensure_database(connection: psycopg.Connection[Any], name: str, owner: str | None = None) -> None:
+    """Create an empty database unless it exists.
 
     Args:
         connection: commits each statement; of a role that may create databases.
         name: the database.
         owner: its owner; None is whoever is connected.
-        template: what it is a copy of; None is an empty one.
     """
     if connection.execute("select 1 from pg_database where datname = %s", [name]).fetchone():
         return
-    statement = sql.SQL("create database {} template {}").format(
-        sql.Identifier(name), sql.Identifier(template or "template0")
-    )
+    statement = sql.SQL("create database {} template template0").format(sql.Identifier(name))
     if owner:
         statement += sql.SQL(" owner {}").format(sql.Identifier(owner))
     connection.execute(statement)

@@ -8,7 +8,6 @@ import os
 import sys
 
 import psycopg
-from dagster import DagsterInstance
 from sqlalchemy import make_url
 
 from deploy.databases import ensure_database, ensure_role
@@ -41,6 +40,9 @@ def _dagster(url: str) -> None:
     with psycopg.connect(autocommit=True) as connection:
         ensure_role(connection, place.username, str(place.password))
         ensure_database(connection, place.database, owner=place.username)
+    # Imported here: two seconds, which a setting that is missing need not wait for.
+    from dagster import DagsterInstance
+
     with DagsterInstance.get() as instance:
         instance.upgrade(_say)
     _say(f"the database {place.database} is as this version of Dagster wants it")

@@ -82,6 +82,11 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPostg
     """A cluster for this worker's tests, with a migrated database to copy from."""
     folder = tmp_path_factory.mktemp("server", numbered=True) / "postgres"
     with running_postgres(folder, "superuser") as server:
+        with psycopg.connect(server.conninfo(), autocommit=True) as connection:
+            # What is written need not survive the machine; that the server is killed costs nothing of it.
+            for setting in ("fsync", "full_page_writes"):
+                connection.execute(f"alter system set {setting} = off")
+            connection.execute("select pg_reload_conf()")
         server.create_database("template_migrated")
         migrate(server.conninfo("template_migrated"), {role: role for role in ROLES})
         yield server
@@ -89,7 +94,8 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPostg
 
 def _fresh_database(server: EmbeddedPostgres) -> Iterator[Database]:
     name = next(_names)
-    server.create_database(name, template="template_migrated")
+    with psycopg.connect(server.conninfo(), autocommit=True) as connection:
+        connection.execute(f"create database {name} template template_migrated strategy file_copy")
     yield Database(server, name)
     with psycopg.connect(server.conninfo(), autocommit=True) as connection:
         connection.execute(f"drop database {name} with (force)")

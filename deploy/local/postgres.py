@@ -109,10 +109,10 @@ class EmbeddedPostgres:
                 user=self._server.system_user,
             )
 
-    def create_database(self, name: str, owner: str | None = None, template: str | None = None) -> None:
+    def create_database(self, name: str, owner: str | None = None) -> None:
         """Create a database unless it exists. Its text order is by code point on every machine."""
         with psycopg.connect(self.conninfo(), autocommit=True) as connection:
-            ensure_database(connection, name, owner, template)
+            ensure_database(connection, name, owner)
 
     def ensure_role(self, name: str, password: str) -> None:
         """Create a login role unless it exists, and set its password."""
