@@ -117,6 +117,8 @@ def environment(postgres_host: str) -> dict[str, str]:
         "PGHOST": postgres_host,
         "PGPORT": "5432",
         "PGDATABASE": "hiring",
+        # Services do not work in the checkout, and Dagster finds our run launcher by its name.
+        "PYTHONPATH": str(PROJECT),
         "PYTHONUNBUFFERED": "1",
         "TZ": "UTC",
     }
@@ -139,8 +141,6 @@ def orchestration_environment(settings: Settings, postgres_host: str) -> dict[st
         "AWS_ACCESS_KEY_ID": own.s3_access_key,
         "AWS_SECRET_ACCESS_KEY": own.s3_secret_key,
         "AWS_DEFAULT_REGION": "us-east-1",
-        # The UI and the daemon find our run launcher by its name.
-        "PYTHONPATH": str(PROJECT),
         "DAGSTER_HOME": str(settings.dagster_home),
         "DAGSTER_STORAGE": str(settings.dagster_home / "storage"),
         "DAGSTER_PG_URL": f"postgresql://dagster:{own.dagster}@/dagster?host={postgres_host}&port=5432",

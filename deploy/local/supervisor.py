@@ -14,7 +14,6 @@ from pathlib import Path
 import psutil
 
 from deploy.local.services import LOOPBACK, Service
-from deploy.local.settings import PROJECT
 
 READY_TIMEOUT_SECONDS = 120
 STOP_TIMEOUT_SECONDS = 15
@@ -145,7 +144,8 @@ class Supervisor:
             process = subprocess.Popen(  # noqa: S603
                 service.command,
                 env=dict(service.environment) | {MARK: self._mark},
-                cwd=PROJECT,
+                # Not the checkout: Dagster heeds the file .env of its working folder, and that one is for containers.
+                cwd=self._logs,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,

@@ -56,6 +56,17 @@ def test_a_service_is_waited_for_until_it_is_ready(supervisor: Supervisor, tmp_p
     assert ready.exists()
 
 
+def test_services_do_not_work_in_the_checkout_whose_env_file_dagster_would_take_for_theirs(
+    supervisor: Supervisor, tmp_path: Path
+) -> None:
+    found = tmp_path / "found"
+    code = f"import os, pathlib; pathlib.Path({str(found)!r}).write_text(os.getcwd()); {SLEEP}"
+
+    supervisor.start(service(code, lambda: found.exists() and bool(found.read_text())))
+
+    assert Path(found.read_text()) == tmp_path / "logs"
+
+
 def test_a_service_that_ends_while_it_starts_is_reported_with_its_last_words(supervisor: Supervisor) -> None:
     with pytest.raises(StackError, match="worker ended while starting: no such database"):
         supervisor.start(service("import sys; sys.exit('no such database')", lambda: False))

@@ -260,7 +260,7 @@ def test_the_instance_is_the_embedded_one_but_for_where_runs_are_and_what_they_l
 
 @pytest.fixture(scope="module")
 def failed_run(
-    instance: DagsterInstance, ecs: Ecs, storage: dict[str, str]
+    instance: DagsterInstance, ecs: Ecs, storage: dict[str, str], tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[DagsterRun, "subprocess.CompletedProcess[str]"]:
     """A run whose job fails by itself, executed by the command of its task with what its task is given."""
     run = launched(instance)
@@ -270,7 +270,9 @@ def failed_run(
         "PYTHONPATH": str(AWS.parents[1]),
         "DAGSTER_KEEP_DAYS": "for ever",
     }
-    done = subprocess.run(command_of(task_of(ecs, run)), env=given, capture_output=True, text=True, check=False)
+    folder = tmp_path_factory.mktemp("task")  # without a file .env, which Dagster would heed
+    command = command_of(task_of(ecs, run))
+    done = subprocess.run(command, cwd=folder, env=given, capture_output=True, text=True, check=False)
     return cast(DagsterRun, instance.get_run_by_id(run.run_id)), done
 
 
