@@ -1,6 +1,7 @@
 """What the night is for: raw exported, old runs taken out of Dagster's database, all models built and tested."""
 
 from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
 
 import dagster as dg
 
@@ -10,6 +11,9 @@ from orchestration.defs.archive import export_raw_job
 from orchestration.defs.jobs import nightly_build
 from orchestration.defs.resources import Warehouse
 from orchestration.monitoring.maintenance import WrongSetting, keep_days, prune, tell_again
+
+if TYPE_CHECKING:
+    from dagster._core.definitions.target import ExecutableDefinition
 
 
 @dg.op(description="Deletes runs that ended more than DAGSTER_KEEP_DAYS (90) days ago, with their events and logs.")
@@ -54,37 +58,39 @@ def _latest_only(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.Sk
     return dg.RunRequest(run_key=due.isoformat())
 
 
-build_every_night = dg.ScheduleDefinition(
-    name="build_every_night",
-    job=nightly_build,
-    cron_schedule="30 3 * * *",
-    execution_timezone="UTC",
-    default_status=dg.DefaultScheduleStatus.RUNNING,
-    execution_fn=_latest_only,
-    description="Builds and tests everything at 03:30 UTC, and at the next start when Dagster was switched off then.",
+def _every_night(
+    name: str, job: "ExecutableDefinition", cron: str, description: str, *, is_on: bool = True
+) -> dg.ScheduleDefinition:
+    return dg.ScheduleDefinition(
+        name=name,
+        job=job,
+        cron_schedule=cron,
+        execution_timezone="UTC",
+        default_status=dg.DefaultScheduleStatus.RUNNING if is_on else dg.DefaultScheduleStatus.STOPPED,
+        execution_fn=_latest_only,
+        description=description,
+    )
+
+
+export_every_night = _every_night(
+    "export_every_night",
+    export_raw_job,
+    "30 2 * * *",
+    "Exports raw at 02:30 UTC, and at the next start when Dagster was switched off then. On from the first start where "
+    "S3_ARCHIVE_BUCKET is set and EXPORT_EVERY_NIGHT is not false.",
+    is_on=is_exported_every_night(),
 )
 
-prune_every_night = dg.ScheduleDefinition(
-    name="prune_every_night",
-    job=prune_history,
-    cron_schedule="0 3 * * *",
-    execution_timezone="UTC",
-    default_status=dg.DefaultScheduleStatus.RUNNING,
-    execution_fn=_latest_only,
-    description="Deletes old runs at 03:00 UTC, and at the next start when Dagster was switched off then.",
+prune_every_night = _every_night(
+    "prune_every_night",
+    prune_history,
+    "0 3 * * *",
+    "Deletes old runs at 03:00 UTC, and at the next start when Dagster was switched off then.",
 )
 
-export_every_night = dg.ScheduleDefinition(
-    name="export_every_night",
-    job=export_raw_job,
-    cron_schedule="30 2 * * *",
-    execution_timezone="UTC",
-    default_status=(
-        dg.DefaultScheduleStatus.RUNNING if is_exported_every_night() else dg.DefaultScheduleStatus.STOPPED
-    ),
-    execution_fn=_latest_only,
-    description=(
-        "Exports raw at 02:30 UTC, and at the next start when Dagster was switched off then. On from the first start "
-        "where S3_ARCHIVE_BUCKET is set and EXPORT_EVERY_NIGHT is not false."
-    ),
+build_every_night = _every_night(
+    "build_every_night",
+    nightly_build,
+    "30 3 * * *",
+    "Builds and tests everything at 03:30 UTC, and at the next start when Dagster was switched off then.",
 )
