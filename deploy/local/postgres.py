@@ -1,5 +1,6 @@
 """The embedded PostgreSQL: one cluster in a folder, on a Unix socket, with passwords, started and stopped here."""
 
+import fcntl
 import shutil
 import subprocess
 import time
@@ -78,7 +79,7 @@ class EmbeddedPostgres:
             self._forget_dead_server()
         if not (self.folder / "PG_VERSION").exists():
             self._initialise()
-        server = PostgresServer(self.folder, cleanup_mode=None)
+        server = _server(self.folder)
         server.ensure_pgdata_inited()
         try:
             server.ensure_postgres_running()
@@ -124,7 +125,7 @@ class EmbeddedPostgres:
         draft = self.folder.with_name(self.folder.name + ".new")
         shutil.rmtree(draft, ignore_errors=True)
         draft.mkdir()
-        PostgresServer(draft, cleanup_mode=None).ensure_pgdata_inited()
+        _server(draft).ensure_pgdata_inited()
         shutil.rmtree(self.folder, ignore_errors=True)
         draft.rename(self.folder)
 
@@ -168,6 +169,17 @@ class EmbeddedPostgres:
         connection.execute("alter system set timezone = 'UTC'")
         rules.write_text(PASSWORDS_FOR_ALL)
         connection.execute("select pg_reload_conf()")
+
+
+def _server(folder: Path) -> PostgresServer:
+    """Return the package's own handle on a cluster.
+
+    The first one on a machine, as root, creates the system user that Postgres runs as; while another process does that,
+    the user is there by halves, and initdb fails.
+    """
+    with Path("/etc/passwd").open() as users:
+        fcntl.flock(users, fcntl.LOCK_EX)
+        return PostgresServer(folder, cleanup_mode=None)
 
 
 @contextmanager
