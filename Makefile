@@ -54,6 +54,7 @@ lint: $(INSTALLED) ## ruff, mypy, sqlfluff, hadolint, zizmor for the workflows, 
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
+	@$(BIN)/python -m contracts
 	@$(BIN)/sqlfluff lint --processes 2 dbt_project
 	@$(BIN)/hadolint deploy/docker/Dockerfile
 	@$(BIN)/zizmor --offline --quiet .github

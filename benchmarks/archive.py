@@ -11,7 +11,7 @@ from deploy.local.settings import ARCHIVE_BUCKET
 from orchestration.archive.exporting import export_raw
 from orchestration.archive.restoring import restore_raw
 from orchestration.archive.store import Store
-from orchestration.ingest.writer import connect
+from orchestration.database import connect
 
 RECORDS_TABLE = "raw.hired_employees"
 

@@ -13,8 +13,8 @@ from dbt_common.events.functions import msg_to_dict
 from benchmarks.hires import hires
 from benchmarks.load import HIRED
 from benchmarks.servers import Servers
+from orchestration.dbt.project import PROJECT, build_arguments, manifest, parse_if_changed
 from orchestration.ingest.loader import Loaded, load_pending
-from orchestration.models.project import PROJECT, build_arguments, manifest, parse_if_changed
 
 DEPARTMENTS, JOBS = 12, 183
 DATA = "raw.loads, raw.load_chunks, raw.rejected_records, raw.departments, raw.jobs, raw.hired_employees"

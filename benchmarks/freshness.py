@@ -10,7 +10,7 @@ from statistics import median
 from benchmarks.figures import Figure
 from benchmarks.servers import Servers
 from benchmarks.stack import RunningStack, running_stack
-from orchestration.models.project import PROJECT
+from orchestration.dbt.project import PROJECT
 
 DBT = str(Path(sys.executable).with_name("dbt"))
 ROUNDS = 5

@@ -12,8 +12,8 @@ from benchmarks.children import load_with_dlt, peak_of_a_load
 from benchmarks.figures import Figure
 from benchmarks.hires import Hires, hires
 from benchmarks.servers import Servers
+from contracts import TABLES
 from orchestration.ingest.loader import Loaded, load_pending
-from orchestration.ingest.tables import TABLES
 
 ROUNDS = 5
 # A load of the large file takes fifty times as long as one of the small file, and varies less.
@@ -21,7 +21,7 @@ LARGE_ROUNDS = 2
 MEMORY_ROUNDS = 3
 HIRED = next(table for table in TABLES if table.name == "hired_employees")
 RAW_TABLES = "raw.loads, raw.load_chunks, raw.rejected_records, raw.hired_employees"
-PLAIN_TABLE = f"create table plain ({', '.join(f'{column} text' for column in HIRED.columns)})"
+PLAIN_TABLE = f"create table plain ({', '.join(f'{column} text' for column in HIRED.column_names)})"
 
 
 def vs_copy(servers: Servers, records: int) -> float:
@@ -129,7 +129,7 @@ def load(servers: Servers, source: Hires) -> None:
 def load_with_pandas(servers: Servers, source: Hires) -> None:
     """Load a file as most solutions of this exercise do."""
     engine = sqlalchemy.create_engine("postgresql+psycopg://", creator=lambda: psycopg.connect(servers.conninfo()))
-    names = list(HIRED.columns)
+    names = list(HIRED.column_names)
     for chunk in pd.read_csv(source.path, header=None, names=names, dtype=str, chunksize=1000):
         chunk.to_sql("plain", engine, if_exists="append", index=False)
     engine.dispose()

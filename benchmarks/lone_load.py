@@ -9,8 +9,8 @@ from pathlib import Path
 
 import boto3
 
+from contracts import TABLES
 from orchestration.ingest.loader import Loaded, load_pending
-from orchestration.ingest.tables import TABLES
 
 STATUS = Path("/proc/self/status")
 

@@ -7,7 +7,7 @@ from benchmarks.builds import DEPARTMENTS, JOBS, add_load, build, filled, first_
 from benchmarks.figures import Figure
 from benchmarks.load import ROUNDS
 from benchmarks.servers import Servers
-from orchestration.models.project import build_arguments, manifest
+from orchestration.dbt.project import build_arguments, manifest
 
 NEW_RECORDS = 1_000
 # What a build cannot do without: types, and one row an id.

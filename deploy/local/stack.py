@@ -20,7 +20,7 @@ from deploy.local.services import Service
 from deploy.local.settings import PROJECT, Settings, orchestration_environment
 from deploy.local.supervisor import StackError, Supervisor
 from orchestration.migrations import migrate
-from orchestration.models.published import unpublished_loads
+from orchestration.warehouse.published import unpublished_loads
 
 UNFINISHED = "select count(*) from runs where status in ('QUEUED', 'NOT_STARTED', 'STARTING', 'STARTED', 'CANCELING')"
 

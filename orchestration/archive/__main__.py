@@ -12,13 +12,13 @@ from psycopg.conninfo import make_conninfo
 from rich.console import Console
 from rich.logging import RichHandler
 
+from contracts import TABLES
 from orchestration.archive.exporting import Figures, export_raw
 from orchestration.archive.restoring import restore_raw
 from orchestration.archive.settings import WrongSetting, archive_bucket, restorer_conninfo
 from orchestration.archive.store import ArchiveRefused, Store
+from orchestration.database import connect
 from orchestration.ingest.objects import BucketUnavailable
-from orchestration.ingest.tables import TABLES
-from orchestration.ingest.writer import connect
 
 app = typer.Typer(add_completion=False, help=__doc__, no_args_is_help=True, pretty_exceptions_enable=False)
 out = Console(highlight=False, soft_wrap=True)

@@ -14,7 +14,7 @@ from psycopg import sql
 from orchestration.archive.manifest import LOAD_COLUMN, File, Manifest
 from orchestration.archive.rows import read, schema_of
 from orchestration.archive.store import MANIFEST, Store
-from orchestration.ingest.ledger import Connection
+from orchestration.database import Connection
 
 # Files are written on the disk before they are sent, and read from it: this is all the room that an export of any size
 # takes there, and in memory when /tmp is in memory.

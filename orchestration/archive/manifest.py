@@ -5,7 +5,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from orchestration.ingest.tables import TABLES
+from contracts import TABLES
 
 LOADS = "loads"
 # Of a load, besides its records: each has the number of the load in a column of its own name.

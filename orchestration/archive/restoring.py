@@ -10,13 +10,14 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from psycopg import sql
 
+from contracts import TABLES, Table
 from orchestration.archive.exporting import Figures
 from orchestration.archive.manifest import LEDGER, LOAD_COLUMN, LOADS, File, Manifest
 from orchestration.archive.rows import schema_of, write
 from orchestration.archive.store import ArchiveRefused, Store
-from orchestration.ingest.ledger import Connection, become_sole_writer
-from orchestration.ingest.tables import TABLES, Table
-from orchestration.models.turns import await_turn_to_build
+from orchestration.database import Connection
+from orchestration.ingest.ledger import become_sole_writer
+from orchestration.warehouse.build_lock import acquire_build_lock
 
 # The export's loads of the tables that are restored, in a temporary table of the session.
 ARCHIVED = sql.Identifier("archived")
@@ -72,7 +73,7 @@ def restore_raw(
     tell(f"Looking at the files of {store.address(manifest.export)}")
     for name in (LOADS, *parts):
         _look_at(connection, store, manifest, name)
-    await_turn_to_build(connection, tell)
+    acquire_build_lock(connection, tell)
     for table in TABLES:
         if table in tables:
             become_sole_writer(connection, table)

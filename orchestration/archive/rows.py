@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.csv as csv
 from psycopg import sql
 
-from orchestration.ingest.ledger import Connection
+from orchestration.database import Connection
 
 # Of the text that Postgres sends; what Arrow makes of it takes about as much memory again.
 BLOCK_BYTES = 16 << 20

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 from psycopg.rows import class_row
 
+from contracts import Table
 from orchestration.ingest.objects import FILES
-from orchestration.ingest.tables import Table
 
 if TYPE_CHECKING:
-    from orchestration.ingest.ledger import Connection
+    from orchestration.database import Connection
 
 
 @dataclass(frozen=True)

@@ -7,15 +7,16 @@ from typing import TYPE_CHECKING, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
+from contracts import Table
 from orchestration.arrivals.attempts import MOST_REMEMBERED, Attempts, digest_of
 from orchestration.ingest.loader import wanted
 from orchestration.ingest.objects import ObjectVersion, Place, is_settled, list_pages
-from orchestration.ingest.tables import Table, table_of
+from orchestration.ingest.tables import table_of
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
-    from orchestration.ingest.ledger import Connection
+    from orchestration.database import Connection
 
 Seen = TypeVar("Seen")
 

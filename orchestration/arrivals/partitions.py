@@ -17,12 +17,12 @@ from dagster._core.storage.event_log.schema import DynamicPartitionsTable
 from dagster._core.storage.event_log.sql_event_log import SqlEventLogStorage
 from sqlalchemy import delete
 
+from contracts import TABLES, Table
 from orchestration.arrivals.load_states import LoadState, newest_states
 from orchestration.ingest.objects import ObjectVersion
-from orchestration.ingest.tables import TABLES, Table
 
 if TYPE_CHECKING:
-    from orchestration.ingest.ledger import Connection
+    from orchestration.database import Connection
 
 # All objects of all tables, for what begins with the choice of one; the newest are there, the ledger has all.
 OBJECTS = dg.DynamicPartitionsDefinition(name="objects")

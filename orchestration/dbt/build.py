@@ -19,13 +19,13 @@ from dagster_dbt.asset_utils import default_metadata_from_dbt_resource_props as 
 from dagster_dbt.asset_utils import get_subset_selection_for_context
 from dagster_dbt.core.dbt_cli_event import DbtCoreCliEventMessage
 
-from orchestration.models.metadata import history, in_database, rows, structure_before
-from orchestration.models.project import PROJECT, ProjectBroken, manifest
+from orchestration.dbt.metadata import history, in_database, rows, structure_before
+from orchestration.dbt.project import PROJECT, ProjectBroken, manifest
 
 if TYPE_CHECKING:
     from dbt.contracts.graph.manifest import Manifest
 
-    from orchestration.ingest.ledger import Connection
+    from orchestration.database import Connection
 
 # What dbt tells at these levels goes into the run's log; the rest is in the events.
 LOGGED = {"warn": "warning", "error": "error"}

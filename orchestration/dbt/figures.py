@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING
 
 from dagster import AssetKey, DagsterInstance, MetadataValue
 
-from orchestration.models import charts
+from orchestration.dbt import charts
 
 if TYPE_CHECKING:
-    from orchestration.ingest.ledger import Connection
+    from orchestration.database import Connection
 
 Figures = dict[str, MetadataValue]
 

@@ -5,13 +5,13 @@ from typing import TYPE_CHECKING, Any
 
 from dagster import AssetKey, DagsterInstance, MetadataValue
 
+from orchestration.dbt.figures import mart_figures
 from orchestration.markdown import table_of_rows
-from orchestration.models.figures import mart_figures
-from orchestration.models.published import MARTS
-from orchestration.monitoring.rejected import rejected_fields
+from orchestration.warehouse.published import MARTS
+from orchestration.warehouse.rejected import rejected_fields
 
 if TYPE_CHECKING:
-    from orchestration.ingest.ledger import Connection
+    from orchestration.database import Connection
 
 # Beyond so many rows the planner's estimate has to do: counting would take longer than a build of what is new.
 COUNTED_ROWS = 100_000

@@ -8,10 +8,10 @@ import dagster as dg
 import psycopg
 from pydantic import Field
 
+from contracts import TABLES
 from orchestration.archive.settings import WrongSetting, archive_bucket, restorer_conninfo
 from orchestration.defs.resources import Landing, Warehouse, connected
 from orchestration.defs.retries import retried
-from orchestration.ingest.tables import TABLES
 from orchestration.markdown import table_of_rows
 
 if TYPE_CHECKING:

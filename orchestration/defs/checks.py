@@ -7,12 +7,12 @@ from collections.abc import Iterator, Sequence
 
 import dagster as dg
 
+from contracts import TABLES, Table
 from orchestration.defs.resources import Warehouse
 from orchestration.ingest.loader import Failed
-from orchestration.ingest.tables import TABLES, Table
 from orchestration.markdown import table_of_rows
-from orchestration.models.published import MARTS
 from orchestration.monitoring import checks
+from orchestration.warehouse.published import MARTS
 
 SHOWN = 20
 COLUMNS, LOADED, ADDS_UP = "columns_as_agreed", "every_object_loaded", "records_add_up"

@@ -5,7 +5,7 @@ from typing import Any
 
 import dagster as dg
 
-from orchestration.models.project import manifest
+from orchestration.dbt.project import manifest
 
 GROUP = "api"
 

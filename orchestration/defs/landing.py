@@ -2,8 +2,8 @@
 
 import dagster as dg
 
+from contracts import TABLES
 from orchestration.arrivals.partitions import UNKNOWN, landing_of, objects_of
-from orchestration.ingest.tables import TABLES
 
 OWNERS = ["team:data-engineering"]
 

@@ -7,17 +7,17 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 from dagster_dbt import DagsterDbtTranslator, DbtProject, dbt_assets
 
+from orchestration.dbt.build import build
+from orchestration.dbt.metadata import SHOWN_AT_THE_END, shown_at_the_end
+from orchestration.dbt.project import PROJECT, build_arguments, manifest, version_in_use
 from orchestration.defs.landing import OWNERS
 from orchestration.defs.resources import Warehouse
 from orchestration.defs.retries import retried
-from orchestration.models.build import build
-from orchestration.models.metadata import SHOWN_AT_THE_END, shown_at_the_end
-from orchestration.models.project import PROJECT, build_arguments, manifest, version_in_use
-from orchestration.models.published import are_built_by, record_built_by, unpublished_loads
-from orchestration.models.turns import await_turn_to_build
+from orchestration.warehouse.build_lock import acquire_build_lock
+from orchestration.warehouse.published import are_built_by, record_built_by, unpublished_loads
 
 if TYPE_CHECKING:
-    from orchestration.ingest.ledger import Connection
+    from orchestration.database import Connection
 
 # Nothing is delivered at night or in August, and nothing is wrong then; raw tables have no policy for that reason. But
 # once a night the models are all built, delivered or not: what is older was left out by it, because the daemon is down
@@ -61,7 +61,7 @@ class BuildConfig(dg.Config):
 def dbt_models(context: dg.AssetExecutionContext, config: BuildConfig, warehouse: Warehouse) -> Iterator[Any]:
     """Build the models and run their data tests, unless only new records count and there are none."""
     with retried(context), warehouse.transformer() as turn:
-        await_turn_to_build(turn, context.log.info)
+        acquire_build_lock(turn, context.log.info)
         version = version_in_use()
         with warehouse.transformer() as connection:
             touched = {table for _, table in unpublished_loads(connection)}

@@ -7,17 +7,17 @@ from dataclasses import dataclass, field
 import dagster as dg
 from psycopg import sql
 
+from contracts import TABLES, Table
 from orchestration.arrivals.partitions import report
+from orchestration.database import Connection
 from orchestration.defs import checks
 from orchestration.defs.landing import OWNERS
 from orchestration.defs.resources import Landing, Warehouse
 from orchestration.defs.retries import retried
-from orchestration.ingest.ledger import Connection
 from orchestration.ingest.loader import Failed, Loaded, Progress, load_pending
-from orchestration.ingest.tables import TABLES, Table
 from orchestration.markdown import table_of_rows
 from orchestration.monitoring.checks import discrepancies_of_loads, refused_shares, wrong_columns
-from orchestration.monitoring.rejected import refused_records
+from orchestration.warehouse.rejected import refused_records
 
 PREVIEW_ROWS = 10
 SECONDS_BETWEEN_PROGRESS = 5.0
@@ -165,12 +165,12 @@ def _preview(connection: Connection, table: Table) -> str:
         sql.SQL(
             "select {} from {} where _load_id = (select max(load_id) from raw.loads where table_name = %s) limit %s"
         ).format(
-            sql.SQL(", ").join(map(sql.Identifier, ("_load_id", "_record", *table.columns))),
+            sql.SQL(", ").join(map(sql.Identifier, ("_load_id", "_record", *table.column_names))),
             sql.Identifier("raw", table.name),
         ),
         [table.name, PREVIEW_ROWS],
     )
-    return table_of_rows([dict(zip(("_load_id", "_record", *table.columns), row, strict=True)) for row in cursor])
+    return table_of_rows([dict(zip(("_load_id", "_record", *table.column_names), row, strict=True)) for row in cursor])
 
 
 def ledger_asset(name: str, description: str) -> dg.AssetSpec:

@@ -11,10 +11,9 @@ import psycopg
 from dagster_aws.s3 import S3Resource
 from psycopg.conninfo import make_conninfo
 
-from orchestration.ingest.ledger import Connection
+from orchestration.database import Connection, connect
 from orchestration.ingest.limits import RejectLimit
 from orchestration.ingest.loader import Policy
-from orchestration.ingest.writer import connect
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client

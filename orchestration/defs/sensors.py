@@ -13,7 +13,7 @@ from orchestration.defs.jobs import refresh
 from orchestration.defs.models import dbt_models
 from orchestration.defs.resources import Landing, Warehouse
 from orchestration.ingest.objects import BucketUnavailable, Place
-from orchestration.models.published import unpublished_loads
+from orchestration.warehouse.published import unpublished_loads
 
 # The daemon asks every five seconds which sensors want a tick; within a tick they look again and again.
 SECONDS_BETWEEN_TICKS = 1

@@ -18,6 +18,8 @@ from rich.logging import RichHandler
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table as Grid
 
+from contracts import TABLES, Table
+from orchestration.database import connect
 from orchestration.ingest.limits import RejectLimit
 from orchestration.ingest.loader import Loaded, Outcome, Policy, Watch, load_object, load_pending, reload_object
 from orchestration.ingest.loader import Progress as LoadProgress
@@ -29,9 +31,9 @@ from orchestration.ingest.objects import (
     file_version,
 )
 from orchestration.ingest.status import print_status
-from orchestration.ingest.tables import TABLES, Table, table_of
+from orchestration.ingest.tables import table_of
 from orchestration.ingest.validate import forecast
-from orchestration.ingest.writer import DatabaseUnavailable, Writer, connect
+from orchestration.ingest.writer import DatabaseUnavailable, Writer
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client

@@ -6,10 +6,10 @@ from collections.abc import Iterator, Sequence
 import psycopg
 from psycopg import sql
 
-from orchestration.ingest.ledger import Connection
+from contracts import Table
+from orchestration.database import Connection
 from orchestration.ingest.lines import Refusal
 from orchestration.ingest.records import Chunk, Rejection
-from orchestration.ingest.tables import Table
 
 LAST_DIGITS = [b"%03d," % number for number in range(1000)]
 

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING
 
 import psycopg
 
+from contracts import Table
+from orchestration.database import Connection, is_outage
 from orchestration.ingest import ledger
 from orchestration.ingest.ahead import ahead
 from orchestration.ingest.copying import copy_statement, copy_text, copy_what_is_taken
-from orchestration.ingest.ledger import Connection, Load, Totals
+from orchestration.ingest.ledger import Load, Totals
 from orchestration.ingest.limits import SAMPLES, RejectLimit, diagnosis
 from orchestration.ingest.objects import (
     BucketUnavailable,
@@ -25,8 +27,8 @@ from orchestration.ingest.patience import patiently
 from orchestration.ingest.preamble import NotThisTable, read_preamble
 from orchestration.ingest.reading import read
 from orchestration.ingest.records import START, Chunk, Position, cut
-from orchestration.ingest.tables import Table, table_of
-from orchestration.ingest.writer import Interrupted, Writer, is_outage
+from orchestration.ingest.tables import table_of
+from orchestration.ingest.writer import Interrupted, Writer
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -296,7 +298,7 @@ def chunks_of(
         yield from ((columns, chunk) for chunk in cut(blocks, len(columns), start))
         return
     try:
-        preamble = read_preamble(blocks, table.columns)
+        preamble = read_preamble(blocks, table.column_names)
     except NotThisTable as error:
         raise NotThisTable(f"{item} {error}") from None
     for chunk in cut(preamble.blocks, len(preamble.columns), START, preamble.body):

@@ -4,7 +4,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table as Grid
 
-from orchestration.ingest.ledger import Connection
+from orchestration.database import Connection
 
 RECENT = 10
 TOTALS = """

@@ -1,29 +1,8 @@
-"""The tables that objects are loaded into, and which table an object's key belongs to."""
+"""Which table an object belongs to by its key."""
 
-from dataclasses import dataclass
+from contracts import TABLES, Table
 
 SUFFIXES = (".csv", ".csv.gz")
-
-
-@dataclass(frozen=True)
-class Table:
-    """A raw table: its name, its columns in the order of a file without a header, other names that files use."""
-
-    name: str
-    columns: tuple[str, ...]
-    aliases: tuple[str, ...] = ()
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """Every name that a key may call it by."""
-        return (self.name, *self.aliases)
-
-
-TABLES = (
-    Table("departments", ("id", "department")),
-    Table("jobs", ("id", "job")),
-    Table("hired_employees", ("id", "name", "datetime", "department_id", "job_id"), aliases=("employees",)),
-)
 
 
 def table_of(key: str, tables: tuple[Table, ...] = TABLES) -> Table | None:

@@ -3,13 +3,13 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from contracts import Table
 from orchestration.ingest.ledger import Totals
 from orchestration.ingest.limits import RejectLimit, Tally, diagnosis
 from orchestration.ingest.loader import Progress, Watch, batches, chunks_of, unwatched
 from orchestration.ingest.objects import BucketUnavailable, ObjectChanged, ObjectDamaged, ObjectVersion
 from orchestration.ingest.preamble import NotThisTable
 from orchestration.ingest.records import Rejection
-from orchestration.ingest.tables import Table
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client

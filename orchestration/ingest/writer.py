@@ -5,22 +5,13 @@ from types import TracebackType
 from typing import Self, TypeVar, cast
 
 import psycopg
-from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from orchestration.ingest.ledger import Connection, become_sole_writer
+from contracts import Table
+from orchestration.database import Connection, connect, is_outage
+from orchestration.ingest.ledger import become_sole_writer
 from orchestration.ingest.patience import patiently
-from orchestration.ingest.tables import Table
 
 Result = TypeVar("Result")
-
-# A server that vanished without a word is noticed within half a minute.
-NETWORK = "connect_timeout=10 keepalives_idle=10 keepalives_interval=5 keepalives_count=3 tcp_user_timeout=30000"
-
-# The same for the server, which would keep the lock of a loader that vanished.
-SESSION = (
-    "-c synchronous_commit=off -c timezone=UTC -c client_encoding=UTF8 "
-    "-c tcp_keepalives_idle=10 -c tcp_keepalives_interval=5 -c tcp_keepalives_count=3"
-)
 
 
 class DatabaseUnavailable(RuntimeError):
@@ -38,28 +29,6 @@ class Interrupted(RuntimeError):
     def __init__(self, cause: Exception, progress: int) -> None:
         super().__init__(_in_one_line(cause))
         self.progress = progress
-
-
-def connect(conninfo: str) -> Connection:
-    """Open a connection for loading.
-
-    Chunks commit without waiting for the disk: a crash of the server loses their rows and their ledger entries
-    together, and they are loaded again. The commit that ends a load does wait.
-
-    Raises:
-        psycopg.OperationalError: the server cannot be reached or refuses the login.
-    """
-    return psycopg.connect(
-        make_conninfo(NETWORK, **conninfo_to_dict(conninfo)),
-        autocommit=True,
-        application_name="hiring_loader",
-        options=SESSION,
-    )
-
-
-def is_outage(error: BaseException) -> bool:
-    """Return whether an error is the server's or the network's, not the data's: time may mend it."""
-    return isinstance(error, psycopg.OperationalError | psycopg.InterfaceError)
 
 
 class Writer:

@@ -13,10 +13,10 @@ from pathlib import Path
 from dagster._cli import ENV_PREFIX, cli
 
 import orchestration.instance.storage  # noqa: F401 - Dagster finds it by its name, when a run is there already
+from orchestration.dbt import build
 from orchestration.definitions import defs
 from orchestration.defs.resources import landing
 from orchestration.instance.forks import serve
-from orchestration.models import build
 
 
 def dagster(command: Sequence[str]) -> None:

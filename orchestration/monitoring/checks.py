@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 from psycopg import sql
 
-from orchestration.ingest.tables import Table
-from orchestration.models.published import unpublished_loads
+from contracts import Table
+from orchestration.warehouse.published import unpublished_loads
 
 if TYPE_CHECKING:
-    from orchestration.ingest.ledger import Connection
+    from orchestration.database import Connection
 
 # Hand-written files have a typo in a thousand records; from one in a hundred on, a program that writes them is wrong.
 REJECTED_SHARE_TO_LOOK_AT = 0.01
@@ -202,7 +202,7 @@ def wrong_columns(connection: "Connection", table: Table) -> list[str]:
             [f"raw.{table.name}"],
         )
     }
-    agreed = {"_load_id": "bigint", "_record": "bigint", **dict.fromkeys(table.columns, "text")}
+    agreed = {"_load_id": "bigint", "_record": "bigint", **dict.fromkeys(table.column_names, "text")}
     wrong = [
         f"{name} is {there[name][0]}, not {kind}" if name in there else f"{name} ({kind}) is missing"
         for name, kind in agreed.items()

@@ -11,11 +11,11 @@ from dagster._core.storage.event_log.schema import AssetCheckExecutionsTable as 
 from dagster._core.storage.event_log.sql_event_log import SqlEventLogStorage
 from sqlalchemy import delete, func, select
 
+from contracts import TABLES
 from orchestration.arrivals.partitions import FAILURES_RUN, report
-from orchestration.ingest.tables import TABLES
 
 if TYPE_CHECKING:
-    from orchestration.ingest.ledger import Connection
+    from orchestration.database import Connection
 
 KEEP_DAYS = 90
 ENDED = [dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED]

@@ -4,12 +4,12 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from orchestration.ingest.ledger import Connection
+    from orchestration.database import Connection
 
 LOCK = ["build of the models"]
 
 
-def await_turn_to_build(connection: "Connection", tell: Callable[[str], None]) -> None:
+def acquire_build_lock(connection: "Connection", tell: Callable[[str], None]) -> None:
     """Take the right to build the models for as long as the session lasts; wait while another session has it.
 
     It goes with the session: a build whose process is killed keeps nobody waiting.

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from orchestration.ingest.ledger import Connection
+    from orchestration.database import Connection
 
 MARTS = ["departments_above_mean", "hires_by_quarter"]
 # Of the newest complete load that every mart shows, the number by the order of completion.

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from dbt.cli.main import dbtRunner, dbtRunnerResult
 
-from orchestration.models.project import BUILD, PROJECT, parse_if_changed
+from orchestration.dbt.project import BUILD, PROJECT, parse_if_changed
 from tests.conftest import Database, environment
 
 Dbt = Callable[..., dbtRunnerResult]

@@ -3,8 +3,8 @@
 import psycopg
 import pytest
 
-from orchestration.models.project import build_arguments, manifest
-from orchestration.models.published import unpublished_loads
+from orchestration.dbt.project import build_arguments, manifest
+from orchestration.warehouse.published import unpublished_loads
 from tests.conftest import Database
 from tests.dbt_project.conftest import Dbt, Record, build, deliver, unsuccessful
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from dbt.task.docs import DOCS_INDEX_FILE_PATH
 
-from orchestration.models.project import manifest
+from orchestration.dbt.project import manifest
 from tests.conftest import Database
 from tests.dbt_project.conftest import Dbt, deliver
 

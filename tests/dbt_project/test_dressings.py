@@ -5,9 +5,9 @@ from collections.abc import Callable
 
 import pytest
 
+from contracts import TABLES
 from deploy.local.sample import sample
 from orchestration.ingest.loader import Loaded, load_pending
-from orchestration.ingest.tables import TABLES
 from tests import oracle
 from tests.conftest import Bucket, Database
 from tests.dbt_project.conftest import Dbt

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from orchestration.models.project import BUILD, build_arguments, manifest
+from orchestration.dbt.project import BUILD, build_arguments, manifest
 from tests.conftest import Database
 from tests.dbt_project.conftest import Dbt, Record, build, deliver, unsuccessful
 

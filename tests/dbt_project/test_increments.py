@@ -9,8 +9,8 @@ import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
-from orchestration.models.project import BUILD, build_arguments, manifest
-from orchestration.models.published import unpublished_loads
+from orchestration.dbt.project import BUILD, build_arguments, manifest
+from orchestration.warehouse.published import unpublished_loads
 from tests.conftest import Database
 from tests.dbt_project.conftest import COLUMNS, Dbt, Record, build, deliver, empty, forget_builds
 from tests.dbt_project.judgement import Load, dispositions

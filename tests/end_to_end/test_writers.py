@@ -18,9 +18,9 @@ import httpx
 import pandas as pd
 import pytest
 
+from contracts import TABLES, Table
 from deploy.local.settings import Settings
 from orchestration.ingest.loader import Loaded, load_pending
-from orchestration.ingest.tables import TABLES, Table
 from tests import oracle
 from tests.api.conftest import KEY, eventually
 from tests.api.test_employees import hire
@@ -89,7 +89,7 @@ def hires(chance: random.Random, number: int) -> list[dict[str, Any]]:
 
 
 def as_row(record: dict[str, Any]) -> tuple[str, ...]:
-    return tuple(str(record[column]) for column in HIRED_EMPLOYEES.columns)
+    return tuple(str(record[column]) for column in HIRED_EMPLOYEES.column_names)
 
 
 @dataclass(frozen=True)
@@ -371,7 +371,7 @@ def test_every_accepted_record_is_in_raw_once_under_the_load_that_its_sender_was
         if content.table == table.name
         for number, row in content.rows.items()
     ]
-    found = module_database.rows(f"select _load_id, _record, {', '.join(table.columns)} from raw.{table.name}")
+    found = module_database.rows(f"select _load_id, _record, {', '.join(table.column_names)} from raw.{table.name}")
     assert difference(found, due) == {}
 
 
@@ -407,7 +407,7 @@ def in_order(loads: Loads, table: Table) -> pd.DataFrame:
     """Return a table's rows as the oracle wants them, the later ones behind."""
     contents = [content for _, content in sorted(loads.items()) if content.table == table.name]
     rows = [row for content in contents for _, row in sorted(content.rows.items())]
-    return pd.DataFrame(rows, columns=list(table.columns), dtype="string")
+    return pd.DataFrame(rows, columns=list(table.column_names), dtype="string")
 
 
 @pytest.mark.parametrize("year", YEARS)

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from contracts import TABLES, Table
 from deploy.local.settings import Settings
 from orchestration.ingest import loader
 from orchestration.ingest.loader import Loaded, Outcome, Policy, Progress, Watch, load_pending, unwatched
-from orchestration.ingest.tables import TABLES, Table
 from tests.conftest import Bucket, Database
 from tests.faults.outcome import Left, discrepancies, forget, what_counts
 from tests.faults.s3_faults import S3Proxy, s3_proxy

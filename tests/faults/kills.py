@@ -21,8 +21,8 @@ from typing import Any
 import boto3
 import psycopg
 
+from contracts import TABLES
 from orchestration.ingest import loader
-from orchestration.ingest.tables import TABLES
 from tests.faults.outcome import Left, discrepancies, forget, what_counts
 
 HIRED_EMPLOYEES = TABLES[2]

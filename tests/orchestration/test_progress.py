@@ -5,9 +5,9 @@ import gzip
 import dagster as dg
 import pytest
 
+from contracts import TABLES
 from orchestration.defs import raw
 from orchestration.defs.resources import Warehouse
-from orchestration.ingest.tables import TABLES
 from tests.conftest import Bucket, Database, environment
 from tests.orchestration.conftest import landing_of
 

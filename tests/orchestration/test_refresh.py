@@ -10,11 +10,11 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
+from contracts import TABLES
 from deploy.local.settings import Settings
 from orchestration.definitions import defs
 from orchestration.defs.models import BuildConfig
 from orchestration.ingest.loader import Loaded, load_pending
-from orchestration.ingest.tables import TABLES
 from tests.conftest import Bucket, Database, environment, fresh_bucket
 from tests.orchestration.conftest import landing_of
 

@@ -8,11 +8,11 @@ from typing import Any
 import dagster as dg
 import pytest
 
+from contracts import TABLES
 from orchestration.defs import models, raw, retries
 from orchestration.defs.models import BuildConfig, dbt_models
 from orchestration.defs.resources import Landing, Warehouse
 from orchestration.ingest.objects import BucketUnavailable
-from orchestration.ingest.tables import TABLES
 from orchestration.ingest.writer import DatabaseUnavailable
 from tests.conftest import Bucket, Database, environment
 from tests.orchestration.conftest import landing_of

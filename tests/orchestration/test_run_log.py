@@ -7,9 +7,9 @@ from pathlib import Path
 import dagster as dg
 import yaml
 
+from contracts import TABLES
 from orchestration.defs.raw import raw_asset
 from orchestration.defs.resources import Warehouse
-from orchestration.ingest.tables import TABLES
 from tests.conftest import Bucket, Database, environment
 from tests.orchestration.conftest import landing_of
 

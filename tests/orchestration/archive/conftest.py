@@ -9,6 +9,7 @@ from typing import Any
 import boto3
 import pytest
 
+from contracts import TABLES, Table
 from deploy.local import services
 from deploy.local.settings import Settings
 from deploy.local.supervisor import Supervisor
@@ -16,10 +17,8 @@ from orchestration.archive.exporting import Figures, export_raw
 from orchestration.archive.manifest import LOAD_COLUMN, Manifest
 from orchestration.archive.restoring import Restored, restore_raw
 from orchestration.archive.store import Store
-from orchestration.ingest.ledger import Connection
+from orchestration.database import Connection, connect
 from orchestration.ingest.loader import Policy, load_pending
-from orchestration.ingest.tables import TABLES, Table
-from orchestration.ingest.writer import connect
 from tests.conftest import Bucket, Database, free_port
 
 DEPARTMENTS, JOBS, HIRED_EMPLOYEES = TABLES

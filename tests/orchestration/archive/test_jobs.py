@@ -13,10 +13,10 @@ import pytest
 from orchestration.archive.manifest import File
 from orchestration.archive.settings import is_exported_every_night
 from orchestration.archive.store import Store
+from orchestration.dbt.project import BUILD
 from orchestration.definitions import defs
 from orchestration.defs import retries
-from orchestration.models.project import BUILD
-from orchestration.models.published import unpublished_loads
+from orchestration.warehouse.published import unpublished_loads
 from tests.conftest import environment
 from tests.dbt_project.conftest import build, forget_builds, running_dbt
 from tests.orchestration.archive.conftest import Warehouse

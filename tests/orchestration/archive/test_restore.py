@@ -9,13 +9,14 @@ from psycopg.errors import InsufficientPrivilege, LockNotAvailable
 
 from orchestration.archive.restoring import restore_raw
 from orchestration.archive.store import ArchiveRefused
+from orchestration.database import connect
 from orchestration.ingest.ledger import become_sole_writer
 from orchestration.ingest.limits import RejectLimit
 from orchestration.ingest.loader import Policy, load_object
 from orchestration.ingest.objects import current_version
-from orchestration.ingest.writer import Writer, connect
-from orchestration.models.published import MARTS, unpublished_loads
-from orchestration.models.turns import await_turn_to_build
+from orchestration.ingest.writer import Writer
+from orchestration.warehouse.build_lock import acquire_build_lock
+from orchestration.warehouse.published import MARTS, unpublished_loads
 from tests.conftest import environment
 from tests.orchestration.archive.conftest import HIRED_EMPLOYEES, JOBS, Warehouse
 
@@ -197,7 +198,7 @@ def test_it_waits_for_whoever_loads_or_builds(filled: Warehouse) -> None:
 
         for each in (connection, loader):
             each.execute("select pg_advisory_unlock_all()")
-        await_turn_to_build(loader, filled.told.append)
+        acquire_build_lock(loader, filled.told.append)
         with pytest.raises(LockNotAvailable):
             restore_raw(connection, filled.store, tell=filled.told.append)
         assert filled.told[-1] == "Another run is building the models; waiting for that to end."

@@ -13,8 +13,7 @@ from hypothesis import strategies as st
 from psycopg import sql
 
 from orchestration.archive import rows
-from orchestration.ingest.ledger import Connection
-from orchestration.ingest.writer import connect
+from orchestration.database import Connection, connect
 from tests.conftest import Database
 
 COPIED, COPY = sql.Identifier("copied"), sql.Identifier("copy_of_it")

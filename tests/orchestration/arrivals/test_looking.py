@@ -9,13 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from contracts import TABLES
 from orchestration.arrivals.attempts import Attempts, Due
 from orchestration.arrivals.looking import MOST_FOUND, Looked, Memory, Sight, look, look_on, remembered, told
-from orchestration.ingest.ledger import Connection
+from orchestration.database import Connection, connect
 from orchestration.ingest.loader import load_pending
 from orchestration.ingest.objects import ObjectVersion, Place
-from orchestration.ingest.tables import TABLES
-from orchestration.ingest.writer import connect
 from tests.conftest import Bucket, Database
 
 if TYPE_CHECKING:

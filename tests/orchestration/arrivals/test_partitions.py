@@ -10,6 +10,7 @@ from dagster._core.storage.partition_status_cache import AssetPartitionStatus
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from contracts import TABLES
 from orchestration.arrivals import partitions
 from orchestration.arrivals.partitions import (
     FAILURES_RUN,
@@ -23,13 +24,11 @@ from orchestration.arrivals.partitions import (
     prune,
     report,
 )
+from orchestration.database import Connection, connect
 from orchestration.defs.raw import raw_asset
 from orchestration.defs.resources import Warehouse
-from orchestration.ingest.ledger import Connection
 from orchestration.ingest.loader import Failed, Loaded, Policy, load_pending
 from orchestration.ingest.objects import ObjectVersion
-from orchestration.ingest.tables import TABLES
-from orchestration.ingest.writer import connect
 from tests.conftest import Bucket, Database, environment
 from tests.orchestration.conftest import landing_of as bucket_as_landing
 

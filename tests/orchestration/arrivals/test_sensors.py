@@ -8,13 +8,13 @@ import dagster as dg
 import pytest
 from dagster._core.storage.tags import RUN_KEY_TAG
 
+from contracts import TABLES
 from orchestration.arrivals.asking import Asking
 from orchestration.definitions import defs
 from orchestration.defs import sensors
 from orchestration.defs.models import dbt_models
 from orchestration.defs.resources import Landing, Warehouse
 from orchestration.ingest.loader import Policy, load_pending
-from orchestration.ingest.tables import TABLES
 from tests.conftest import Bucket, Database, environment
 from tests.orchestration.conftest import landing_of
 

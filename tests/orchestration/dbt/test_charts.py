@@ -5,8 +5,8 @@ from xml.etree import ElementTree
 
 import pytest
 
-from orchestration.models import charts
-from orchestration.models.charts import Above, Quarters
+from orchestration.dbt import charts
+from orchestration.dbt.charts import Above, Quarters
 
 ODD_NAMES = ['R&D <Söns> "quoted"', "王小明", "\x01\x1b\ud800control\n", "x" * 500, ""]
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from dagster_dbt import DbtProject
 
-from orchestration.models import project as dbt
+from orchestration.dbt import project as dbt
 
 TABLES = ("departments", "jobs", "hired_employees")
 

@@ -6,10 +6,9 @@ from typing import Any
 
 import pytest
 
-from orchestration.ingest.ledger import Connection
+from contracts import TABLES, Table
+from orchestration.database import Connection, connect
 from orchestration.ingest.loader import Failed, Loaded, Policy, load_pending
-from orchestration.ingest.tables import TABLES, Table
-from orchestration.ingest.writer import connect
 from tests.conftest import Bucket, Database
 
 DEPARTMENTS, JOBS, HIRED_EMPLOYEES = TABLES

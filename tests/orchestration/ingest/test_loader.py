@@ -16,8 +16,8 @@ import psycopg
 import pytest
 from botocore.config import Config
 
+from orchestration.database import Connection
 from orchestration.ingest import loader
-from orchestration.ingest.ledger import Connection
 from orchestration.ingest.limits import RejectLimit
 from orchestration.ingest.loader import Failed, Loaded, Policy, Progress, load_object, load_pending, pending
 from orchestration.ingest.objects import file_version, list_objects

@@ -12,8 +12,9 @@ import psycopg
 import pytest
 from psycopg.errors import UniqueViolation
 
+from orchestration.database import Connection
 from orchestration.ingest import ledger
-from orchestration.ingest.ledger import Connection, begin_again, open_load
+from orchestration.ingest.ledger import begin_again, open_load
 from orchestration.ingest.limits import RejectLimit
 from orchestration.ingest.loader import Failed, Loaded, Outcome, Policy, Progress, load_object, pending, reload_object
 from orchestration.ingest.loader import unwatched as nobody

@@ -2,7 +2,8 @@
 
 import pytest
 
-from orchestration.ingest.tables import Table, table_of
+from contracts import Column, Table
+from orchestration.ingest.tables import table_of
 
 
 @pytest.mark.parametrize(
@@ -59,7 +60,7 @@ def test_any_other_key_belongs_to_no_table(key: str) -> None:
 
 
 def test_the_tables_to_choose_from_can_be_others() -> None:
-    cities = Table("cities", ("id",), aliases=("towns",))
+    cities = Table("cities", (Column("id"),), synonyms=("towns",))
     assert table_of("towns.csv", (cities,)) == cities
     assert table_of("jobs.csv", (cities,)) is None
 

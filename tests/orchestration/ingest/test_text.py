@@ -350,7 +350,7 @@ from pathlib import Path
 from orchestration.ingest.limits import RejectLimit
 from orchestration.ingest.loader import Policy, load_object
 from orchestration.ingest.objects import file_version
-from orchestration.ingest.tables import TABLES
+from contracts import TABLES
 from orchestration.ingest.writer import Writer
 
 table = next(each for each in TABLES if each.name == "jobs")

@@ -13,10 +13,10 @@ import dagster as dg
 import pytest
 from dagster._core.errors import DagsterExecutionInterruptedError
 
+from contracts import TABLES
 from orchestration.defs.alerts import alerts
 from orchestration.defs.raw import raw_asset
 from orchestration.defs.resources import Warehouse
-from orchestration.ingest.tables import TABLES
 from orchestration.monitoring import alerts as telling
 from orchestration.monitoring.alerts import Undelivered, Webhook, WrongSetting
 from orchestration.monitoring.failures import STACK_STOPPED

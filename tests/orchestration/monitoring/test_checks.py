@@ -6,11 +6,11 @@ from datetime import timedelta
 import dagster as dg
 import pytest
 
+from contracts import TABLES
+from orchestration.database import Connection
 from orchestration.defs.checks import few_records_rejected, late_marts
 from orchestration.defs.resources import Warehouse
-from orchestration.ingest.ledger import Connection
 from orchestration.ingest.loader import Loaded, load_pending
-from orchestration.ingest.tables import TABLES
 from orchestration.monitoring import checks
 from orchestration.monitoring.checks import Share
 from tests.conftest import Bucket, Database, environment

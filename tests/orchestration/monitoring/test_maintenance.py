@@ -10,13 +10,13 @@ import dagster as dg
 import psycopg
 import pytest
 
+from contracts import TABLES
 from deploy.local.postgres import EmbeddedPostgres
 from orchestration.arrivals.partitions import FAILURES_RUN, landing_of, report
 from orchestration.definitions import defs
 from orchestration.ingest.loader import Failed, load_pending
-from orchestration.ingest.tables import TABLES
-from orchestration.models.turns import await_turn_to_build
 from orchestration.monitoring.maintenance import KEEP_DAYS, WrongSetting, keep_days, prune, tell_again
+from orchestration.warehouse.build_lock import acquire_build_lock
 from tests.conftest import Bucket, Database, environment
 
 JOBS = next(table for table in TABLES if table.name == "jobs")
@@ -234,7 +234,7 @@ def test_the_nightly_build_waits_for_another_and_tests_everything_and_rebuilding
     with environment(database.environment), dg.DagsterInstance.ephemeral() as instance, database.connect() as other:
         for table in TABLES:
             list(load_pending(database.conninfo("hiring_loader"), bucket.client, bucket.name, table))
-        await_turn_to_build(other, pytest.fail)
+        acquire_build_lock(other, pytest.fail)
         release = threading.Thread(target=end_when_waited_for, args=(database, other.info.backend_pid))
         release.start()
         night = defs.resolve_job_def("nightly_build").execute_in_process(instance=instance)

@@ -1,0 +1,38 @@
+"""`python -m contracts`: check the contract against the Open Data Contract Standard, as `make lint` does."""
+
+import json
+import sys
+
+import yaml
+from jsonschema import Draft201909Validator
+from open_data_contract_standard.model import OpenDataContractStandard
+
+from contracts.tables import CONTRACT, ContractError, read_contract
+
+
+def problems() -> list[str]:
+    """Return what is wrong with the contract, a sentence each."""
+    text = CONTRACT.read_text()
+    schema = json.loads(OpenDataContractStandard.json_schema())  # type: ignore[no-untyped-call]
+    found = [
+        f"{'/'.join(map(str, error.path)) or 'contract'}: {error.message}"
+        for error in Draft201909Validator(schema).iter_errors(yaml.safe_load(text))
+    ]
+    try:
+        OpenDataContractStandard.from_string(text)
+        read_contract()
+    except (ContractError, ValueError) as error:
+        found.append(str(error))
+    return found
+
+
+def main() -> None:
+    """Print what is wrong with the contract; exit status 1 when something is."""
+    found = problems()
+    for problem in found:
+        sys.stderr.write(f"{CONTRACT.name}: {problem}\n")
+    sys.exit(1 if found else 0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,176 @@
+"""The contract as Python sees it: tables and their columns, read from hiring.odcs.yaml."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+CONTRACT = Path(__file__).with_name("hiring.odcs.yaml")
+
+
+class LogicalType(StrEnum):
+    """What a column holds, by the standard's own names."""
+
+    STRING = "string"
+    INTEGER = "integer"
+    NUMBER = "number"
+    TIMESTAMP = "timestamp"
+
+
+class ContractError(ValueError):
+    """The contract declares something that this project cannot follow; the message names table and column."""
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of a table.
+
+    Attributes:
+        name: its name in raw, in headers and over HTTP.
+        logical_type: what its values are.
+        description: what it means.
+        required: whether a record without a value for it is rejected; where it is not, a file may lack the column.
+        primary_key: whether it tells the records of a table apart.
+        minimum: the least value, inclusive; of a timestamp as ISO 8601 text.
+        maximum: the greatest value, inclusive for numbers, exclusive for timestamps.
+        references: table and column whose values it has to be one of, sooner or later.
+        synonyms: other names of it in headers.
+        example: a valid value.
+    """
+
+    name: str
+    logical_type: LogicalType = LogicalType.STRING
+    description: str = ""
+    required: bool = True
+    primary_key: bool = False
+    minimum: Any = None
+    maximum: Any = None
+    references: tuple[str, str] | None = None
+    synonyms: tuple[str, ...] = ()
+    example: Any = None
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table: its name, its columns in the order of a file without a header, other names in object keys."""
+
+    name: str
+    columns: tuple[Column, ...]
+    description: str = ""
+    synonyms: tuple[str, ...] = ()
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Every name that an object's key may call it by."""
+        return (self.name, *self.synonyms)
+
+    @property
+    def column_names(self) -> tuple[str, ...]:
+        """The names of its columns, in the order of a file without a header."""
+        return tuple(column.name for column in self.columns)
+
+    @property
+    def required_names(self) -> tuple[str, ...]:
+        """The names of the columns that every header has to name."""
+        return tuple(column.name for column in self.columns if column.required)
+
+    @property
+    def key(self) -> Column:
+        """The column that tells its records apart."""
+        return next(column for column in self.columns if column.primary_key)
+
+
+def read_contract(path: Path = CONTRACT) -> tuple[Table, ...]:
+    """Return the tables that a contract declares, in its order.
+
+    Args:
+        path: a data contract in the Open Data Contract Standard.
+
+    Raises:
+        ContractError: it declares what this project cannot follow.
+    """
+    declared = yaml.load(path.read_bytes(), getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506 - both are safe
+    tables = tuple(_table(each) for each in declared["schema"])
+    _require_known_references(tables)
+    return tables
+
+
+def _table(declared: Mapping[str, Any]) -> Table:
+    name = declared["name"]
+    table = Table(
+        name,
+        tuple(_column(name, each) for each in declared["properties"]),
+        declared.get("description", ""),
+        _synonyms(declared),
+    )
+    if [column.required for column in table.columns if column.primary_key] != [True]:
+        raise ContractError(f"table {name}: exactly one column has to be the primary key, and required")
+    if len(set(table.column_names)) < len(table.columns):
+        raise ContractError(f"table {name}: two columns have one name")
+    return table
+
+
+def _column(table: str, declared: Mapping[str, Any]) -> Column:
+    name, kind = declared["name"], declared.get("logicalType", "string")
+    if kind not in {*LogicalType}:
+        raise ContractError(f"{table}.{name}: logicalType {kind} is none of {', '.join(LogicalType)}")
+    options = declared.get("logicalTypeOptions", {})
+    known = {"minimum", "exclusiveMaximum" if kind == LogicalType.TIMESTAMP else "maximum"}
+    if kind == LogicalType.STRING or not known.issuperset(options):
+        known = set() if kind == LogicalType.STRING else known
+        if unknown := sorted(set(options) - known):
+            raise ContractError(f"{table}.{name}: no rule follows from logicalTypeOptions {', '.join(unknown)}")
+    return Column(
+        name,
+        LogicalType(kind),
+        declared.get("description", ""),
+        bool(declared.get("required", False)),
+        bool(declared.get("primaryKey", False)),
+        options.get("minimum"),
+        options.get("maximum", options.get("exclusiveMaximum")),
+        _references(table, declared),
+        _synonyms(declared),
+        next(iter(declared.get("examples", ())), None),
+    )
+
+
+def _references(table: str, declared: Mapping[str, Any]) -> tuple[str, str] | None:
+    to = [each["to"] for each in declared.get("relationships", ())]
+    if not to:
+        return None
+    if len(to) > 1 or str(to[0]).count(".") != 1:
+        raise ContractError(f"{table}.{declared['name']}: a relationship is to one table.column")
+    owner, _, column = str(to[0]).partition(".")
+    return owner, column
+
+
+def _synonyms(declared: Mapping[str, Any]) -> tuple[str, ...]:
+    return tuple(each["synonym"] for each in declared.get("synonyms", ()))
+
+
+def _require_known_references(tables: Sequence[Table]) -> None:
+    keys = {(table.name, table.key.name) for table in tables}
+    for table in tables:
+        for column in table.columns:
+            if column.references and column.references not in keys:
+                raise ContractError(
+                    f"{table.name}.{column.name}: {'.'.join(column.references)} is not the primary key of a table"
+                )
+
+
+TABLES = read_contract()
+
+
+def table_named(name: str) -> Table:
+    """Return a table of the contract by its name or one of its other names.
+
+    Raises:
+        KeyError: there is none.
+    """
+    for table in TABLES:
+        if name in table.names:
+            return table
+    raise KeyError(name)
