@@ -27,6 +27,7 @@ Row = tuple[Any, ...]
 Connection = AsyncConnection[Row]
 Pool = AsyncConnectionPool[Connection]
 Parameters = Mapping[str, Any]
+Statement = LiteralString | bytes
 
 SECONDS_BETWEEN_ATTEMPTS = 0.25
 
@@ -67,7 +68,7 @@ class Database:
         async with self._pool.connection() as connection:
             yield connection
 
-    async def read(self, query: LiteralString, parameters: Parameters) -> Row:
+    async def read(self, query: Statement, parameters: Parameters) -> Row:
         """Run a query that gives one row, in a read-only transaction of its own.
 
         Raises:
@@ -75,7 +76,7 @@ class Database:
         """
         return await self.in_time(self._read(query, parameters))
 
-    async def write(self, statement: LiteralString, parameters: Parameters) -> Row:
+    async def write(self, statement: Statement, parameters: Parameters) -> Row:
         """Run a statement that gives one row in a transaction that may write.
 
         Raises:
@@ -84,11 +85,11 @@ class Database:
         """
         return await self.in_time(self._write(statement, parameters))
 
-    async def _read(self, query: LiteralString, parameters: Parameters) -> Row:
+    async def _read(self, query: Statement, parameters: Parameters) -> Row:
         async with self.connection() as connection:
             return await _one_row(connection, query, parameters)
 
-    async def _write(self, statement: LiteralString, parameters: Parameters) -> Row:
+    async def _write(self, statement: Statement, parameters: Parameters) -> Row:
         async with self.connection() as connection:
             await connection.set_read_only(False)
             async with connection.transaction():
@@ -197,7 +198,7 @@ async def _of_request(request: Request) -> Database:
     return database
 
 
-async def _one_row(connection: Connection, query: LiteralString, parameters: Parameters) -> Row:
+async def _one_row(connection: Connection, query: Statement, parameters: Parameters) -> Row:
     row = await (await connection.execute(query, parameters)).fetchone()
     if row is None:
         raise LookupError("the statement gave no row")

@@ -1,16 +1,15 @@
 """Whether the process runs, and whether it can do its work: two questions, two addresses."""
 
+from collections.abc import Iterable
 from typing import Literal
 
 from fastapi import APIRouter
+from psycopg.sql import SQL, Identifier
 from pydantic import BaseModel
 
 from api import problems
 from api.database import DatabaseOfRequest
-
-router = APIRouter(prefix="/health", tags=["health"])
-
-MARTS = "select exists(select from marts.hires_by_quarter), exists(select from marts.departments_above_mean)"
+from api.metrics.metric import Metric
 
 
 class Live(BaseModel):
@@ -25,18 +24,26 @@ class Ready(BaseModel):
     status: Literal["ready"] = "ready"
 
 
-@router.get("/live", summary="Does the process run?")
-async def live() -> Live:
-    """Answer 200 as long as the process runs, with or without a database: restart it when this fails."""
-    return Live()
+def router_for(metrics: Iterable[Metric]) -> APIRouter:
+    """Return both addresses; ready is who can read the marts of each metric."""
+    router = APIRouter(prefix="/health", tags=["health"])
+    marts = sorted({mart for metric in metrics for mart in metric.marts})
+    reads = SQL(", ").join(SQL("exists(select from {})").format(Identifier("marts", mart)) for mart in marts)
+    query = SQL("select {}").format(reads).as_bytes()
 
+    @router.get("/live", summary="Does the process run?")
+    async def live() -> Live:
+        """Answer 200 as long as the process runs, with or without a database: restart it when this fails."""
+        return Live()
 
-@router.get(
-    "/ready",
-    summary="Can it answer?",
-    responses=problems.responses({503: "The database does not answer, or the marts are not built yet."}),
-)
-async def ready(database: DatabaseOfRequest) -> Ready:
-    """Answer 200 when both marts can be read: send requests elsewhere while this fails."""
-    await database.read(MARTS, {})
-    return Ready()
+    @router.get(
+        "/ready",
+        summary="Can it answer?",
+        responses=problems.responses({503: "The database does not answer, or the marts are not built yet."}),
+    )
+    async def ready(database: DatabaseOfRequest) -> Ready:
+        """Answer 200 when the marts of every metric can be read: send requests elsewhere while this fails."""
+        await database.read(query, {})
+        return Ready()
+
+    return router

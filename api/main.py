@@ -1,6 +1,6 @@
 """Puts the application together. Nothing here reads the environment: settings come in as an argument."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
@@ -17,12 +17,14 @@ from api.database import Database, conninfo
 from api.employees.schemas import EMPLOYEE
 from api.envelope import Envelope
 from api.figures import Figures
+from api.metrics.metric import Metric
+from api.metrics.registry import METRICS
 from api.publications import listening
 from api.security import Guard
 from api.settings import Settings
 
 DESCRIPTION = """
-Two metrics about hires, and a way to send hires in.
+Metrics about hires, and a way to send hires in.
 
 Every error is an `application/problem+json` document (RFC 9457), every response has an `X-Request-Id`, under which
 the server's log knows the request. Names of people go in and never come out.
@@ -38,7 +40,7 @@ CORS_HEADERS = ["X-API-Key", "Idempotency-Key", "X-Request-Id"]
 CORS_EXPOSED = ["ETag", "Link", "X-Total-Count", "X-Request-Id", "Retry-After", "Idempotency-Replayed", "Age"]
 
 
-def create_app(settings: Settings) -> FastAPI:
+def create_app(settings: Settings, metrics: Sequence[Metric] = METRICS) -> FastAPI:
     """Build the application; it starts, and says that it is alive, whether or not Postgres is there."""
     figures = Figures()
     answers = Answers(settings.api_cache_mib * 1024 * 1024, settings.api_cache_seconds)
@@ -66,10 +68,10 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.answers = answers
     docs.add_pages(app)
     docs.add_schemas(app, {"Problem": problems.SCHEMA, "Employee": EMPLOYEE})
-    app.include_router(api.metrics.endpoints.router, **security.described(is_open=settings.api_open_reads))
+    app.include_router(api.metrics.endpoints.router_for(metrics), **security.described(is_open=settings.api_open_reads))
     app.include_router(api.page.endpoints.router)
     app.include_router(api.employees.endpoints.router, **security.described(is_open=False))
-    app.include_router(health.router)
+    app.include_router(health.router_for(metrics))
     # The last one is the outermost.
     app.add_middleware(AnswersFirst, answers=answers)
     app.add_middleware(Guard, settings=settings)

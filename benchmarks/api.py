@@ -10,8 +10,7 @@ from typing import NamedTuple, TypeVar
 
 import psycopg
 
-from api.metrics.queries import HIRES_BY_QUARTER
-from api.metrics.schemas import Page
+from api.metrics.hires_by_quarter import HIRES_BY_QUARTER
 from benchmarks.api_and_constant import CONSTANT
 from benchmarks.builds import DEPARTMENTS, JOBS, filled, first_build
 from benchmarks.children import requests_a_second
@@ -95,13 +94,15 @@ def cold_vs_psql(servers: Servers, records: int) -> float:
         psycopg.connect(servers.conninfo("hiring_api"), autocommit=True) as sql,
     ):
 
-        def select(page: Page) -> None:
-            sql.execute(HIRES_BY_QUARTER, page.model_dump()).fetchall()
+        def select(offset: int) -> None:
+            parameters = HIRES_BY_QUARTER.parameters.model_validate({"offset": offset})
+            sql.execute(HIRES_BY_QUARTER.json_query, parameters.model_dump()).fetchall()
 
-        asked, selected = _pages(), _pages()
+        # No two pages are the same, and there are full ones for all rounds.
+        asked, selected = count(), count()
         return ratio(
             lambda: _latency(
-                http.ask, (encoded("GET", f"{METRIC}?offset={page.offset}") for page in islice(asked, PAGES))
+                http.ask, (encoded("GET", f"{METRIC}?offset={offset}") for offset in islice(asked, PAGES))
             ),
             lambda: _latency(select, islice(selected, PAGES)),
         )
@@ -173,11 +174,6 @@ def _latency(work: Callable[[T], object], inputs: Iterable[T]) -> float:
         work(each)
         taken.append(time.perf_counter() - started)
     return median(taken)
-
-
-def _pages() -> Iterator[Page]:
-    """Yield pages no two of which are the same; there are full ones for all rounds."""
-    return (Page(offset=offset) for offset in count())
 
 
 def _batches() -> Iterator[list[Hire]]:

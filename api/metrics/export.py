@@ -4,54 +4,64 @@ Sent while it is copied, it would hold up the next build, and everybody who read
 likes. Copied first, an error of the database is an error, and not the end of a file that looks whole.
 """
 
+import csv
+import io
 import tempfile
 from collections.abc import Mapping
 from contextlib import ExitStack
 from typing import IO, Any
 
 from fastapi import Request, Response
+from pydantic import BaseModel
 from starlette.types import Receive, Scope, Send
 
 from api.answers import CACHING
 from api.database import Database
-from api.metrics import queries
-from api.metrics.queries import Export
+from api.metrics.metric import Metric, published
 
 # A file up to this size stays in memory; a larger one is on the disk until it is sent.
 MEMORY_BYTES = 1024 * 1024
 PART_BYTES = 64 * 1024
 
 
-async def export(
-    request: Request, database: Database, what: Export, parameters: Mapping[str, Any], name: str
-) -> Response:
-    """Return all rows that the parameters choose as a file of this name, or 304 to those who have it.
+async def export(request: Request, database: Database, metric: Metric, parameters: BaseModel) -> Response:
+    """Return all rows that the parameters choose as a file, or 304 to those who have it.
 
     Raises:
         psycopg.OperationalError: Postgres is away or takes too long.
     """
+    chosen = parameters.model_dump(include={*metric.query.model_fields})
     with ExitStack() as to_close:
         file = to_close.enter_context(tempfile.SpooledTemporaryFile(MEMORY_BYTES))
-        work = _copy(request, database, what, parameters, file)
+        work = _copy(request, database, metric, chosen, file)
         headers, is_known = await database.in_time(work, progress=file.tell)
         if is_known:
             return Response(status_code=304, headers=headers)
         to_close.pop_all()
-        return Download(file, name, headers)
+        name = "-".join([metric.slug, *(str(chosen[field]) for field in ("year",) if field in chosen)])
+        return Download(file, f"{name}.csv", headers)
+
+
+def example(metric: Metric) -> str:
+    """Return the first row of a metric's example as CSV."""
+    text = io.StringIO()
+    csv.writer(text).writerows([metric.columns, metric.example["items"][0].values()])
+    return text.getvalue()
 
 
 async def _copy(
-    request: Request, database: Database, what: Export, parameters: Mapping[str, Any], file: IO[bytes]
+    request: Request, database: Database, metric: Metric, parameters: Mapping[str, Any], file: IO[bytes]
 ) -> tuple[dict[str, str], bool]:
     """Copy the rows into a file, and return the headers for it; copy nothing when the client has them."""
     async with database.connection() as connection, connection.transaction():
-        await connection.execute(what.take_hold)
-        publication = queries.publication(await (await connection.execute(what.publication)).fetchone())
+        await connection.execute(metric.hold_query)
+        publication = published(await (await connection.execute(metric.state_query)).fetchone())
         validators = publication.validators("csv", repr(parameters)) if publication else None
         headers = CACHING | (validators.headers if validators else {})
         if validators and validators.are_known_to(request.scope["headers"]):
             return headers, True
-        async with connection.cursor() as cursor, cursor.copy(what.copy, parameters) as rows:
+        file.write(",".join(metric.columns).encode() + b"\r\n")
+        async with connection.cursor() as cursor, cursor.copy(metric.csv_query, parameters) as rows:
             # Postgres gives a row at a time, and ends it as Unix does.
             async for row in rows:
                 file.write(bytes(row[:-1]) + b"\r\n")

@@ -1,9 +1,11 @@
-"""What the metrics are asked for and what they answer."""
+"""What queries and responses of metrics are made of."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Generic, Literal, TypeVar
 from urllib.parse import urlencode
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
+
+Item = TypeVar("Item")
 
 Year = Annotated[int, Field(ge=1900, le=2100, description="Calendar year in UTC.", examples=[2021])]
 
@@ -20,30 +22,26 @@ Format = Annotated[
 ]
 
 
-class YearOnly(BaseModel):
-    """The year of a metric."""
+class MetricQuery(BaseModel):
+    """What a metric can be asked for; its SQL has these parameters under the same names."""
 
     # A misspelled parameter would otherwise get an answer to another question.
     model_config = ConfigDict(extra="forbid")
 
-    year: Year = 2021
-
-    def query(self, *without: str) -> str:
+    def query_string(self, *without: str) -> str:
         """Return these parameters, without some, as the one query string of all that mean the same."""
         return urlencode(self.model_dump(exclude=set(without), exclude_none=True), doseq=True)
 
 
-class AnyYear(YearOnly):
-    """The year of a metric, and in which format."""
+class YearQuery(MetricQuery):
+    """The year of a metric."""
 
-    format: Format = None
+    year: Year = 2021
 
 
-class Page(YearOnly):
-    """Which hires by quarter, and which page of them."""
+class Paging(BaseModel):
+    """Which page of the rows; the API adds it to the query of a metric that has pages."""
 
-    department: Names = Field([], description="Exact name of a department; repeat it for more, empty for all.")
-    job: Names = Field([], description="Exact name of a job; repeat it for more, empty for all.")
     limit: int = Field(100, ge=1, le=1000, description="Rows of a page.")
     offset: int = Field(0, ge=0, le=2**31 - 1, description="Rows before the page.")
 
@@ -59,72 +57,28 @@ class Page(YearOnly):
         return starts
 
 
-class Selection(Page):
-    """Which hires by quarter, which page of them, and in which format."""
+class Formatted(BaseModel):
+    """In which format; the API adds it to the query of every metric."""
 
     format: Format = None
 
 
-class QuarterlyHires(BaseModel):
-    """Hires for a job in a department, by quarter of the year."""
+class MetricResponse(BaseModel, Generic[Item]):
+    """The rows of a metric."""
 
-    department: str
-    job: str
-    Q1: int
-    Q2: int
-    Q3: int
-    Q4: int
+    items: list[Item]
 
 
-class HiresByQuarter(BaseModel):
-    """One page of the hires of a year."""
+class YearResponse(BaseModel, Generic[Item]):
+    """The rows of a metric of a year."""
 
     year: int
-    items: list[QuarterlyHires]
+    items: list[Item]
+
+
+class PagedResponse(BaseModel):
+    """Which page of the rows it is. A metric whose response is one has pages."""
+
     total: int = Field(description="Rows that match, on all pages.")
     limit: int
     offset: int
-
-    model_config = ConfigDict(
-        json_schema_extra={
-            "example": {
-                "year": 2021,
-                "items": [
-                    {"department": "Staff", "job": "Manager", "Q1": 2, "Q2": 1, "Q3": 0, "Q4": 2},
-                    {"department": "Staff", "job": "Recruiter", "Q1": 3, "Q2": 0, "Q3": 7, "Q4": 11},
-                ],
-                "total": 2,
-                "limit": 100,
-                "offset": 0,
-            }
-        }
-    )
-
-
-class DepartmentAboveMean(BaseModel):
-    """A department that hired more than the mean."""
-
-    id: int
-    department: str
-    hired: int
-
-
-class DepartmentsAboveMean(BaseModel):
-    """The departments that hired more than the mean of all departments in a year."""
-
-    year: int
-    mean: float = Field(description="Hires a department, over all departments, also those without any.")
-    items: list[DepartmentAboveMean]
-
-    model_config = ConfigDict(
-        json_schema_extra={
-            "example": {
-                "year": 2021,
-                "mean": 11.5,
-                "items": [
-                    {"id": 7, "department": "Staff", "hired": 45},
-                    {"id": 9, "department": "Supply Chain", "hired": 12},
-                ],
-            }
-        }
-    )

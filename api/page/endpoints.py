@@ -17,8 +17,9 @@ from starlette.staticfiles import StaticFiles
 
 from api.answers import Answer, AnswersOfRequest
 from api.database import Database, DatabaseOfRequest
-from api.metrics import queries as metrics
-from api.metrics.schemas import Page
+from api.metrics.departments_above_mean import DEPARTMENTS_ABOVE_MEAN
+from api.metrics.hires_by_quarter import HIRES_BY_QUARTER, HiresQuery
+from api.metrics.schemas import Paging
 from api.page import queries
 
 HTML = "text/html; charset=utf-8"
@@ -33,7 +34,7 @@ router = APIRouter(include_in_schema=False)
 router.mount("/page", StaticFiles(directory=STATIC), name="page_static")
 
 
-class View(Page):
+class View(Paging, HiresQuery):
     """What the page is asked for: a page of hires; whatever others have put into its address is left alone."""
 
     model_config = ConfigDict(extra="ignore")
@@ -75,7 +76,7 @@ async def page(request: Request, database: DatabaseOfRequest, answers: AnswersOf
         return await _render(database, view)
 
     try:
-        return await answers.give(request, ("page", view.query()), compute)
+        return await answers.give(request, ("page", view.query_string()), compute)
     except (UndefinedTable, InsufficientPrivilege):
         return _message(
             503, "Nothing to show yet", "The pipeline has not built the metrics so far. Look in again soon."
@@ -90,10 +91,9 @@ def _parameters(request: Request) -> Mapping[str, Any]:
 
 
 async def _render(database: Database, view: View) -> Answer:
-    _, _, hires = await metrics.hires_by_quarter(database, view)
-    publication, above = await metrics.departments_above_mean(database, view.year)
+    hires = json.loads((await HIRES_BY_QUARTER.read(database, view)).body)
+    publication, _, above = await DEPARTMENTS_ABOVE_MEAN.read(database, view)
     around = await queries.surroundings(database, view.year, LONGEST_LIST + 1)
-    hires = json.loads(hires)
     html = templates.get_template("metrics.html").render(
         view=view,
         around=around,

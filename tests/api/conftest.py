@@ -3,7 +3,7 @@
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ import httpx
 import pytest
 import structlog
 import uvicorn
+import yaml
 from pydantic import SecretStr
 
 from api.main import create_app
@@ -19,6 +20,7 @@ from api.settings import Settings
 from tests.conftest import Database
 
 KEY = "a-key-of-the-tests"
+DBT_PROJECT = Path(__file__).parents[2] / "dbt_project"
 
 # A line for each request is for those who run the API.
 structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
@@ -53,10 +55,10 @@ def settings_without_database(folder: Path, **changes: Any) -> Settings:
 
 
 @contextmanager
-def serving(settings: Settings) -> Iterator[httpx.Client]:
-    server = uvicorn.Server(
-        uvicorn.Config(create_app(settings), host="127.0.0.1", port=0, log_config=None, access_log=False)
-    )
+def serving(settings: Settings, **changes: Any) -> Iterator[httpx.Client]:
+    """Serve the application, with other metrics than there are where a test says so."""
+    app = create_app(settings, **changes)
+    server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=0, log_config=None, access_log=False))
     thread = threading.Thread(target=server.run)
     thread.start()
     try:
@@ -71,27 +73,33 @@ def serving(settings: Settings) -> Iterator[httpx.Client]:
         thread.join()
 
 
+def marts() -> dict[str, str]:
+    """Return the columns of each mart as SQL, by the contract in its yml."""
+    models = [
+        model
+        for path in sorted((DBT_PROJECT / "models" / "marts").rglob("*.yml"))
+        for model in yaml.safe_load(path.read_text()).get("models", ())
+    ]
+    return {model["name"]: ", ".join(map(column_definition, model["columns"])) for model in models}
+
+
+def column_definition(column: Mapping[str, Any]) -> str:
+    collation = ' collate "C"' if column["data_type"] == "text" else ""
+    return f"{column['name']} {column['data_type']}{collation}"
+
+
 def build_marts(database: Database) -> None:
     """Create the marts, empty, as dbt does."""
-    database.execute("""
-        create table marts.hires_by_quarter (
-            year integer, department_id integer, department text collate "C", job_id integer,
-            job text collate "C", q1 integer, q2 integer, q3 integer, q4 integer
-        )
-    """)
-    database.execute("""
-        create table marts.departments_above_mean (
-            year integer, id integer, department text collate "C", hired integer, mean double precision
-        )
-    """)
+    for name, columns in marts().items():
+        database.execute(f"create table marts.{name} ({columns})")
     database.execute("grant select on all tables in schema marts to hiring_api")
 
 
-def publish(database: Database, change: str = "select 1") -> None:
+def publish(database: Database, change: str = "select 1", names: Iterable[str] = ()) -> None:
     """Change the marts as a build does: the change, the new versions and the word of it in one transaction."""
     with database.connect() as connection, connection.transaction():
         connection.execute(change)
-        for mart in ("hires_by_quarter", "departments_above_mean"):
+        for mart in names or marts():
             connection.execute(
                 """
                 insert into marts.publications values (%(mart)s, 1, clock_timestamp())

@@ -10,7 +10,7 @@ from tests.api.conftest import KEY, build_marts, serving, settings_for, settings
 from tests.conftest import Database
 
 
-def test_it_is_ready_when_both_marts_can_be_read(client: httpx.Client) -> None:
+def test_it_is_ready_when_the_marts_of_every_metric_can_be_read(client: httpx.Client) -> None:
     answer = client.get("/health/ready")
     assert (answer.status_code, answer.json()) == (200, {"status": "ready"})
 

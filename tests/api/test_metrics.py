@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from api.metrics.schemas import DepartmentsAboveMean, HiresByQuarter
+from api.metrics.departments_above_mean import DepartmentsAboveMean
+from api.metrics.hires_by_quarter import HiresByQuarter
 from tests.api.conftest import build_marts, serving, settings_for
 from tests.conftest import Database
 

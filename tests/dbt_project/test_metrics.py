@@ -8,7 +8,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from api.metrics.queries import DEPARTMENTS_ABOVE_MEAN, HIRES_BY_QUARTER
+from api.metrics.departments_above_mean import DEPARTMENTS_ABOVE_MEAN
+from api.metrics.hires_by_quarter import HIRES_BY_QUARTER
 from tests import oracle
 from tests.conftest import CHALLENGE, Database
 from tests.dbt_project.conftest import COLUMNS, Dbt, Record, build, deliver, empty
@@ -151,8 +152,8 @@ def test_the_api_asks_in_the_order_of_code_points(module_database: Database, mod
     build(module_dbt)
     parameters: dict[str, Any] = {"year": 2021, "department": [], "job": [], "limit": 1000, "offset": 0}
     with module_database.connect("hiring_api") as connection:
-        (row,) = connection.execute(HIRES_BY_QUARTER, parameters).fetchall()
-        (above,) = connection.execute(DEPARTMENTS_ABOVE_MEAN, {"year": 2021}).fetchall()
+        (row,) = connection.execute(HIRES_BY_QUARTER.json_query, parameters).fetchall()
+        (above,) = connection.execute(DEPARTMENTS_ABOVE_MEAN.json_query, {"year": 2021}).fetchall()
     items = json.loads(row[-1])["items"]
     assert [item["department"] for item in items] == sorted(item["department"] for item in items)
     assert items == oracle.hires_by_quarter(frames(deliveries), 2021)
