@@ -14,7 +14,7 @@ import api.page.endpoints
 from api import database, docs, health, problems, security
 from api.answers import Answers, AnswersFirst
 from api.database import Database, conninfo
-from api.employees.schemas import EMPLOYEE
+from api.employees.hires import HIRES, HireModel
 from api.envelope import Envelope
 from api.figures import Figures
 from api.metrics.metric import Metric
@@ -40,7 +40,7 @@ CORS_HEADERS = ["X-API-Key", "Idempotency-Key", "X-Request-Id"]
 CORS_EXPOSED = ["ETag", "Link", "X-Total-Count", "X-Request-Id", "Retry-After", "Idempotency-Replayed", "Age"]
 
 
-def create_app(settings: Settings, metrics: Sequence[Metric] = METRICS) -> FastAPI:
+def create_app(settings: Settings, metrics: Sequence[Metric] = METRICS, hires: HireModel = HIRES) -> FastAPI:
     """Build the application; it starts, and says that it is alive, whether or not Postgres is there."""
     figures = Figures()
     answers = Answers(settings.api_cache_mib * 1024 * 1024, settings.api_cache_seconds)
@@ -66,8 +66,9 @@ def create_app(settings: Settings, metrics: Sequence[Metric] = METRICS) -> FastA
     )
     app.state.settings = settings
     app.state.answers = answers
+    app.state.hires = hires
     docs.add_pages(app)
-    docs.add_schemas(app, {"Problem": problems.SCHEMA, "Employee": EMPLOYEE})
+    docs.add_schemas(app, {"Problem": problems.SCHEMA, "Employee": hires.record_schema})
     app.include_router(api.metrics.endpoints.router_for(metrics), **security.described(is_open=settings.api_open_reads))
     app.include_router(api.page.endpoints.router)
     app.include_router(api.employees.endpoints.router, **security.described(is_open=False))

@@ -10,24 +10,16 @@ from api import problems
 from api.database import DatabaseOfRequest
 from api.employees import queries, receipts
 from api.employees.body import TOO_LARGE, BodyOfRequest, parse
+from api.employees.hires import HIRES, HiresOfRequest
 from api.employees.queries import Retry
-from api.employees.schemas import BATCH, BatchAccepted
+from api.employees.schemas import BatchAccepted
 from api.security import KeyOfRequest
 
 router = APIRouter(tags=["employees"])
 
-EXAMPLE = [
-    {
-        "id": 4535,
-        "name": "Marcelo Gonzalez",
-        "datetime": "2021-07-27T16:02:08Z",
-        "department_id": 1,
-        "job_id": 2,
-    }
-]
-
 # The body is not a parameter of the endpoint, so FastAPI does not describe it by itself.
-REQUEST_BODY = {"required": True, "content": {"application/json": {"schema": BATCH, "example": EXAMPLE}}}
+CONTENT = {"application/json": {"schema": HIRES.batch_schema, "example": HIRES.example}}
+REQUEST_BODY = {"required": True, "content": CONTENT}
 
 OnError = Annotated[
     Literal["abort", "continue"],
@@ -77,6 +69,7 @@ async def add_employees(
     body: BodyOfRequest,
     key: KeyOfRequest,
     database: DatabaseOfRequest,
+    hires: HiresOfRequest,
     on_error: OnError = "abort",
     idempotency_key: IdempotencyKey = None,
 ) -> Response:
@@ -86,13 +79,14 @@ async def add_employees(
     The metrics show a batch after the pipeline's next run.
     """
     batch = parse(body)
-    errors = receipts.find_errors(batch)
+    errors = receipts.find_errors(batch, hires)
     wrong = receipts.by_record(errors)
     if wrong is None or (wrong and on_error == "abort"):
         raise RequestValidationError(errors)
     retry = Retry(key.name, idempotency_key, hashlib.sha256(f"{on_error}\n".encode() + body).digest())
-    answer = receipts.receipt(batch, wrong).model_dump_json()
-    stored = await queries.store_batch(database, batch, receipts.rejections(body, wrong), retry, answer)
+    answer = receipts.receipt(batch, wrong, hires.key).model_dump_json()
+    rejections = receipts.rejections(body, wrong, hires.rules)
+    stored = await queries.store_batch(database, batch, rejections, retry, answer)
     if stored.outcome == "in flight":
         raise HTTPException(
             409, "The first request with this Idempotency-Key is still under way.", {"Retry-After": "1"}

@@ -5,31 +5,33 @@ None of it repeats a value that came in, but for ids: values may be names of peo
 
 import base64
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from typing import Any
 
 from pydantic import ValidationError
 
 from api import problems
 from api.employees.body import elements
-from api.employees.schemas import RULES, Batch, Receipt, RejectedRecord, RepeatedId, WrongField
+from api.employees.hires import MAX_RECORDS, HireModel
+from api.employees.schemas import Receipt, RejectedRecord, RepeatedId, WrongField
 
 # As many as the loader keeps of a record of an object.
 RAW_BYTES_KEPT = 65_536
-# Twice the fields that a batch can have: what has more was never meant as hires, and listing it all takes long.
-MOST_ERRORS = 10_000
 
 Error = Mapping[str, Any]
 
 
-def find_errors(batch: Any) -> list[Error]:
+def find_errors(batch: Any, hires: HireModel) -> list[Error]:
     """Return everything that is wrong with what should be a batch, in pydantic's form; its place begins with "body"."""
     try:
-        Batch.validate_python(batch)
+        hires.batch.validate_python(batch)
     except ValidationError as error:
-        if error.error_count() > MOST_ERRORS:
-            return [{"type": "too_much", "loc": ("body",), "msg": f"has more than {MOST_ERRORS:,} wrong fields"}]
-        return [_in_words(each) for each in error.errors(include_url=False, include_context=False, include_input=False)]
+        # Twice the fields that a batch can have: what has more was never meant as hires, and listing it takes long.
+        most = 2 * MAX_RECORDS * len(hires.rules)
+        if error.error_count() > most:
+            return [{"type": "too_much", "loc": ("body",), "msg": f"has more than {most:,} wrong fields"}]
+        errors = error.errors(include_url=False, include_context=False, include_input=False)
+        return [_in_words(each, hires.rules) for each in errors]
     return []
 
 
@@ -43,27 +45,27 @@ def by_record(errors: Sequence[Error]) -> dict[int, list[Error]] | None:
     return records
 
 
-def receipt(batch: Sequence[Any], wrong: Mapping[int, Sequence[Error]]) -> Receipt:
-    """Return the answer to a batch of which the records named in `wrong` are kept apart."""
+def receipt(batch: Sequence[Any], wrong: Mapping[int, Sequence[Error]], key: str) -> Receipt:
+    """Return the answer to a batch of which the records named in `wrong` are kept apart; `key` tells hires apart."""
     return Receipt(
         accepted=len(batch) - len(wrong),
         rejected=[
             RejectedRecord(record=index + 1, errors=[WrongField(**place) for place in problems.places(errors)])
             for index, errors in wrong.items()
         ],
-        repeated_ids=_repeated_ids(batch, wrong),
+        repeated_ids=_repeated_ids(batch, wrong, key),
     )
 
 
-def rejections(body: bytes, wrong: Mapping[int, Sequence[Error]]) -> list[dict[str, Any]]:
-    """Return the rows for raw.rejected_records."""
+def rejections(body: bytes, wrong: Mapping[int, Sequence[Error]], fields: Container[str]) -> list[dict[str, Any]]:
+    """Return the rows for raw.rejected_records; a field that is none of these is not named."""
     if not wrong:
         return []
     return [
         {
             "record": index + 1,
             "reason": "invalid_fields",
-            "message": "; ".join(_sentence(error) for error in wrong[index]),
+            "message": "; ".join(_sentence(error, fields) for error in wrong[index]),
             "byte_from": element.byte_from,
             "line": element.line,
             "raw": base64.b64encode(element.raw[:RAW_BYTES_KEPT]).decode(),
@@ -74,27 +76,27 @@ def rejections(body: bytes, wrong: Mapping[int, Sequence[Error]]) -> list[dict[s
     ]
 
 
-def _repeated_ids(batch: Sequence[Any], wrong: Mapping[int, Sequence[Error]]) -> list[RepeatedId]:
+def _repeated_ids(batch: Sequence[Any], wrong: Mapping[int, Sequence[Error]], key: str) -> list[RepeatedId]:
     records = defaultdict(list)
     for number, record in enumerate(batch, 1):
         if number - 1 not in wrong:
-            records[record["id"]].append(number)
+            records[record[key]].append(number)
     return [RepeatedId(id=id_, records=numbers) for id_, numbers in records.items() if len(numbers) > 1]
 
 
-def _in_words(error: Any) -> Error:
+def _in_words(error: Any, rules: Mapping[str, str]) -> Error:
     """Say which rule was broken, where pydantic says which part of its type was."""
     place = ("body", *error["loc"])
-    field = place[-1] if len(place) == 3 else None
-    if field in RULES and error["type"] != "missing":
-        return {"type": "rule", "loc": place, "msg": RULES[field]}
+    field = place[-1] if len(place) == 3 else ""
+    if (words := rules.get(field)) and error["type"] != "missing":
+        return {"type": "rule", "loc": place, "msg": words}
     return {**error, "loc": place}
 
 
-def _sentence(error: Error) -> str:
+def _sentence(error: Error, fields: Container[str]) -> str:
     """Return an error as text that Postgres takes: an unknown field's name is left out, which may be anything."""
     _, _, *field = error["loc"]
     (place,) = problems.places([error])
     if not field:
         return f"the record {place['detail']}"
-    return f"{field[0] if field[0] in RULES else 'another field'} {place['detail']}"
+    return f"{field[0] if field[0] in fields else 'another field'} {place['detail']}"

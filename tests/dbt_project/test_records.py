@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic_core import to_json
 
+from api.employees.hires import HIRES
 from api.employees.receipts import by_record, find_errors
 from tests.conftest import Database
 from tests.dbt_project.conftest import COLUMNS, Dbt, Record, build, deliver, empty
@@ -206,7 +207,7 @@ def test_no_hire_that_the_api_took_is_rejected(
     empty(module_database)
     deliver(module_database, "departments", [("1", "Sales"), ("2147483647", "Last")])
     deliver(module_database, "jobs", [("1", "Clerk")])
-    wrong = by_record(find_errors(records))
+    wrong = by_record(find_errors(records, HIRES))
     assert wrong is not None
     batch = [record for index, record in enumerate(records) if index not in wrong]
     store = "select raw.store_batch(%s, '[]', null, null, null, '{}')"

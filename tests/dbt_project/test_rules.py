@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from psycopg import Connection
 from pydantic import TypeAdapter, ValidationError
 
-from api.employees.schemas import Moment, Name
+from api.employees.hires import value_type
+from contracts import table_named
 from tests.conftest import Database
 from tests.dbt_project import judgement
 from tests.dbt_project.conftest import Dbt
@@ -239,6 +240,11 @@ def test_every_field_is_judged_as_the_rules_say(
         assert judge(delivered) == [expected(field) for field in delivered]
 
 
+def adapter(name: str) -> TypeAdapter[str]:
+    (column,) = (column for column in table_named("hired_employees").columns if column.name == name)
+    return TypeAdapter[str](value_type(column))
+
+
 def accepts(adapter: TypeAdapter[str], value: str) -> bool:
     try:
         adapter.validate_python(value)
@@ -253,7 +259,7 @@ def test_the_api_takes_the_texts_and_datetimes_that_the_rules_find_nothing_wrong
     judge: Judge, delivered: list[str]
 ) -> None:
     """A hire that the API has confirmed and the pipeline then rejects is lost without anybody being told."""
-    names, moments = TypeAdapter[str](Name), TypeAdapter[str](Moment)
+    names, moments = (adapter(column) for column in ("name", "datetime"))
     assert [(accepts(names, value), accepts(moments, value)) for value in delivered] == [
         (verdicts.text[1] is None, verdicts.moment[1] is None) for verdicts in judge([*delivered])
     ]
@@ -265,5 +271,5 @@ def test_the_api_takes_the_texts_and_datetimes_that_the_rules_find_nothing_wrong
 def test_both_cut_fractions_off_where_rounding_would_reach_another_year(
     judge: Judge, field: str, accepted: bool
 ) -> None:
-    assert accepts(TypeAdapter[str](Moment), field) is accepted
+    assert accepts(adapter("datetime"), field) is accepted
     assert (judge([field])[0].moment[1] is None) is accepted

@@ -1,0 +1,163 @@
+"""What a hire must look like: the contract's columns as a Pydantic type, with the contract's rules.
+
+dbt applies the same rules to raw text: nothing that is accepted here is rejected there.
+"""
+
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from itertools import groupby
+from typing import Annotated, Any, NotRequired
+
+from fastapi import Depends, Request
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, TypeAdapter, with_config
+from pydantic_core import to_json
+from typing_extensions import TypedDict
+
+from contracts import Column, LogicalType, Table, table_named
+from contracts.rules import TIMESTAMP, WHITE_SPACE, Reason, parse
+
+MAX_RECORDS = 1000
+
+# As a regular expression writes it.
+BLANK = WHITE_SPACE.encode("unicode_escape").decode().replace(r"\x0b", r"\v").replace(r"\x0c", r"\f")
+DATE = "[0-9]{4}-[0-9]{2}-[0-9]{2}"
+
+
+class HireModel:
+    """Batches of hires as JSON, by a table of the contract.
+
+    Attributes:
+        key: Name of the field that tells hires apart.
+        rules: What each field has to be, in words.
+        batch: Validates a batch.
+        batch_schema: A batch for the OpenAPI document, where a hire has its place under components.
+        record_schema: A hire for the OpenAPI document.
+        example: A valid batch.
+    """
+
+    def __init__(self, table: Table) -> None:
+        self.key = table.key.name
+        self.rules = {column.name: rule(column) for column in table.columns}
+        batch: Any = Annotated[list[_record_type(table)], Field(min_length=1, max_length=MAX_RECORDS)]  # type: ignore[misc]
+        self.batch = TypeAdapter[Any](batch)
+        self.batch_schema = self.batch.json_schema(ref_template="#/components/schemas/{model}")
+        self.record_schema = self.batch_schema.pop("$defs")["Employee"]
+        self.example = [{column.name: column.example for column in table.columns if column.example is not None}]
+
+
+def value_type(column: Column) -> Any:
+    """Return the type of a column's values in JSON; those of an optional column may be null."""
+    typed = TYPES[column.logical_type](column)
+    return typed if column.required else typed | None
+
+
+def rule(column: Column) -> str:
+    """Return what a column's values in JSON have to be, in words."""
+    match column.logical_type:
+        case LogicalType.INTEGER:
+            words = f"must be an integer{_range(column)}"
+        case LogicalType.NUMBER:
+            words = f"must be a number without an exponent{_range(column)}"
+        case LogicalType.TIMESTAMP:
+            words = f"must be an ISO 8601 date, or date and time{_period(column)}"
+        case LogicalType.STRING:
+            words = f"must be a string of Unicode text that {'is not blank and ' if column.required else ''}"
+            words += "has no NUL character"
+    return words if column.required else f"{words}, or null"
+
+
+def _record_type(table: Table) -> Any:
+    # A dict with known fields stays the dict that it is: it is stored as it was sent.
+    typed_dict: Any = TypedDict
+    record = typed_dict("Employee", {column.name: _field(column) for column in table.columns})
+    record.__doc__ = "A hire: who, when, where and as what."
+    return with_config(ConfigDict(extra="forbid"))(record)
+
+
+def _field(column: Column) -> Any:
+    examples = None if column.example is None else [column.example]
+    field: Any = Annotated[value_type(column), Field(description=column.description or None, examples=examples)]
+    return field if column.required else NotRequired[field]
+
+
+def _integer(column: Column) -> Any:
+    return Annotated[int, Field(strict=True, ge=column.minimum, le=column.maximum)]
+
+
+def _number(column: Column) -> Any:
+    def require(value: object) -> object:
+        # What raw is given is what dbt will read.
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            _require_text(column, to_json(value).decode())
+        return value
+
+    return Annotated[
+        float, Field(strict=True, ge=column.minimum, le=column.maximum, allow_inf_nan=False), BeforeValidator(require)
+    ]
+
+
+def _string(column: Column) -> Any:
+    text = rf"[^\x00]*[^\x00{BLANK}][^\x00]*" if column.required else r"[^\x00]*"
+    return Annotated[str, Field(strict=True, pattern=f"^{text}$")]
+
+
+def _timestamp(column: Column) -> Any:
+    # The calendar, and the exact range in UTC, are beyond a pattern.
+    moment = TIMESTAMP.pattern.replace(DATE, f"{_centuries(column)}[0-9]{{2}}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])")
+    moment = moment if column.required else f"({moment})?"
+    return Annotated[
+        str,
+        Field(strict=True, json_schema_extra={"pattern": f"^[{BLANK}]*{moment}[{BLANK}]*$"}),
+        AfterValidator(lambda text: _require_text(column, text)),
+    ]
+
+
+TYPES: Mapping[LogicalType, Callable[[Column], Any]] = {
+    LogicalType.STRING: _string,
+    LogicalType.INTEGER: _integer,
+    LogicalType.NUMBER: _number,
+    LogicalType.TIMESTAMP: _timestamp,
+}
+
+
+def _require_text(column: Column, text: str) -> str:
+    value = parse(column, text)
+    if isinstance(value, Reason):
+        raise ValueError(value)  # noqa: TRY004 - Pydantic's way to hear of it
+    return text
+
+
+def _range(column: Column) -> str:
+    if column.minimum is not None and column.maximum is not None:
+        return f" from {column.minimum} to {column.maximum}"
+    if column.minimum is not None:
+        return f" of at least {column.minimum}"
+    return "" if column.maximum is None else f" of at most {column.maximum}"
+
+
+def _period(column: Column) -> str:
+    first, end = (bound and datetime.fromisoformat(bound) for bound in (column.minimum, column.maximum))
+    if first and end and all(bound == datetime(bound.year, 1, 1, tzinfo=UTC) for bound in (first, end)):
+        return f", in the years {first.year} to {end.year - 1} (UTC)"
+    bounds = [f"not before {column.minimum}"] if first else []
+    bounds += [f"before {column.maximum}"] if end else []
+    return f", {' and '.join(bounds)}" if bounds else ""
+
+
+def _centuries(column: Column) -> str:
+    """Return a pattern of the centuries that a range spans in any time zone."""
+    if column.minimum is None or column.maximum is None:
+        return "[0-9]{2}"
+    first, last = (datetime.fromisoformat(bound).year for bound in (column.minimum, column.maximum))
+    spanned = groupby(range((first - 1) // 100, last // 100 + 1), lambda century: century // 10)
+    alternatives = [f"{tens}[{''.join(str(century % 10) for century in centuries)}]" for tens, centuries in spanned]
+    return f"({'|'.join(alternatives)})"
+
+
+async def _of_request(request: Request) -> HireModel:
+    hires: HireModel = request.app.state.hires
+    return hires
+
+
+HIRES = HireModel(table_named("hired_employees"))
+HiresOfRequest = Annotated[HireModel, Depends(_of_request)]
