@@ -7,11 +7,10 @@ same snapshot as their rows.
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from types import NoneType
 from typing import Any, LiteralString, NamedTuple, get_args
 
 from psycopg.sql import SQL, Composable, Composed, Identifier, Literal, Placeholder
-from pydantic import BaseModel, create_model
+from pydantic import BaseModel, TypeAdapter, create_model
 
 from api.database import Database
 from api.metrics.schemas import Formatted, MetricQuery, PagedResponse, Paging
@@ -53,7 +52,7 @@ with matching as (
 ),
 
 result as (
-    select {aggregates}
+    select {columns}
     from matching
 )
 """)
@@ -97,7 +96,7 @@ copy (
 
 # A spreadsheet takes a cell that begins like this for a formula, and runs it; behind an apostrophe it is text.
 CELL = SQL(r"regexp_replace({}::text, '^([-=+@\t\r\n])', '''\1')")
-NUMBERS = {int, float, NoneType}
+NUMBERS = {"integer", "number", "null"}
 
 # Comes before the snapshot, which would otherwise not see the rows of a table that takes a mart's place in between.
 # From there on, a copy takes as long as there are rows.
@@ -128,7 +127,7 @@ class Metric:
         summary: What it is, in the list of all addresses.
         description: What it does, a sentence.
         marts: Tables of schema marts that its SQL reads. It is as new, and as ready, as all of them together.
-        query: Its parameters. The SQL has them as %(name)s.
+        query: Its parameters. The SQL has them as %(name)s; a % of its own is written %%.
         response: Its JSON, with an example for the documentation. The type of `items` says which fields a row has, in
             CSV too. One that is a PagedResponse makes a metric with pages.
         rows: A select statement whose columns are the fields of an item and those that the order needs.
@@ -148,6 +147,8 @@ class Metric:
     aggregates: Mapping[str, LiteralString] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        if not self.example.get("items"):
+            raise ValueError(f"metric {self.slug}: json_schema_extra of its response has no example with items")
         if unknown := [name for name in self.response.model_fields if name not in self._values]:
             raise ValueError(f"metric {self.slug}: no aggregate and no parameter for {', '.join(unknown)}")
 
@@ -180,8 +181,8 @@ class Metric:
     @property
     def example(self) -> Mapping[str, Any]:
         """The example of its response."""
-        extra: Any = self.response.model_config.get("json_schema_extra")
-        example: Mapping[str, Any] = extra["example"]
+        extra: Any = self.response.model_config.get("json_schema_extra", {})
+        example: Mapping[str, Any] = extra.get("example", {})
         return example
 
     @cached_property
@@ -196,7 +197,7 @@ class Metric:
                 rows=SQL(self.rows), order=SQL(self.order), items=items, aggregates=_list([total, *aggregates])
             )
         else:
-            result = WHOLE_RESULT.format(rows=SQL(self.rows), aggregates=_list([items, *aggregates]))
+            result = WHOLE_RESULT.format(rows=SQL(self.rows), columns=_list([items, *aggregates]))
         response = [part for name in self.response.model_fields for part in (Literal(name), self._values[name])]
         return JSON_QUERY.format(
             result=result,
@@ -265,4 +266,5 @@ def _list(parts: Iterable[Composable]) -> Composed:
 
 
 def _is_number(annotation: Any) -> bool:
-    return {*(get_args(annotation) or [annotation])} <= NUMBERS
+    schema = TypeAdapter(annotation).json_schema()
+    return {each.get("type") for each in schema.get("anyOf", [schema])} <= NUMBERS

@@ -56,6 +56,8 @@ MODULES = {
     ''',
     # No year, pages, a filter, an aggregate, and an order by a text column alone.
     "allowances": '''
+        from typing import Annotated
+
         from pydantic import BaseModel, Field
 
         from api.metrics.metric import Metric
@@ -69,7 +71,7 @@ MODULES = {
         class Allowance(BaseModel):
             department: str
             note: str | None
-            change: float | None
+            change: Annotated[float, Field(ge=-10)] | None
 
 
         EXAMPLE = {
@@ -234,12 +236,19 @@ def test_two_modules_with_one_address_do_not_start(tmp_path: Path, monkeypatch: 
         found_in(tmp_path, "twins", twins, monkeypatch)
 
 
-def test_a_field_that_nothing_computes_is_named_before_anybody_asks_for_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("written", "instead", "words"),
+    [
+        ("aggregates=", "# ", "metric allowances: no aggregate and no parameter for most"),
+        ('"example": EXAMPLE', "", "metric allowances: .* has no example"),
+    ],
+)
+def test_what_a_metric_lacks_is_named_before_anybody_asks_for_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, written: str, instead: str, words: str
 ) -> None:
-    incomplete = MODULES["allowances"].replace("aggregates=", "# ")
-    with pytest.raises(ValueError, match=r"metric allowances: .* most"):
-        found_in(tmp_path, "incomplete", {"allowances": incomplete}, monkeypatch)
+    incomplete = MODULES["allowances"].replace(written, instead)
+    with pytest.raises(ValueError, match=words):
+        found_in(tmp_path, f"incomplete_{len(words)}", {"allowances": incomplete}, monkeypatch)
 
 
 @pytest.mark.parametrize("metric", METRICS, ids=lambda metric: metric.slug)
