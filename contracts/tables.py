@@ -1,5 +1,6 @@
 """The contract as Python sees it: tables and their columns, read from hiring.odcs.yaml."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -92,10 +93,25 @@ def read_contract(path: Path = CONTRACT) -> tuple[Table, ...]:
     Raises:
         ContractError: it declares what this project cannot follow.
     """
-    declared = yaml.load(path.read_bytes(), getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506 - both are safe
-    tables = tuple(_table(each) for each in declared["schema"])
+    tables = tuple(_table(each) for each in _declared(path)["schema"])
     _require_known_references(tables)
     return tables
+
+
+def contract_version(path: Path = CONTRACT) -> str:
+    """Return the version of a contract: numbers between dots, raised with every change.
+
+    Raises:
+        ContractError: it has none.
+    """
+    version = str(_declared(path).get("version"))
+    if not re.fullmatch(r"[0-9]+(\.[0-9]+)*", version):
+        raise ContractError(f"{path.name}: version {version} is not numbers between dots, like 1.0.0")
+    return version
+
+
+def _declared(path: Path) -> Any:
+    return yaml.load(path.read_bytes(), getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506 - both are safe
 
 
 def _table(declared: Mapping[str, Any]) -> Table:

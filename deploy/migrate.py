@@ -10,6 +10,7 @@ import sys
 import psycopg
 from sqlalchemy import make_url
 
+from contracts.tables import ContractError
 from deploy.databases import ensure_database, ensure_role
 from deploy.waiting import GaveUp, in_one_line, until
 from orchestration.migrations import ROLES, migrate, version_of
@@ -28,7 +29,7 @@ def main() -> None:
         migrate(passwords=passwords)
         with psycopg.connect(autocommit=True) as connection:
             _say(f"the database {connection.info.dbname} is at version {version_of(connection)}")
-    except (SettingMissing, GaveUp, psycopg.Error) as error:
+    except (SettingMissing, GaveUp, ContractError, psycopg.Error) as error:
         sys.exit(f"cannot migrate: {in_one_line(error)}")
 
 

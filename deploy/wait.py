@@ -1,7 +1,7 @@
 """`python -m deploy.wait WHAT COMMAND…`: wait for what a service needs, then become COMMAND.
 
-database     migrated, asked as hiring_loader: what the code server waits for. `python -m deploy.migrate` sees to
-             Dagster's database first, so that the version of the hires' tells of both
+database     migrated, with all columns of the contract, asked as hiring_loader: what the code server waits for.
+             `python -m deploy.migrate` sees to Dagster's database first, so that that of the hires tells of both
 code-server  Dagster's, at DAGSTER_CODE_HOST and DAGSTER_CODE_PORT: what webserver and daemon wait for
 """
 
@@ -13,6 +13,7 @@ import psycopg
 from deploy.probes import serves_grpc
 from deploy.waiting import GaveUp, in_one_line, until
 from orchestration.migrations import newest_version, version_of
+from orchestration.migrations.contract import missing_columns
 
 
 def main() -> None:
@@ -39,12 +40,12 @@ def _missing_in_database() -> str | None:
             connect_timeout=5,
             autocommit=True,
         ) as connection:
-            version = version_of(connection)
+            version, missing = version_of(connection), missing_columns(connection)
     except psycopg.Error as error:
         return in_one_line(error)
     if (version or "") < newest_version():
         return f"the database is at version {version}, not yet at {newest_version()}: python -m deploy.migrate"
-    return None
+    return f"the database lacks {', '.join(missing)}: python -m deploy.migrate" if missing else None
 
 
 def _missing_code_server() -> str | None:

@@ -9,6 +9,7 @@ import typer
 from pydantic import ValidationError
 from rich.console import Console
 
+from contracts.tables import ContractError
 from deploy.local.docs import docs
 from deploy.local.postgres import PostgresRefused
 from deploy.local.settings import Settings
@@ -157,7 +158,7 @@ def main() -> None:
         sys.exit(2)
     except Interrupted:
         sys.exit(130)
-    except (StackError, PostgresRefused) as error:
+    except (StackError, PostgresRefused, ContractError) as error:
         sys.exit(str(error))
 
 

@@ -1,17 +1,23 @@
-"""The database's shape outside dbt: schema raw with its ledger, the roles and their rights, as Alembic migrations.
+"""The database's shape outside dbt: schema raw with its ledger, the roles and their rights.
 
 `python -m orchestration.migrations` brings the database of libpq's environment (PGHOST, PGPORT, PGDATABASE, PGUSER,
-PGPASSWORD: a role that may create roles) to the newest version. What dbt builds is not here.
+PGPASSWORD: a role that may create roles) to the newest version, in one transaction: Alembic's revisions (versions/),
+then what raw lacks of the contract (contract.py), then functions and views (objects/). What dbt builds is not here.
 """
 
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import psycopg
 from psycopg import sql
 from psycopg.errors import UndefinedTable
+
+from contracts import TABLES
+from contracts.tables import contract_version
+from orchestration.migrations.contract import follow_contract, follows_newer_contract
+from orchestration.migrations.objects import replace_objects
 
 if TYPE_CHECKING:
     from alembic.config import Config
@@ -22,17 +28,18 @@ ROLES = ("hiring_loader", "hiring_transformer", "hiring_api", "hiring_restorer")
 
 
 def migrate(conninfo: str = "", passwords: Mapping[str, str] | None = None, revision: str = "head") -> None:
-    """Apply every migration that the database lacks, then set the roles' passwords.
+    """Bring the database to this version of the project and of the contract, then set the roles' passwords.
 
     Several processes may call this at once: one migrates, the others wait for it and find nothing to do. A database
-    that a newer version of this project has migrated stays as it is: each version's schema serves the version before.
+    that a newer version of either has migrated stays as it is: each version's schema serves the version before.
 
     Args:
         conninfo: libpq connection string of a role that may create roles; "" means libpq's environment.
         passwords: role name to password; a role that is not named keeps the password that it has.
-        revision: where to stop.
+        revision: where to stop; short of the newest one, tables of the contract and objects are left alone.
 
     Raises:
+        ContractError: the contract lacks what raw has of it; nothing was changed, and the message says what to do.
         psycopg.OperationalError: the server cannot be reached or refuses the login.
     """
     # Imported here: most of a second, which commands that do not migrate need not wait for.
@@ -44,11 +51,15 @@ def migrate(conninfo: str = "", passwords: Mapping[str, str] | None = None, revi
         engine = sqlalchemy.create_engine(
             "postgresql+psycopg://", creator=lambda: psycopg.connect(conninfo), poolclass=sqlalchemy.NullPool
         )
-        with engine.begin() as connection:
-            config = _config()
-            config.attributes["connection"] = connection
-            if (version_of(guard) or "") <= newest_version():
+        if (version_of(guard) or "") <= newest_version():
+            with engine.begin() as connection:
+                config = _config()
+                config.attributes["connection"] = connection
                 command.upgrade(config, revision)
+                session = cast("psycopg.Connection[Any]", connection.connection.driver_connection)
+                if revision == "head" and not follows_newer_contract(session, contract_version()):
+                    follow_contract(session, TABLES, contract_version())
+                    replace_objects(session, TABLES)
         for role, password in (passwords or {}).items():
             guard.execute(sql.SQL("alter role {} password {}").format(sql.Identifier(role), sql.Literal(password)))
 

@@ -6,6 +6,7 @@ import sys
 import psycopg
 from sqlalchemy.exc import SQLAlchemyError
 
+from contracts.tables import ContractError
 from orchestration.migrations import ROLES, migrate
 
 
@@ -14,7 +15,7 @@ def main() -> None:
     given = {role: os.environ.get(f"{role.upper()}_PASSWORD") for role in ROLES}
     try:
         migrate(passwords={role: password for role, password in given.items() if password})
-    except (psycopg.Error, SQLAlchemyError) as error:
+    except (psycopg.Error, SQLAlchemyError, ContractError) as error:
         sys.exit(f"cannot migrate the database: {str(error).splitlines()[0]}")
 
 
