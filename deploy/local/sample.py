@@ -1,9 +1,15 @@
-"""The sample: three CSV files as companies deliver them, with the dirt of real files, the same ones each time."""
+"""The sample: three CSV files as companies deliver them, with the dirt of real files, the same ones each time.
+
+The files have no header: their columns stand in the order of the contract. Optional ones that the sample does not know
+are left out.
+"""
 
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+
+from contracts import table_named
 
 SEED = 20210101
 HIRES = 2000
@@ -32,7 +38,8 @@ def write_sample(folder: Path) -> None:
     for name, frame in sample().items():
         # Renamed into place, since a sensor may be looking.
         draft = folder / f".{name}.new"
-        frame.to_csv(draft, header=False, index=False, lineterminator="\r\n", encoding="utf-8")
+        columns = [column for column in table_named(name).column_names if column in frame]
+        frame.to_csv(draft, columns=columns, header=False, index=False, lineterminator="\r\n", encoding="utf-8")
         draft.rename(folder / f"{name}.csv")
 
 

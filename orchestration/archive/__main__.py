@@ -20,6 +20,8 @@ from orchestration.archive.store import ArchiveRefused, Store
 from orchestration.database import connect
 from orchestration.ingest.objects import BucketUnavailable
 
+NAMES = [table.name for table in TABLES]
+
 app = typer.Typer(add_completion=False, help=__doc__, no_args_is_help=True, pretty_exceptions_enable=False)
 out = Console(highlight=False, soft_wrap=True)
 err = Console(highlight=False, soft_wrap=True, stderr=True)
@@ -39,15 +41,14 @@ def export() -> None:
 def restore(
     export: Annotated[str, typer.Argument(help="The export's id, the folder's name in the bucket.")] = "latest",
     table: Annotated[
-        list[str] | None, typer.Option(help="departments, jobs or hired_employees; by default all.")
+        list[str] | None, typer.Option(help=f"One of {', '.join(NAMES)}, or several times; by default all.")
     ] = None,
 ) -> None:
     """Put back what an export holds of each load, as hiring_restorer; later loads stay as they are."""
-    names = [each.name for each in TABLES]
-    unknown = sorted(set(table or []) - set(names))
+    unknown = sorted(set(table or []) - set(NAMES))
     if unknown:
-        raise typer.BadParameter(f"{', '.join(unknown)}: only {', '.join(names)} can be restored")
-    chosen = [each for each in TABLES if each.name in (table or names)]
+        raise typer.BadParameter(f"{', '.join(unknown)}: only {', '.join(NAMES)} can be restored")
+    chosen = [each for each in TABLES if each.name in (table or NAMES)]
     store = _store()
     with connect(restorer_conninfo()) as connection:
         restored = restore_raw(connection, store, export, chosen, out.print)

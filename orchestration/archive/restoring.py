@@ -67,9 +67,9 @@ def restore_raw(
         psycopg.OperationalError: the database went away.
     """
     manifest = store.manifest(export)
-    names = [table.name for table in TABLES if table in tables]
+    _refuse_newer_schema(connection, manifest)
+    names = _held(manifest, [table.name for table in TABLES if table in tables])
     parts = [*names, *LEDGER]
-    _refuse_other_schema(connection, manifest, [LOADS, *parts])
     tell(f"Looking at the files of {store.address(manifest.export)}")
     for name in (LOADS, *parts):
         _look_at(connection, store, manifest, name)
@@ -91,16 +91,28 @@ def restore_raw(
     return Restored(manifest, len(loads), gone_on, done)
 
 
-def _refuse_other_schema(connection: Connection, manifest: Manifest, names: Sequence[str]) -> None:
+def _refuse_newer_schema(connection: Connection, manifest: Manifest) -> None:
     ((revision,),) = connection.execute("select version_num from public.alembic_version").fetchall()
     if manifest.revision > revision:
         raise ArchiveRefused(
             f"export {manifest.export} is of schema {manifest.revision}, the database of {revision}: run "
             "python -m orchestration.migrations, then restore"
         )
-    missing = [name for name in names if name not in manifest.tables]
-    if missing:
-        raise ArchiveRefused(f"export {manifest.export} does not hold {', '.join(missing)}: take another export")
+
+
+def _held(manifest: Manifest, names: Sequence[str]) -> list[str]:
+    """Return the tables that an export holds, of those that are wanted: the contract may have got others since.
+
+    Raises:
+        ArchiveRefused: it holds none of them, or lacks a part of the ledger.
+    """
+    held = [name for name in names if name in manifest.tables]
+    missing = [name for name in (LOADS, *LEDGER) if name not in manifest.tables]
+    if missing or not held:
+        raise ArchiveRefused(
+            f"export {manifest.export} does not hold {', '.join(missing or names)}: take another export"
+        )
+    return held
 
 
 def _look_at(connection: Connection, store: Store, manifest: Manifest, name: str) -> None:
@@ -118,7 +130,10 @@ def _look_at(connection: Connection, store: Store, manifest: Manifest, name: str
                 raise ArchiveRefused(f"{address} has {found.num_rows:,} rows, the manifest says {file.rows:,}")
             unknown = [column for column in found.schema.to_arrow_schema().names if column not in columns]
             if unknown:
-                raise ArchiveRefused(f"{address} has {', '.join(unknown)}, which raw.{name} has not")
+                raise ArchiveRefused(
+                    f"{address} has {', '.join(unknown)}, which raw.{name} has not: run the migrations of the version "
+                    "of this project that made the export, then restore"
+                )
 
 
 def _take_in_loads(connection: Connection, store: Store, manifest: Manifest, names: Sequence[str]) -> list[int]:
@@ -130,6 +145,7 @@ def _take_in_loads(connection: Connection, store: Store, manifest: Manifest, nam
     connection.execute("create temporary table archived (like raw.loads including defaults)")
     for file in manifest.tables[LOADS]:
         _copy(connection, store, manifest, file, ARCHIVED)
+    _refuse_loads_without_records(connection, manifest)
     connection.execute("delete from archived where table_name <> all(%s)", [list(names)])
     # In an emptier database than the export's: whoever loads meanwhile takes none of its numbers.
     connection.execute("""
@@ -147,6 +163,17 @@ def _take_in_loads(connection: Connection, store: Store, manifest: Manifest, nam
     """).fetchall()
     _refuse_loads_of_the_same(connection)
     return sorted(load_id for (load_id,) in gone_on)
+
+
+def _refuse_loads_without_records(connection: Connection, manifest: Manifest) -> None:
+    missing = connection.execute(
+        "select distinct table_name from archived where table_name <> all(%s) order by 1", [list(manifest.tables)]
+    ).fetchall()
+    if missing:
+        raise ArchiveRefused(
+            f"export {manifest.export} has loads of {', '.join(name for (name,) in missing)} and does not hold their "
+            "records: take another export"
+        )
 
 
 def _refuse_other_loads(connection: Connection) -> None:

@@ -23,7 +23,7 @@ class RestoreConfig(dg.Config):
 
     Attributes:
         export: its id, the folder's name in the bucket; or "latest".
-        tables: which of departments, jobs, hired_employees; what the ledger has of their loads comes along.
+        tables: which tables of the contract; what the ledger has of their loads comes along.
     """
 
     export: str = "latest"

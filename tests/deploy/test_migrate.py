@@ -76,6 +76,21 @@ def test_migrating_again_changes_a_password_and_nothing_else(server: EmbeddedPos
         psycopg.connect(server.conninfo("hiring", "hiring_api", "hiring_api"))
 
 
+def test_a_service_waits_for_the_columns_of_the_contract_too(server: EmbeddedPostgres) -> None:
+    """A contract that has got a column since the last migration comes with no other version of the database."""
+    with psycopg.connect(server.conninfo("hiring"), autocommit=True) as connection:
+        connection.execute("alter table raw.jobs drop column job")
+    variables = environment(server)
+    waiting = module("deploy.wait", variables, "database", sys.executable, "-c", "print('started')")
+    assert waiting.stderr
+    assert "waiting: the database lacks raw.jobs.job: python -m deploy.migrate" in waiting.stderr.readline()
+    migration = module("deploy.migrate", variables)
+    _, err = migration.communicate(timeout=120)
+    assert migration.returncode == 0, err
+    out, err = waiting.communicate(timeout=60)
+    assert (waiting.returncode, out) == (0, "started\n"), err
+
+
 @pytest.mark.parametrize(
     ("variables", "complaint"),
     [

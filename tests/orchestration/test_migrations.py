@@ -3,18 +3,35 @@
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import psycopg
 import pytest
 from psycopg.errors import CheckViolation, InsufficientPrivilege, UniqueViolation
 
+from contracts import TABLES, Column, LogicalType, Table
+from contracts.tables import ContractError
 from deploy.local.postgres import EmbeddedPostgres
 from orchestration.migrations import ROLES, migrate, newest_version, version_of
+from orchestration.migrations.contract import follow_contract, missing_columns
+from orchestration.migrations.objects import NAMES, replace_objects
 from tests.conftest import Database
 
 REPOSITORY = Path(__file__).parents[2]
+DEPARTMENTS, JOBS, HIRED_EMPLOYEES = TABLES
+EMAIL = Column("email", description="Where the person's mail goes.", required=False)
+SALARIES = Table(
+    "salaries",
+    (
+        Column("id", LogicalType.INTEGER, primary_key=True),
+        Column("amount", LogicalType.NUMBER, description="How much a month."),
+    ),
+    "What people earn.",
+)
+# The contract with a table and an optional column more.
+LARGER = (DEPARTMENTS, JOBS, replace(HIRED_EMPLOYEES, columns=(*HIRED_EMPLOYEES.columns, EMAIL)), SALARIES)
 
 
 @pytest.fixture
@@ -25,6 +42,19 @@ def empty_database(postgres: EmbeddedPostgres) -> Iterator[Database]:
     yield Database(postgres, name)
     with psycopg.connect(postgres.conninfo(), autocommit=True) as connection:
         connection.execute(f"drop database {name} with (force)")
+
+
+def follow(database: Database, tables: Sequence[Table], version: str = "1.1.0") -> None:
+    """Migrate a database as a project would whose contract has these tables."""
+    with psycopg.connect(database.conninfo()) as connection:
+        follow_contract(connection, tables, version)
+        replace_objects(connection, tables)
+
+
+def missing(database: Database, role: str | None = None) -> list[str]:
+    """What a database lacks of the larger contract."""
+    with database.connect(role) as connection:
+        return missing_columns(connection, LARGER)
 
 
 def shape(database: Database) -> str:
@@ -100,7 +130,7 @@ def test_the_command_says_in_one_line_why_it_failed(
 
 EVERY_TABLE = [
     "raw.departments", "raw.jobs", "raw.hired_employees", "raw.loads", "raw.load_chunks", "raw.rejected_records",
-    "raw.batch_answers",
+    "raw.batch_answers", "raw.contract_columns", "raw.replaceable_objects",
 ]  # fmt: skip
 RECORD_TABLES = EVERY_TABLE[:3]
 LEDGER = EVERY_TABLE[:6]
@@ -351,3 +381,198 @@ def test_every_role_may_ask_for_the_version(database: Database) -> None:
 def test_a_database_without_migrations_has_no_version(empty_database: Database) -> None:
     with empty_database.connect() as connection:
         assert version_of(connection) is None
+
+
+def columns(database: Database, table: str) -> list[str]:
+    """The columns of a table of raw, in their order."""
+    return [
+        name
+        for (name,) in database.rows(
+            "select attname::text from pg_attribute where attrelid = %s::regclass and attnum > 0 and not attisdropped "
+            "order by attnum",
+            f"raw.{table}",
+        )
+    ]
+
+
+def test_what_the_contract_has_more_is_added_and_nothing_else_changes(database: Database) -> None:
+    database.execute(STORE_BATCH)
+    assert missing(database) == [
+        "raw.hired_employees.email", "raw.salaries.id", "raw.salaries.amount"
+    ]  # fmt: skip
+
+    follow(database, LARGER)
+
+    assert missing(database, "hiring_loader") == []
+    assert columns(database, "salaries") == ["_load_id", "_record", "id", "amount"]
+    assert columns(database, "hired_employees")[-2:] == ["job_id", "email"]
+    assert database.rows("select id, name, email from raw.hired_employees") == [("1", "Ada", None)]
+    once = shape(database)
+    follow(database, LARGER)
+    assert shape(database) == once
+
+
+def test_a_new_table_has_the_comments_index_and_rights_of_the_others(database: Database) -> None:
+    """Without the index by load, each build would read all of it."""
+    follow(database, LARGER)
+
+    text = shape(database)
+    for kind, thing in [("TABLE", "salaries"), ("COLUMN", "salaries._load_id"), ("COLUMN", "hired_employees.email")]:
+        assert f"COMMENT ON {kind} raw.{thing} IS '" in text
+    assert "COMMENT ON COLUMN raw.salaries.amount IS 'How much a month.';" in text
+    for line in text.splitlines():
+        if line.startswith(("GRANT", "CREATE INDEX")) and "raw.jobs" in line:
+            assert line.replace("jobs", "salaries") in text
+    with database.connect("hiring_transformer") as connection:
+        connection.execute("select raw.summarize_new_records('salaries')")
+    for role in ("hiring_api", "hiring_transformer"):
+        with database.connect(role) as connection, pytest.raises(InsufficientPrivilege):
+            connection.execute("insert into raw.salaries (_load_id, _record) values (1, 1)")
+
+
+def test_discrepancies_are_found_in_tables_of_the_contract_that_came_later(database: Database) -> None:
+    follow(database, LARGER)
+    with database.connect("hiring_loader") as connection:
+        connection.execute("insert into raw.salaries (_load_id, _record) values (7, 1)")
+    assert ("is of no load of its table",) in database.rows("select complaint from raw.discrepancies")
+
+
+def test_a_batch_may_lack_an_optional_column_and_columns_added_by_hand_keep_their_defaults(database: Database) -> None:
+    """A session that stored batches before the migration stores them after it, too."""
+    database.execute("alter table raw.hired_employees add column seen_on date not null default '2021-01-01'")
+    with database.connect("hiring_api") as connection:
+        connection.execute(STORE_BATCH)
+        follow(database, LARGER)
+        connection.execute(STORE_BATCH)
+        batch = '[{"id": "2", "email": "a@b.c"}, {"id": "3", "email": null, "seen_on": "2022-02-02"}]'
+        connection.execute("select raw.store_batch(%s, '[]', null, null, null, '{}')", [batch])
+    assert database.rows("select id, email, seen_on::text from raw.hired_employees order by _load_id, _record") == [
+        ("1", None, "2021-01-01"),
+        ("1", None, "2021-01-01"),
+        ("2", "a@b.c", "2021-01-01"),
+        ("3", None, "2021-01-01"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("tables", "complaint"),
+    [
+        (LARGER[:3], "lacks table salaries, whose records raw.salaries holds: declare it again"),
+        ((*TABLES, SALARIES), "lacks column email of table hired_employees, whose values raw.hired_employees holds"),
+        (
+            (*LARGER[:3], replace(SALARIES, columns=(SALARIES.columns[0], Column("pay")))),
+            "lacks column amount of table salaries, .* synonyms for other names in headers",
+        ),
+    ],
+    ids=["table dropped", "column dropped", "column renamed"],
+)
+def test_a_contract_that_drops_or_renames_something_is_refused(
+    database: Database, tables: Sequence[Table], complaint: str
+) -> None:
+    follow(database, LARGER)
+    before = shape(database)
+
+    with pytest.raises(ContractError, match=complaint):
+        follow(database, tables)
+
+    assert shape(database) == before
+
+
+def test_what_was_dropped_by_hand_may_go_from_the_contract_and_comes_again_if_it_does_not(database: Database) -> None:
+    follow(database, LARGER)
+    database.execute("alter table raw.hired_employees drop column email")
+    database.execute("drop table raw.salaries cascade")
+
+    follow(database, TABLES)
+    assert database.rows("select * from raw.discrepancies") == []
+    assert "email" not in columns(database, "hired_employees")
+
+    follow(database, LARGER)
+    assert missing(database) == []
+
+
+def test_a_column_that_was_added_by_hand_is_not_the_contracts_until_it_declares_it(database: Database) -> None:
+    database.execute("alter table raw.hired_employees add column email text, add column age integer")
+    migrate(database.conninfo())
+
+    with_age = replace(HIRED_EMPLOYEES, columns=(*HIRED_EMPLOYEES.columns, Column("age")))
+    with pytest.raises(ContractError, match=r"raw\.hired_employees\.age is integer, not text: rename or drop that"):
+        follow(database, [DEPARTMENTS, JOBS, with_age])
+    follow(database, LARGER)
+
+    assert columns(database, "hired_employees").count("email") == 1
+    with pytest.raises(ContractError, match="lacks column email"):
+        follow(database, TABLES)
+
+
+@pytest.mark.parametrize("name", ["loads", "batch_answers", "discrepancies"])
+def test_a_table_of_the_contract_does_not_become_one_of_the_ledgers(database: Database, name: str) -> None:
+    with pytest.raises(ContractError, match=rf"declares table {name}, but raw\.{name} is another table"):
+        follow(database, [*TABLES, replace(SALARIES, name=name)])
+
+
+def test_a_database_that_follows_a_newer_contract_stays_as_it_is(database: Database) -> None:
+    """A roll-back runs the older version's migrations first: refused, the older version could not start."""
+    follow(database, LARGER, "1.10.0")
+    newer = shape(database)
+    migrate(database.conninfo())
+    assert shape(database) == newer
+
+
+@pytest.mark.parametrize("version", [f"000{number}" for number in range(1, 8)])
+def test_every_earlier_version_is_migrated_to_the_same(
+    empty_database: Database, database: Database, version: str
+) -> None:
+    migrate(empty_database.conninfo(), revision=version)
+    migrate(empty_database.conninfo())
+    assert shape(empty_database) == shape(database)
+
+
+def test_a_filled_database_keeps_all_of_its_rows_and_adds_up(empty_database: Database) -> None:
+    migrate(empty_database.conninfo(), revision="0007")
+    empty_database.execute("""
+        insert into raw.loads
+            (table_name, source, bucket, key, version, bytes, status, records, loaded, rejected, completed_at)
+        values ('jobs', 'object', 'landing', 'jobs.csv', '1', 20, 'complete', 2, 1, 1, now())
+    """)
+    empty_database.execute("insert into raw.jobs values (1, 1, '1', 'Clerk')")
+    empty_database.execute(
+        "insert into raw.rejected_records values (1, 2, 'too_few_fields', 'has 1 field', 8, 'broken', 2, 6)"
+    )
+    empty_database.execute("insert into raw.load_chunks values (1, 0, 1, 2, 1, 0, 20, now(), 1, 2)")
+    empty_database.execute(STORE_BATCH)
+    tables = [table for table in EVERY_TABLE if table not in ("raw.contract_columns", "raw.replaceable_objects")]
+    before = {table: empty_database.rows(f"select * from {table}") for table in tables}
+
+    migrate(empty_database.conninfo())
+
+    assert {table: empty_database.rows(f"select * from {table}") for table in tables} == before
+    assert empty_database.rows("select * from raw.discrepancies") == []
+    with empty_database.connect("hiring_api") as connection:
+        assert connection.execute(STORE_BATCH).fetchone() == ("stored", 3, {})
+    assert empty_database.rows("select completion from raw.loads order by load_id") == [(1,), (2,), (3,)]
+    assert empty_database.rows("select * from raw.discrepancies") == []
+
+
+def test_a_function_or_view_is_replaced_when_its_text_has_changed_or_when_it_is_gone(database: Database) -> None:
+    """To replace a view is to wait for whoever reads it: one that is as it should be is left alone."""
+    versions = "select oid::regproc::text, xmin::text from pg_proc where pronamespace = 'raw'::regnamespace"
+    before = dict(database.rows(versions))
+    current = shape(database)
+    database.execute("drop view raw.discrepancies")
+    database.execute(
+        "create or replace function raw.summarize_new_records(table_name text) returns integer language sql return 0"
+    )
+    database.execute("update raw.replaceable_objects set digest = 'older' where name = 'summarize_new_records'")
+
+    migrate(database.conninfo())
+
+    assert shape(database) == current
+    assert {name for name, version in database.rows(versions) if version != before[name]} == {
+        "raw.summarize_new_records"
+    }
+
+
+def test_every_file_of_an_object_is_applied(database: Database) -> None:
+    files = {path.stem for path in (REPOSITORY / "orchestration/migrations/objects").glob("*.sql")}
+    assert files == set(NAMES) == {name for (name,) in database.rows("select name from raw.replaceable_objects")}

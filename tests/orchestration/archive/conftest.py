@@ -95,10 +95,8 @@ class Warehouse:
 
     def empty(self) -> None:
         """Leave the database as the migrations make it."""
-        self.database.execute("""
-            truncate raw.departments, raw.jobs, raw.hired_employees, raw.load_chunks, raw.rejected_records, raw.loads
-            restart identity
-        """)
+        tables = ", ".join(f"raw.{name}" for name in LOAD_COLUMN)
+        self.database.execute(f"truncate {tables} restart identity")
         self.database.execute("alter sequence raw.completions restart")
         self.database.execute("truncate staging.progress")
 
