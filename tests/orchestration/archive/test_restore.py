@@ -1,5 +1,6 @@
 """A restore puts back what an export holds of each load, whole or not at all, and touches no other load."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 import pytest
 from psycopg.errors import InsufficientPrivilege, LockNotAvailable
 
+from deploy.local.settings import Settings
 from orchestration.archive.restoring import restore_raw
 from orchestration.archive.store import ArchiveRefused
 from orchestration.database import connect
@@ -17,8 +19,8 @@ from orchestration.ingest.objects import current_version
 from orchestration.ingest.writer import Writer
 from orchestration.warehouse.build_lock import acquire_build_lock
 from orchestration.warehouse.published import MARTS, unpublished_loads
-from tests.conftest import environment
-from tests.orchestration.archive.conftest import HIRED_EMPLOYEES, JOBS, Warehouse
+from tests.conftest import Database, environment
+from tests.orchestration.archive.conftest import HIRED_EMPLOYEES, JOBS, Warehouse, bucket_of
 
 PROJECT = Path(__file__).parents[3]
 
@@ -153,6 +155,78 @@ def test_an_export_of_a_later_schema_wants_the_migrations_first(filled: Warehous
 
     with pytest.raises(ArchiveRefused, match=r"is of schema 9999, the database of .*orchestration\.migrations"):
         filled.restore()
+
+
+def test_a_column_that_was_added_since_is_null_in_what_comes_back(database: Database, s3: Settings) -> None:
+    warehouse = Warehouse(database, bucket_of(s3), bucket_of(s3))
+    warehouse.load("jobs.csv", b"1,Clerk\n")
+    warehouse.post()
+    warehouse.export()
+    database.execute("alter table raw.jobs add column level text")
+    database.execute("alter table raw.hired_employees add column email text")
+    database.execute("update raw.jobs set level = 'Senior'")
+    warehouse.empty()
+
+    warehouse.restore()
+
+    assert database.rows("select * from raw.jobs") == [(1, 1, "1", "Clerk", None)]
+    assert database.rows("select id, email from raw.hired_employees") == [("1", None)]
+    assert database.rows("select * from raw.discrepancies") == []
+
+
+def test_an_export_with_a_column_that_the_database_lacks_wants_the_migrations_first(
+    database: Database, s3: Settings
+) -> None:
+    warehouse = Warehouse(database, bucket_of(s3), bucket_of(s3))
+    database.execute("alter table raw.jobs add column level text")
+    warehouse.load("jobs.csv", b"1,Clerk\n")
+    warehouse.export()
+    database.execute("alter table raw.jobs drop column level")
+
+    with pytest.raises(ArchiveRefused, match=r"/00001\.parquet has level, which raw\.jobs has not: run the migrations"):
+        warehouse.restore()
+
+
+def without(warehouse: Warehouse, table: str) -> None:
+    """Make an export, and take a table out of its manifest: as if the contract had not had it."""
+    export = warehouse.export().export
+    manifest = json.loads(warehouse.get(export, "manifest.json"))
+    del manifest["tables"][table]
+    warehouse.put(export, "manifest.json", json.dumps(manifest).encode())
+
+
+def test_an_export_made_before_the_contract_had_a_table_restores_the_others(warehouse: Warehouse) -> None:
+    warehouse.load("departments.csv", b"1,Legal\n")
+    before = warehouse.content()
+    without(warehouse, "jobs")
+    warehouse.load("jobs.csv", b"1,Clerk\n")
+    warehouse.database.execute("delete from raw.departments")
+
+    warehouse.restore()
+
+    now = warehouse.content()
+    assert now["departments"] == before["departments"]
+    assert len(now["jobs"]) == 1
+    with pytest.raises(ArchiveRefused, match="does not hold jobs: take another export"):
+        warehouse.restore(tables=[JOBS])
+
+
+@pytest.mark.parametrize(
+    ("table", "complaint"),
+    [
+        ("jobs", "has loads of jobs and does not hold their records: take another export"),
+        ("load_chunks", "does not hold load_chunks: take another export"),
+        ("loads", "does not hold loads: take another export"),
+    ],
+)
+def test_an_export_that_lacks_what_its_ledger_has_is_refused(filled: Warehouse, table: str, complaint: str) -> None:
+    without(filled, table)
+    before = filled.content()
+
+    with pytest.raises(ArchiveRefused, match=complaint):
+        filled.restore()
+
+    assert filled.content() == before
 
 
 def test_a_database_that_has_loaded_something_else_under_the_same_numbers_is_refused(filled: Warehouse) -> None:
