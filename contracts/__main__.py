@@ -7,7 +7,7 @@ import yaml
 from jsonschema import Draft201909Validator
 from open_data_contract_standard.model import OpenDataContractStandard
 
-from contracts.tables import CONTRACT, ContractError, read_contract
+from contracts.tables import CONTRACT, ContractError, contract_version, read_contract
 
 
 def problems() -> list[str]:
@@ -21,6 +21,7 @@ def problems() -> list[str]:
     try:
         OpenDataContractStandard.from_string(text)
         read_contract()
+        contract_version()
     except (ContractError, ValueError) as error:
         found.append(str(error))
     return found

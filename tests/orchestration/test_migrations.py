@@ -15,7 +15,7 @@ from contracts import TABLES, Column, LogicalType, Table
 from contracts.tables import ContractError
 from deploy.local.postgres import EmbeddedPostgres
 from orchestration.migrations import ROLES, migrate, newest_version, version_of
-from orchestration.migrations.contract import follow_contract, missing_columns
+from orchestration.migrations.contract import follow_contract, follows_newer_contract, missing_columns
 from orchestration.migrations.objects import NAMES, replace_objects
 from tests.conftest import Database
 
@@ -514,6 +514,10 @@ def test_a_table_of_the_contract_does_not_become_one_of_the_ledgers(database: Da
 def test_a_database_that_follows_a_newer_contract_stays_as_it_is(database: Database) -> None:
     """A roll-back runs the older version's migrations first: refused, the older version could not start."""
     follow(database, LARGER, "1.10.0")
+    with database.connect() as connection:
+        assert [follows_newer_contract(connection, version) for version in ("1.9", "1.10.0", "2.0.0")] == [
+            True, False, False
+        ]  # fmt: skip
     newer = shape(database)
     migrate(database.conninfo())
     assert shape(database) == newer
