@@ -97,7 +97,7 @@ def _refuse_lost(known: set[tuple[str, str]], tables: Sequence[Table]) -> None:
         if table not in declared:
             raise ContractError(
                 f"{CONTRACT.name} lacks table {table}, whose records raw.{table} holds: declare it again; to give its "
-                f"records up for good, drop table raw.{table} by hand first"
+                f"records up for good, drop table raw.{table} cascade by hand first"
             )
         if column not in declared[table]:
             raise ContractError(
