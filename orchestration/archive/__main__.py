@@ -1,24 +1,23 @@
 """`python -m orchestration.archive`: export and restore by hand, as when there is no Dagster yet to press a job in."""
 
 import logging
-import os
 import signal
 import sys
 from typing import Annotated
 
 import psycopg
 import typer
-from psycopg.conninfo import make_conninfo
 from rich.console import Console
 from rich.logging import RichHandler
 
 from contracts import TABLES
 from orchestration.archive.exporting import Figures, export_raw
 from orchestration.archive.restoring import restore_raw
-from orchestration.archive.settings import WrongSetting, archive_bucket, restorer_conninfo
 from orchestration.archive.store import ArchiveRefused, Store
 from orchestration.database import connect
 from orchestration.ingest.objects import BucketUnavailable
+from orchestration.s3 import s3_client
+from orchestration.settings import ArchiveSettings, DatabaseSettings, WrongSetting
 
 NAMES = [table.name for table in TABLES]
 
@@ -31,8 +30,7 @@ err = Console(highlight=False, soft_wrap=True, stderr=True)
 def export() -> None:
     """Store all tables of schema raw in S3_ARCHIVE_BUCKET, as hiring_loader."""
     store = _store()
-    password = os.environ.get("HIRING_LOADER_PASSWORD")
-    with connect(make_conninfo(user="hiring_loader", **({"password": password} if password else {}))) as connection:
+    with connect(DatabaseSettings.read().loader_conninfo) as connection:
         manifest = export_raw(connection, store, _tell)
     out.print(f"exported to {store.address(manifest.export)}")
 
@@ -50,7 +48,7 @@ def restore(
         raise typer.BadParameter(f"{', '.join(unknown)}: only {', '.join(NAMES)} can be restored")
     chosen = [each for each in TABLES if each.name in (table or NAMES)]
     store = _store()
-    with connect(restorer_conninfo()) as connection:
+    with connect(DatabaseSettings.read().restorer_conninfo) as connection:
         restored = restore_raw(connection, store, export, chosen, out.print)
     for figures in restored.tables:
         _tell(figures)
@@ -60,9 +58,8 @@ def restore(
 
 
 def _store() -> Store:
-    import boto3
-
-    return Store(boto3.client("s3", endpoint_url=os.environ.get("S3_ENDPOINT_URL") or None), archive_bucket())
+    settings = ArchiveSettings.read()
+    return Store(s3_client(settings.s3_endpoint_url), settings.bucket)
 
 
 def _tell(figures: Figures) -> None:

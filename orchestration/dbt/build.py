@@ -4,7 +4,6 @@ A dbt process of its own costs about four seconds before its first statement, an
 set up an adapter for metadata that is not asked for here. What the UI shows is the same.
 """
 
-import os
 import queue
 import tempfile
 import threading
@@ -21,6 +20,7 @@ from dagster_dbt.core.dbt_cli_event import DbtCoreCliEventMessage
 
 from orchestration.dbt.metadata import history, in_database, rows, structure_before
 from orchestration.dbt.project import PROJECT, ProjectBroken, manifest
+from orchestration.settings import DatabaseSettings
 
 if TYPE_CHECKING:
     from dbt.contracts.graph.manifest import Manifest
@@ -150,7 +150,7 @@ def parsed() -> "Manifest":
         ProjectBroken: dbt cannot read it.
     """
     # It names the database, which is the only thing in it that comes from outside of the project.
-    return _parsed_for(os.environ.get("PGDATABASE"))
+    return _parsed_for(DatabaseSettings.read().pgdatabase)
 
 
 @cache

@@ -3,7 +3,6 @@
 import fcntl
 import hashlib
 import json
-import os
 from collections.abc import Collection, Mapping
 from functools import cache
 from importlib.metadata import version
@@ -12,10 +11,11 @@ from typing import Any, cast
 
 from dagster_dbt import DbtProject
 
+from orchestration.settings import DbtSettings, placeholders
+
 PROJECT = DbtProject(
     project_dir=Path(__file__).parents[2] / "dbt_project",
-    # Where `dbt parse` has put the manifest; set by whoever starts the code location.
-    target_path=Path(os.environ.get("DBT_TARGET_PATH", "target")),
+    target_path=DbtSettings.read().dbt_target_path,
 )
 # Parsing reads the profile but connects to nothing.
 PROFILE_PLACEHOLDERS = {"PGHOST": "unset", "PGDATABASE": "unset", "HIRING_TRANSFORMER_PASSWORD": "unset"}
@@ -62,18 +62,13 @@ def _parse(target: Path) -> None:
     # Imported here: only whoever is first after a change needs it for this.
     from dbt.cli.main import dbtRunner
 
-    missing = {name: value for name, value in PROFILE_PLACEHOLDERS.items() if name not in os.environ}
     folder = str(PROJECT.project_dir)
     options = ("--project-dir", folder, "--profiles-dir", folder, "--target-path", str(target))
-    os.environ.update(missing)
-    try:
-        # In this process, which has dbt in memory sooner or later: one of its own would import it once more.
+    # In this process, which has dbt in memory sooner or later: one of its own would import it once more.
+    with placeholders(PROFILE_PLACEHOLDERS):
         result = dbtRunner().invoke(
             ["--quiet", "--no-send-anonymous-usage-stats", "--log-level-file", "none", "parse", *options]
         )
-    finally:
-        for name in missing:
-            del os.environ[name]
     if not result.success:
         raise ProjectBroken(f"the dbt project cannot be parsed: {' '.join(str(result.exception).split())}")
 

@@ -1,19 +1,17 @@
-"""The sensor that tells of what went wrong; it runs where ALERT_WEBHOOK_URL says whom to tell."""
-
-import os
+"""The sensor that alerts people of what went wrong; it runs where ALERT_WEBHOOK_URL says whom to alert."""
 
 import dagster as dg
 
-from orchestration.monitoring.alerts import Undelivered, Webhook, WrongSetting, look, newest
+from orchestration.monitoring.alerts import Undelivered, Webhook, look, newest
+from orchestration.settings import AlertSettings, WrongSetting
 
 SECONDS_BETWEEN_LOOKS = 15
-UI_URL = "http://127.0.0.1:3000"
 
 
 @dg.sensor(
     minimum_interval_seconds=SECONDS_BETWEEN_LOOKS,
     default_status=(
-        dg.DefaultSensorStatus.RUNNING if os.environ.get("ALERT_WEBHOOK_URL") else dg.DefaultSensorStatus.STOPPED
+        dg.DefaultSensorStatus.RUNNING if AlertSettings.read().alert_webhook_url else dg.DefaultSensorStatus.STOPPED
     ),
     description=(
         "Posts to ALERT_WEBHOOK_URL what went wrong in a run: a failed run of any job, an object that could not be "
@@ -23,16 +21,18 @@ UI_URL = "http://127.0.0.1:3000"
 )
 def alerts(context: dg.SensorEvaluationContext) -> dg.SkipReason:
     """Look at the runs that have ended since the last look, and tell of one of them at most."""
+    settings = AlertSettings.read()
     try:
-        webhook = Webhook.of_environment()
+        address = settings.webhook
     except WrongSetting as error:
         raise dg.Failure(str(error), allow_retries=False) from None
-    if webhook is None:
+    if address is None:
         return dg.SkipReason("Nobody is told: set ALERT_WEBHOOK_URL and start the code server again.")
+    webhook = Webhook(*address)
     if context.cursor is None:
         context.update_cursor(str(newest(context.instance)))
         return dg.SkipReason("Runs that end from now on are looked at.")
-    found = look(context.instance, int(context.cursor), os.environ.get("DAGSTER_UI_URL", UI_URL))
+    found = look(context.instance, int(context.cursor), settings.dagster_ui_url)
     if found.alert is not None:
         run = f"run {found.alert.run.run_id} of {found.alert.run.job_name}"
         try:

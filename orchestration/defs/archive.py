@@ -9,10 +9,10 @@ import psycopg
 from pydantic import Field
 
 from contracts import TABLES
-from orchestration.archive.settings import WrongSetting, archive_bucket, restorer_conninfo
 from orchestration.defs.resources import Landing, Warehouse, connected
 from orchestration.defs.retries import retried
 from orchestration.markdown import table_of_rows
+from orchestration.settings import ArchiveSettings, DatabaseSettings, WrongSetting
 
 if TYPE_CHECKING:
     from orchestration.archive.exporting import Figures
@@ -48,7 +48,7 @@ def export_tables(context: dg.OpExecutionContext, landing: Landing, warehouse: W
         context.log.info(f"raw.{figures.table}: {figures.rows:,} rows, {figures.seconds:.1f} s")
 
     with _explained(context):
-        store = Store(landing.client, archive_bucket())
+        store = Store(landing.client, ArchiveSettings.read().bucket)
         with warehouse.loader() as connection:
             manifest = export_raw(connection, store, tell)
     context.add_output_metadata(_shown(store.address(manifest.export), done))
@@ -74,8 +74,8 @@ def restore_tables(context: dg.OpExecutionContext, config: RestoreConfig, landin
         )
     chosen = [table for table in TABLES if table.name in config.tables]
     with _explained(context):
-        store, conninfo = Store(landing.client, archive_bucket()), restorer_conninfo()
-        with connected("hiring_restorer", conninfo) as connection:
+        store = Store(landing.client, ArchiveSettings.read().bucket)
+        with connected("hiring_restorer", DatabaseSettings.read().restorer_conninfo) as connection:
             restored = restore_raw(connection, store, config.export, chosen, context.log.info)
     address = store.address(restored.manifest.export)
     context.add_output_metadata(_shown(address, restored.tables) | {"loads": restored.loads})

@@ -5,12 +5,12 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 
-from orchestration.archive.settings import is_exported_every_night
 from orchestration.arrivals import partitions as arrivals
 from orchestration.defs.archive import export_raw_job
 from orchestration.defs.jobs import nightly_build
 from orchestration.defs.resources import Warehouse
-from orchestration.monitoring.maintenance import WrongSetting, keep_days, prune, tell_again
+from orchestration.monitoring.maintenance import prune, tell_again
+from orchestration.settings import ArchiveSettings, MaintenanceSettings, WrongSetting
 
 if TYPE_CHECKING:
     from dagster._core.definitions.target import ExecutableDefinition
@@ -24,7 +24,7 @@ def delete_old_runs(context: dg.OpExecutionContext, warehouse: Warehouse) -> Non
         dagster.Failure: DAGSTER_KEEP_DAYS cannot be used.
     """
     try:
-        days = keep_days()
+        days = MaintenanceSettings.read().dagster_keep_days
     except WrongSetting as error:
         raise dg.Failure(str(error), allow_retries=False) from None
     pruned = prune(context.instance, days, datetime.now(UTC))
@@ -78,7 +78,7 @@ export_every_night = _every_night(
     "30 2 * * *",
     "Exports raw at 02:30 UTC, and at the next start when Dagster was switched off then. On from the first start where "
     "S3_ARCHIVE_BUCKET is set and EXPORT_EVERY_NIGHT is not false.",
-    is_on=is_exported_every_night(),
+    is_on=ArchiveSettings.read().is_exported_every_night,
 )
 
 prune_every_night = _every_night(

@@ -1,1 +1,4 @@
-"""What tells that something is wrong, and what keeps it small: checks, alerts, nightly maintenance."""
+"""Whether something is wrong, who is alerted, and what keeps Dagster's own database small: checks, alerts, maintenance.
+
+Dagster's assets, checks and sensors that use it are not here (defs/).
+"""

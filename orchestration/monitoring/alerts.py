@@ -1,9 +1,8 @@
 """Telling people outside of what went wrong in a run: what is told, when it is not told again, and the webhook."""
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, Self
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
 import dagster as dg
@@ -28,10 +27,6 @@ TROUBLES_TOLD = 10
 CHARACTERS_A_TROUBLE = 600
 
 
-class WrongSetting(ValueError):
-    """A setting of the alerts cannot be used; the message names it, and never its value, which may be a secret."""
-
-
 class Undelivered(RuntimeError):
     """The receiver did not take an alert; the message names its host only, since the address may be a secret."""
 
@@ -42,23 +37,6 @@ class Webhook:
 
     url: str
     token: str | None = None
-
-    @classmethod
-    def of_environment(cls, variables: Mapping[str, str] = os.environ) -> Self | None:
-        """Return the webhook of ALERT_WEBHOOK_URL and ALERT_WEBHOOK_TOKEN, None where no address is set.
-
-        Raises:
-            WrongSetting: one of them cannot be used.
-        """
-        url, token = (variables.get(f"ALERT_WEBHOOK_{name}", "").strip() for name in ("URL", "TOKEN"))
-        if not url:
-            return None
-        parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise WrongSetting("ALERT_WEBHOOK_URL is no address that begins with http:// or https://")
-        if not (token.isascii() and token.isprintable()):
-            raise WrongSetting("ALERT_WEBHOOK_TOKEN has characters that no HTTP header can carry")
-        return cls(url, token or None)
 
     @property
     def host(self) -> str:

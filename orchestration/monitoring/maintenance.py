@@ -1,7 +1,6 @@
 """What keeps Dagster's own database and disk from growing for ever: old runs, their events, checks and logs go."""
 
-import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
@@ -17,12 +16,7 @@ from orchestration.arrivals.partitions import FAILURES_RUN, report
 if TYPE_CHECKING:
     from orchestration.database import Connection
 
-KEEP_DAYS = 90
 ENDED = [dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED]
-
-
-class WrongSetting(ValueError):
-    """A setting of the maintenance cannot be used; the message names it."""
 
 
 @dataclass(frozen=True)
@@ -32,18 +26,6 @@ class Pruned:
     runs: int
     kept: int
     check_evaluations: int
-
-
-def keep_days(variables: Mapping[str, str] = os.environ) -> int:
-    """Return for how many days runs are kept: DAGSTER_KEEP_DAYS.
-
-    Raises:
-        WrongSetting: it is no number of days from 1 on.
-    """
-    given = variables.get("DAGSTER_KEEP_DAYS") or str(KEEP_DAYS)
-    if not given.isdecimal() or int(given) < 1:
-        raise WrongSetting(f"DAGSTER_KEEP_DAYS={given} is no number of days from 1 on")
-    return int(given)
 
 
 def prune(instance: dg.DagsterInstance, days: int, now: datetime) -> Pruned:

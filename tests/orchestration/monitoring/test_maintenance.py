@@ -15,11 +15,13 @@ from deploy.local.postgres import EmbeddedPostgres
 from orchestration.arrivals.partitions import FAILURES_RUN, landing_of, report
 from orchestration.definitions import defs
 from orchestration.ingest.loader import Failed, load_pending
-from orchestration.monitoring.maintenance import KEEP_DAYS, WrongSetting, keep_days, prune, tell_again
+from orchestration.monitoring.maintenance import prune, tell_again
+from orchestration.settings import MaintenanceSettings, WrongSetting
 from orchestration.warehouse.build_lock import acquire_build_lock
 from tests.conftest import Bucket, Database, environment
 
 JOBS = next(table for table in TABLES if table.name == "jobs")
+KEEP_DAYS = 90
 LATER = timedelta(days=KEEP_DAYS, seconds=1)
 
 
@@ -169,13 +171,17 @@ def materialized(instance: dg.DagsterInstance) -> set[str]:
     ("given", "days"), [({}, 90), ({"DAGSTER_KEEP_DAYS": ""}, 90), ({"DAGSTER_KEEP_DAYS": "7"}, 7)]
 )
 def test_how_long_runs_are_kept_is_a_setting(given: dict[str, str], days: int) -> None:
-    assert keep_days(given) == days
+    with environment(given):
+        assert MaintenanceSettings.read().dagster_keep_days == days
 
 
 @pytest.mark.parametrize("given", ["0", "-1", "7.5", "a week"])
 def test_a_number_of_days_that_cannot_be_is_refused_by_name(given: str) -> None:
-    with pytest.raises(WrongSetting, match=f"DAGSTER_KEEP_DAYS={given} is no number of days"):
-        keep_days({"DAGSTER_KEEP_DAYS": given})
+    with (
+        environment({"DAGSTER_KEEP_DAYS": given}),
+        pytest.raises(WrongSetting, match=f"DAGSTER_KEEP_DAYS={given} is no number of days"),
+    ):
+        MaintenanceSettings.read()
 
 
 def test_the_job_prune_history_says_what_it_deleted(instance: dg.DagsterInstance, database: Database) -> None:
