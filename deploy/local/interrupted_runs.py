@@ -2,7 +2,7 @@
 
 import dagster as dg
 
-from orchestration.arrivals.asking import UNDER_WAY
+from orchestration.arrivals.run_gate import UNDER_WAY
 from orchestration.monitoring.failures import STACK_STOPPED
 
 

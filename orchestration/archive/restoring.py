@@ -16,7 +16,7 @@ from orchestration.archive.manifest import LEDGER, LOAD_COLUMN, LOADS, File, Man
 from orchestration.archive.rows import schema_of, write
 from orchestration.archive.store import ArchiveRefused, Store
 from orchestration.database import Connection
-from orchestration.ingest.ledger import become_sole_writer
+from orchestration.ingest.ledger import acquire_table_lock
 from orchestration.warehouse.build_lock import acquire_build_lock
 
 # The export's loads of the tables that are restored, in a temporary table of the session.
@@ -76,7 +76,7 @@ def restore_raw(
     acquire_build_lock(connection, tell)
     for table in TABLES:
         if table in tables:
-            become_sole_writer(connection, table)
+            acquire_table_lock(connection, table)
     gone_on = _take_in_loads(connection, store, manifest, names)
     loads = [load_id for (load_id,) in connection.execute("select load_id from archived").fetchall()]
     with connection.transaction():

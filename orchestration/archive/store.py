@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, TypeVar
 from pydantic import ValidationError
 
 from orchestration.archive.manifest import File, Manifest
-from orchestration.ingest.objects import ObjectChanged, ObjectDamaged, explained, is_passing
-from orchestration.ingest.patience import patiently
+from orchestration.ingest.objects import ObjectChanged, ObjectDamaged, explained, is_transient
+from orchestration.ingest.retry import retry_transient
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -85,7 +85,7 @@ class Store:
                     ChecksumSHA256=base64.b64encode(digest.digest()).decode(),
                 )
 
-        self._patiently(send)
+        self._retrying(send)
         return File(name=name, rows=rows, bytes=size, sha256=digest.hexdigest())
 
     @contextmanager
@@ -140,7 +140,7 @@ class Store:
                 folders = [folder["Prefix"] for page in pages for folder in page.get("CommonPrefixes", [])]
             return sorted((folder.removeprefix(PREFIX).rstrip("/") for folder in folders), reverse=True)
 
-        return self._patiently(ask)
+        return self._retrying(ask)
 
     def _manifest(self, export: str) -> Manifest:
         with TemporaryFile() as copy:
@@ -164,11 +164,11 @@ class Store:
                 shutil.copyfileobj(answer["Body"], copy, 1 << 20)
 
         try:
-            self._patiently(fetch)
+            self._retrying(fetch)
         except ObjectChanged:
             raise FileMissing(f"{self.address(export, name)} is missing: {ADVICE}") from None
         except ObjectDamaged as error:
             raise ArchiveRefused(f"{error}: {ADVICE}") from None
 
-    def _patiently(self, work: Callable[[], Result]) -> Result:
-        return patiently(self.give_up_seconds, is_passing)(work)
+    def _retrying(self, work: Callable[[], Result]) -> Result:
+        return retry_transient(self.give_up_seconds, is_transient)(work)

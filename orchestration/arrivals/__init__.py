@@ -1,1 +1,4 @@
-"""From the bucket to a run: what arrived, what became of it, and whether to start a run for it."""
+"""From the bucket to a run: what arrived, what became of it as Dagster shows it, and whether to start a run for it.
+
+Loading is not here (ingest/), nor the sensors and jobs themselves (defs/).
+"""

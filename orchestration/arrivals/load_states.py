@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from psycopg.rows import class_row
 
 from contracts import Table
+from orchestration.ingest.ledger import LoadStatus
 from orchestration.ingest.objects import FILES
 
 if TYPE_CHECKING:
@@ -70,7 +71,7 @@ def newest_states(connection: "Connection", table: Table, limit: int, also: Coll
     )
     return sorted(
         # A load that is under way has nothing to tell yet.
-        (state for state in states if state.status != "loading" or state.error),
+        (state for state in states if state.status != LoadStatus.LOADING or state.error),
         key=lambda state: state.load_id,
         reverse=True,
     )

@@ -1,4 +1,4 @@
-"""The bucket's objects as Dagster shows them: a partition an object, its state as the ledger has it."""
+"""The bucket's objects as Dagster shows them: one partition per object, its state as the ledger has it."""
 
 import logging
 import re
@@ -19,6 +19,7 @@ from sqlalchemy import delete
 
 from contracts import TABLES, Table
 from orchestration.arrivals.load_states import LoadState, newest_states
+from orchestration.ingest.ledger import LoadStatus
 from orchestration.ingest.objects import ObjectVersion
 
 if TYPE_CHECKING:
@@ -143,7 +144,7 @@ def report(
         batch = [event for event in events if event.dagster_event_type == kind]
         if batch:
             instance.event_log_storage.store_event_batch(batch)
-    _report_failures(instance, table, [state for state in states if state.status == "failed"])
+    _report_failures(instance, table, [state for state in states if state.status == LoadStatus.FAILED])
     return len(states)
 
 
@@ -190,8 +191,8 @@ def _not_shown(instance: dg.DagsterInstance, table: Table, states: Sequence[Load
     failures_are_shown = instance.has_run(FAILURES_RUN)
 
     def is_shown(state: LoadState) -> bool:
-        told = (loaded if state.status == "complete" else other).get(partition_of(state.key), {})
-        is_marked = state.status != "failed" or failures_are_shown
+        told = (loaded if state.status == LoadStatus.COMPLETE else other).get(partition_of(state.key), {})
+        is_marked = state.status != LoadStatus.FAILED or failures_are_shown
         return told.get(DATA_VERSION_TAG) == state.stamp and is_marked
 
     return [state for state in states if not is_shown(state)]
@@ -200,13 +201,13 @@ def _not_shown(instance: dg.DagsterInstance, table: Table, states: Sequence[Load
 def _event(table: Table, state: LoadState, run_id: str, job_name: str) -> EventLogEntry:
     """Return the event that tells a state: that the object was loaded, or else what was observed about it."""
     metadata = _object_metadata(state.key, state.version, state.bytes, state.last_modified) | {
-        "status": "loaded" if state.status == "complete" else state.status,
+        "status": "loaded" if state.status == LoadStatus.COMPLETE else state.status,
         "load_id": state.load_id,
     }
     told = {name: getattr(state, name) for name in ("records", "rejected", "seconds", "error")}
     metadata |= {name: value for name, value in told.items() if value is not None}
     tags = {DATA_VERSION_TAG: state.stamp}
-    if state.status == "complete":
+    if state.status == LoadStatus.COMPLETE:
         materialization = dg.AssetMaterialization(
             landing_of(table.name), partition=partition_of(state.key), metadata=metadata, tags=tags
         )

@@ -1,1 +1,5 @@
-"""Dagster definitions, thin: what they do is in orchestration.ingest and in dbt_project."""
+"""Dagster's definitions: assets, checks, jobs, sensors, schedules and resources, each with when to press it. Thin.
+
+What they do is in ingest/, arrivals/, dbt/, monitoring/ and archive/, which import nothing from here. How Dagster's own
+processes run is in instance/.
+"""

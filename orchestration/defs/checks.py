@@ -1,4 +1,4 @@
-"""Checks of the data in Dagster: what each means and what to do about it; what they look at is in orchestration.checks.
+"""Checks of the data in Dagster: what each means and what to do about it. What they query is in monitoring/checks.py.
 
 Those of a raw table belong to its load, the others are steps of their own.
 """

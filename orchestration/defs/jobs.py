@@ -1,18 +1,37 @@
 """Jobs over assets, each described by when to press its button."""
 
+from collections.abc import Sequence
+
 import dagster as dg
 
+from contracts import Table
 from orchestration.defs.checks import all_records_add_up
 from orchestration.defs.models import BuildConfig
+from orchestration.defs.raw import FoundObject, LoadConfig
+from orchestration.ingest.objects import ObjectVersion
 
 MODELS = dg.AssetSelection.groups("staging", "marts")
 # It reads all there is, which is work for the night.
 LEDGER_CHECK = dg.AssetSelection.checks(all_records_add_up)
 
+# A run's configuration is kept with it, some 200 bytes per object; to list the bucket once for more is no loss.
+MAX_OBJECTS_IN_CONFIG = 500
+
+
+def refresh_config(found: Sequence[tuple[Table, ObjectVersion]] = ()) -> dg.RunConfig:
+    """Return the configuration of a refresh that begins with some objects, or with whatever is in the bucket."""
+    ops: dict[str, dg.Config] = {"dbt_models": BuildConfig(only_touched=True)}
+    if len(found) <= MAX_OBJECTS_IN_CONFIG:
+        for table in {table for table, _ in found}:
+            objects = [FoundObject.of(item) for owner, item in found if owner == table]
+            ops[f"raw__{table.name}"] = LoadConfig(objects=objects)
+    return dg.RunConfig(ops=ops)
+
+
 refresh = dg.define_asset_job(
     "refresh",
     selection=dg.AssetSelection.groups("raw", "staging", "marts") - LEDGER_CHECK,
-    config=dg.RunConfig(ops={"dbt_models": BuildConfig(only_touched=True)}),
+    config=refresh_config(),
     description=(
         "Load what is new in the bucket, then build and test what it touches. The sensors start it by themselves; "
         "start it by hand when they are switched off. With nothing new it does nothing. To load a file once more "

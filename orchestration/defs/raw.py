@@ -1,11 +1,13 @@
-"""The raw tables as assets: materializing one loads whatever is new for it in the bucket."""
+"""The raw tables as assets: materializing one loads what is pending for it in the bucket."""
 
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 
 import dagster as dg
 from psycopg import sql
+from pydantic import Field
 
 from contracts import TABLES, Table
 from orchestration.arrivals.partitions import report
@@ -14,7 +16,10 @@ from orchestration.defs import checks
 from orchestration.defs.landing import OWNERS
 from orchestration.defs.resources import Landing, Warehouse
 from orchestration.defs.retries import retried
+from orchestration.ingest.candidates import Candidates
+from orchestration.ingest.ledger import LoadStatus
 from orchestration.ingest.loader import Failed, Loaded, Progress, load_pending
+from orchestration.ingest.objects import ObjectVersion
 from orchestration.markdown import table_of_rows
 from orchestration.monitoring.checks import discrepancies_of_loads, refused_shares, wrong_columns
 from orchestration.warehouse.rejected import refused_records
@@ -22,6 +27,37 @@ from orchestration.warehouse.rejected import refused_records
 PREVIEW_ROWS = 10
 SECONDS_BETWEEN_PROGRESS = 5.0
 REJECTED = dg.AssetKey(["raw", "rejected_records"])
+
+
+class FoundObject(dg.Config):
+    """A version of an object in the bucket, as a sensor found it: see ObjectVersion."""
+
+    key: str
+    version: str
+    etag: str
+    size: int
+    last_modified: str
+
+    @classmethod
+    def of(cls, item: ObjectVersion) -> "FoundObject":
+        """Return an object version for a run's configuration."""
+        moment = item.last_modified.isoformat()
+        return cls(key=item.key, version=item.version, etag=item.etag, size=item.size, last_modified=moment)
+
+    def in_bucket(self, bucket: str) -> ObjectVersion:
+        """Return the object version."""
+        moment = datetime.fromisoformat(self.last_modified)
+        return ObjectVersion(bucket, self.key, self.version, self.etag, self.size, moment)
+
+
+class LoadConfig(dg.Config):
+    """What a table's load begins with.
+
+    Attributes:
+        objects: those that a sensor found; without any the bucket is listed, once for all tables of the run.
+    """
+
+    objects: list[FoundObject] = Field(default_factory=list)
 
 
 def raw_asset(table: Table) -> dg.AssetsDefinition:
@@ -41,7 +77,7 @@ def raw_asset(table: Table) -> dg.AssetsDefinition:
         check_specs=checks.of_raw(key),
     )
     def load(
-        context: dg.AssetExecutionContext, landing: Landing, warehouse: Warehouse
+        context: dg.AssetExecutionContext, config: LoadConfig, landing: Landing, warehouse: Warehouse
     ) -> Iterator[dg.MaterializeResult[None] | dg.AssetCheckResult]:
         with retried(context):
             with warehouse.loader() as connection:
@@ -49,7 +85,8 @@ def raw_asset(table: Table) -> dg.AssetsDefinition:
             if wrong:
                 yield checks.columns_as_agreed(wrong)
                 raise dg.Failure(f"raw.{table.name}: {'; '.join(wrong)}: run the migrations", allow_retries=False)
-            loads = _load(context, warehouse.loader_conninfo, landing, table)
+            found = [(table, each.in_bucket(landing.bucket)) for each in config.objects]
+            loads = _load(context, warehouse.loader_conninfo, landing, table, landing.candidates(found))
             # Not the same session: the load outlives a restart of Postgres, an idle session does not.
             with warehouse.loader() as connection:
                 _show_rejected(context, connection, loads.loaded)
@@ -73,16 +110,18 @@ class Loads:
         return [each.load_id for each in self.loaded]
 
 
-def _load(context: dg.AssetExecutionContext, conninfo: str, landing: Landing, table: Table) -> Loads:
+def _load(
+    context: dg.AssetExecutionContext, conninfo: str, landing: Landing, table: Table, candidates: Candidates
+) -> Loads:
     loads = Loads()
-    watch = ProgressLog(context)
-    for outcome in load_pending(conninfo, landing.client, landing.bucket, table, landing.policy, watch):
+    client, bucket, policy = landing.client, landing.bucket, landing.policy
+    for outcome in load_pending(conninfo, client, bucket, table, policy, ProgressLog(context), candidates):
         match outcome:
             case Loaded(load_id, item, records, rejected, seconds):
                 loads.loaded.append(outcome)
                 context.log.info(f"load {load_id}: {item}, {records:,} records, {rejected:,} rejected, {seconds:.1f} s")
-            case Failed(load_id, item, "abandoned", message):
-                # Nothing to be mended: what is there instead is loaded, too.
+            case Failed(load_id, item, LoadStatus.ABANDONED, message):
+                # Nothing to be repaired: what is there instead is loaded, too.
                 context.log.warning(f"load {load_id}: {item} abandoned: {message}")
             case Failed(load_id, item, status, message):
                 loads.failed.append(outcome)
@@ -191,7 +230,9 @@ def raw_tables() -> dg.Definitions:
     return dg.Definitions(
         assets=[
             *(raw_asset(table) for table in TABLES),
-            ledger_asset("loads", "The ledger: one row a version of an object, or a batch over HTTP, and its state."),
+            ledger_asset(
+                "loads", "The ledger: one row per load of an object version or a batch over HTTP, its status."
+            ),
             ledger_asset(
                 "rejected_records",
                 "Records that cannot be rows of their table: why, where, their bytes. Each load that rejects some "

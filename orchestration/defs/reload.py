@@ -8,8 +8,8 @@ from orchestration.defs.resources import Landing, Warehouse
 from orchestration.ingest.limits import RejectLimit
 from orchestration.ingest.loader import Failed, Policy, reload_object
 from orchestration.ingest.objects import BucketUnavailable, ObjectChanged, current_version
+from orchestration.ingest.session import DatabaseUnavailable, TableSession
 from orchestration.ingest.tables import table_of
-from orchestration.ingest.writer import DatabaseUnavailable, Writer
 
 
 class ReloadConfig(dg.Config):
@@ -38,8 +38,8 @@ def load_again(context: dg.OpExecutionContext, config: ReloadConfig, landing: La
         limit = RejectLimit(config.reject_share, limit.count)
     try:
         item = current_version(landing.client, landing.bucket, key)
-        with Writer(warehouse.loader_conninfo, table, Policy.give_up_seconds) as writer:
-            outcome = reload_object(writer, landing.client, table, item, Policy(limit))
+        with TableSession(warehouse.loader_conninfo, table, Policy.give_up_seconds) as session:
+            outcome = reload_object(session, landing.client, item, Policy(limit))
     except ObjectChanged:
         raise dg.Failure(f"s3://{landing.bucket}/{key} is not in the bucket any more", allow_retries=False) from None
     except (BucketUnavailable, DatabaseUnavailable, OperationalError) as error:

@@ -1,19 +1,22 @@
 """What assets and sensors reach outside for: the bucket and Postgres. Each says where its settings come from."""
 
-import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from functools import cache
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 import psycopg
-from dagster_aws.s3 import S3Resource
 from psycopg.conninfo import make_conninfo
+from pydantic import PrivateAttr
 
+from contracts import Table
 from orchestration.database import Connection, connect
+from orchestration.ingest.candidates import Candidates
 from orchestration.ingest.limits import RejectLimit
 from orchestration.ingest.loader import Policy
+from orchestration.ingest.objects import ObjectVersion
+from orchestration.s3 import s3_client
+from orchestration.settings import LoadSettings
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -22,26 +25,31 @@ if TYPE_CHECKING:
 class Landing(dg.ConfigurableResource[Any]):
     """The bucket that companies deliver to. Credentials and region are boto3's own settings."""
 
-    s3: dg.ResourceDependency[S3Resource]
     bucket: str
+    endpoint_url: str | None = None
     settle_seconds: float
     reject_share: float = RejectLimit.share
     reject_count: int = RejectLimit.count
+    # A run has a copy of this resource, and with it one listing for all of its tables.
+    _listing: Candidates | None = PrivateAttr(None)
 
     @property
     def policy(self) -> Policy:
-        """What a load puts up with."""
+        """Limits and timeouts of a load."""
         return Policy(RejectLimit(self.reject_share, self.reject_count), settle_seconds=self.settle_seconds)
 
     @property
     def client(self) -> "S3Client":
-        """A boto3 client; this process makes one for each way to reach the server, since that takes long."""
-        return _client(self.s3.model_dump_json())
+        """A boto3 client of the server that has the bucket."""
+        return s3_client(self.endpoint_url)
 
-
-@cache
-def _client(settings: str) -> "S3Client":
-    return cast("S3Client", S3Resource.model_validate_json(settings).get_client())
+    def candidates(self, objects: Sequence[tuple[Table, ObjectVersion]]) -> Candidates:
+        """Return what a run's loads begin with: the objects that were found before it, or without any all there are."""
+        if objects:
+            return Candidates(self.client, self.bucket, objects=objects)
+        if self._listing is None:
+            self._listing = Candidates(self.client, self.bucket, self.settle_seconds)
+        return self._listing
 
 
 class Warehouse(dg.ConfigurableResource[Any]):
@@ -98,12 +106,13 @@ def connected(role: str, conninfo: str) -> Iterator[Connection]:
 
 def landing() -> Landing:
     """Return the bucket that the environment names."""
+    settings = LoadSettings.read()
     return Landing(
-        s3=S3Resource(endpoint_url=os.environ.get("S3_ENDPOINT_URL") or None),
-        bucket=os.environ.get("S3_BUCKET", "landing"),
-        settle_seconds=float(os.environ.get("S3_SETTLE_SECONDS", "0")),
-        reject_share=float(os.environ.get("REJECT_SHARE", RejectLimit.share)),
-        reject_count=int(os.environ.get("REJECT_COUNT", RejectLimit.count)),
+        bucket=settings.s3_bucket,
+        endpoint_url=settings.s3_endpoint_url,
+        settle_seconds=settings.s3_settle_seconds,
+        reject_share=RejectLimit.share if settings.reject_share is None else settings.reject_share,
+        reject_count=RejectLimit.count if settings.reject_count is None else settings.reject_count,
     )
 
 

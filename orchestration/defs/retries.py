@@ -1,4 +1,4 @@
-"""When a step is tried again within its run: after what passes by itself, and never after what somebody has to mend."""
+"""When a step is retried within its run: after transient errors, and never after what somebody has to repair."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -6,11 +6,11 @@ from contextlib import contextmanager
 import dagster as dg
 import psycopg
 
-from orchestration.ingest.objects import BucketUnavailable, is_passing
-from orchestration.ingest.writer import DatabaseUnavailable
+from orchestration.ingest.objects import BucketUnavailable, is_transient
+from orchestration.ingest.session import DatabaseUnavailable
 
-# Sensors start a failed run anew by themselves. This is for the runs that somebody or a schedule has started, and for
-# the models' builds: dbt gives up with the first connection that is cut, a load only after two minutes.
+# Sensors start another run after a failed one by themselves. This is for the runs that somebody or a schedule has
+# started, and for the models' builds: dbt gives up with the first connection that is cut, a load after two minutes.
 RETRIES = 3
 FIRST_PAUSE_SECONDS = 15.0
 
@@ -23,12 +23,12 @@ def retried(context: dg.AssetExecutionContext | dg.OpExecutionContext) -> Iterat
 
     Raises:
         dagster.RetryRequested: a server went away; the next attempt goes on after what is committed.
-        dagster.Failure: what time does not mend, or what the block raised itself.
+        dagster.Failure: what time does not repair, or what the block raised itself.
     """
     try:
         yield
     except BucketUnavailable as error:
-        if is_passing(error):
+        if is_transient(error):
             raise _again(context, str(error)) from dg.Failure(str(error))
         raise dg.Failure(str(error), allow_retries=False) from None
     except (DatabaseUnavailable, psycopg.OperationalError, psycopg.InterfaceError) as error:

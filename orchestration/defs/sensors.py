@@ -5,56 +5,67 @@ from typing import Any
 
 import dagster as dg
 
-from orchestration.arrivals.asking import Answer, Asking
-from orchestration.arrivals.attempts import Attempts, Due, digest_of
-from orchestration.arrivals.looking import PAUSE_SECONDS, Looked, Memory, Sight, again, look, look_on
+from orchestration.arrivals.backoff import Backoff, NextAttempt, digest_of
+from orchestration.arrivals.bucket_scan import (
+    PAUSE_SECONDS,
+    ScanResult,
+    SensorCursor,
+    TickResult,
+    poll,
+    scan,
+    scan_for_a_tick,
+)
 from orchestration.arrivals.partitions import UNKNOWN, newly_seen
-from orchestration.defs.jobs import refresh
+from orchestration.arrivals.run_gate import Answer, RunGate
+from orchestration.defs.jobs import refresh, refresh_config
 from orchestration.defs.models import dbt_models
 from orchestration.defs.resources import Landing, Warehouse
 from orchestration.ingest.objects import BucketUnavailable, Place
 from orchestration.warehouse.published import unpublished_loads
 
 # The daemon asks every five seconds which sensors want a tick; within a tick they look again and again.
-SECONDS_BETWEEN_TICKS = 1
-SECONDS_A_TICK = 4.2
+TICK_INTERVAL_SECONDS = 1
+SECONDS_PER_TICK = 4.2
 # An object that ten loads have not brought to an end needs somebody to look; new records always get their build.
-MOST_ATTEMPTS = 10
+MAX_ATTEMPTS = 10
 
-ASKING = Asking()
+RUN_GATE = RunGate()
 
 
 @dg.sensor(
     job=refresh,
-    minimum_interval_seconds=SECONDS_BETWEEN_TICKS,
+    minimum_interval_seconds=TICK_INTERVAL_SECONDS,
     default_status=dg.DefaultSensorStatus.RUNNING,
-    description="Starts a refresh when the bucket holds an object that the ledger does not have as loaded.",
+    description=(
+        "Starts a refresh when the bucket holds an object that the ledger does not have as loaded, and names the "
+        "objects in the run's configuration."
+    ),
 )
 def new_objects(context: dg.SensorEvaluationContext, landing: Landing, warehouse: Warehouse) -> dg.SensorResult:
-    """Look for objects that want loading; a bucket of many takes several ticks."""
-    until, client = time.monotonic() + SECONDS_A_TICK, landing.client
+    """Look for pending objects; a bucket of many takes several ticks."""
+    until, client = time.monotonic() + SECONDS_PER_TICK, landing.client
 
-    def look_once(place: Place | None) -> Sight:
-        return look(connection, client, landing.bucket, landing.settle_seconds, place, until)
+    def scan_from(place: Place | None) -> ScanResult:
+        return scan(connection, client, landing.bucket, landing.settle_seconds, place, until)
 
-    def is_enough(looked: Looked) -> bool:
-        work = looked.sight.work
-        is_due = bool(work) and isinstance(looked.memory.attempts.due(work, limit=MOST_ATTEMPTS), Due)
-        return is_due and ASKING.under_way(context.instance) is None
+    def is_enough(tick: TickResult) -> bool:
+        work = tick.scan.work
+        is_due = bool(work) and isinstance(tick.cursor.backoff.next_attempt(work, limit=MAX_ATTEMPTS), NextAttempt)
+        return is_due and RUN_GATE.under_way(context.instance) is None
 
     try:
         with warehouse.loader() as connection:
-            looked = look_on(look_once, Memory.read(context.cursor), is_enough, until)
+            tick = scan_for_a_tick(scan_from, SensorCursor.read(context.cursor), is_enough, until)
     except BucketUnavailable as error:
         return dg.SensorResult(skip_reason=f"The bucket cannot be listed: {error}", cursor=context.cursor)
-    sight, memory = looked.sight, looked.memory
-    tables = sorted({table.name for table, _ in sight.found})
+    found, backoff = tick.scan.found, tick.cursor.backoff
+    tables = sorted({table.name for table, _ in found})
     selection = [*(dg.AssetKey(["raw", name]) for name in tables), *dbt_models.keys]
-    answer, attempts = ASKING.ask(
-        context.instance, memory.attempts, sight.work, looked.told, selection, limit=MOST_ATTEMPTS
+    answer, backoff = RUN_GATE.request_run(
+        context.instance, backoff, tick.scan.work, tick.summary, selection, refresh_config(found), limit=MAX_ATTEMPTS
     )
-    cursor = memory.model_copy(update={"attempts": attempts}).model_dump_json()
-    arrived = [(table.name, item) for table, item in sight.found] + [(UNKNOWN, item) for item in sight.strangers]
+    cursor = tick.cursor.model_copy(update={"backoff": backoff}).model_dump_json()
+    arrived = [(table.name, item) for table, item in found] + [(UNKNOWN, item) for item in tick.scan.unmatched]
     partitions, events = newly_seen(context.instance, arrived)
     for event in events:
         context.log.info(event.description)
@@ -63,24 +74,24 @@ def new_objects(context: dg.SensorEvaluationContext, landing: Landing, warehouse
 
 @dg.sensor(
     job=refresh,
-    minimum_interval_seconds=SECONDS_BETWEEN_TICKS,
+    minimum_interval_seconds=TICK_INTERVAL_SECONDS,
     default_status=dg.DefaultSensorStatus.RUNNING,
     description="Starts a refresh when a load is complete that the marts do not show, as after a batch over HTTP.",
 )
 def unpublished_batches(context: dg.SensorEvaluationContext, warehouse: Warehouse) -> dg.SensorResult:
     """Look for complete loads that the marts do not show."""
-    until, before = time.monotonic() + SECONDS_A_TICK, Attempts.read(context.cursor)
+    until, before = time.monotonic() + SECONDS_PER_TICK, Backoff.read(context.cursor)
 
     def pause(found: list[str]) -> float | None:
-        is_due = bool(found) and isinstance(before.due(found), Due)
-        return None if is_due and ASKING.under_way(context.instance) is None else PAUSE_SECONDS
+        is_due = bool(found) and isinstance(before.next_attempt(found), NextAttempt)
+        return None if is_due and RUN_GATE.under_way(context.instance) is None else PAUSE_SECONDS
 
     with warehouse.transformer() as connection:
-        found = again(lambda: [str(load_id) for load_id, _ in unpublished_loads(connection)], pause, until)
-    seen = f"{len(found):,} new load{'s' * (len(found) != 1)}" if found else "No new load"
-    attempts = before.still(map(digest_of, found))
-    answer, attempts = ASKING.ask(context.instance, attempts, found, seen, sorted(dbt_models.keys))
-    return _result(answer, attempts.written())
+        found = poll(lambda: [str(load_id) for load_id, _ in unpublished_loads(connection)], pause, until)
+    summary = f"{len(found):,} new load{'s' * (len(found) != 1)}" if found else "No new load"
+    backoff = before.keep_only(map(digest_of, found))
+    answer, backoff = RUN_GATE.request_run(context.instance, backoff, found, summary, sorted(dbt_models.keys))
+    return _result(answer, backoff.model_dump_json())
 
 
 def _result(answer: Answer, cursor: str, **shown: Any) -> dg.SensorResult:

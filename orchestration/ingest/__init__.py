@@ -1,1 +1,4 @@
-"""The load engine: CSV objects in S3 into raw Postgres tables, exactly once. It knows no Dagster and no dbt."""
+"""The load engine: CSV objects in S3 into raw Postgres tables, each version exactly once. It knows no Dagster, no dbt.
+
+When a load starts is not decided here (arrivals/), nor what records mean (dbt_project/).
+"""

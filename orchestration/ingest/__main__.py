@@ -1,7 +1,6 @@
-"""`python -m orchestration.ingest`: validate a file before it is delivered, load by hand, see how the loads stand."""
+"""`python -m orchestration.ingest`: dry-run a file before delivery, load by hand, show the state of all loads."""
 
 import logging
-import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -11,7 +10,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import psycopg
 import typer
-from psycopg.conninfo import make_conninfo
 from rich import box
 from rich.console import Console
 from rich.logging import RichHandler
@@ -20,8 +18,9 @@ from rich.table import Table as Grid
 
 from contracts import TABLES, Table
 from orchestration.database import connect
+from orchestration.ingest.candidates import Candidates
 from orchestration.ingest.limits import RejectLimit
-from orchestration.ingest.loader import Loaded, Outcome, Policy, Watch, load_object, load_pending, reload_object
+from orchestration.ingest.loader import Loaded, OnProgress, Outcome, Policy, load_object, load_pending, reload_object
 from orchestration.ingest.loader import Progress as LoadProgress
 from orchestration.ingest.objects import (
     BucketUnavailable,
@@ -30,13 +29,15 @@ from orchestration.ingest.objects import (
     current_version,
     file_version,
 )
+from orchestration.ingest.session import DatabaseUnavailable, TableSession
 from orchestration.ingest.status import print_status
 from orchestration.ingest.tables import table_of
-from orchestration.ingest.validate import forecast
-from orchestration.ingest.writer import DatabaseUnavailable, Writer
+from orchestration.ingest.validate import dry_run
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
+
+    from orchestration.settings import BucketSettings
 
 SAMPLES_SHOWN = 3
 
@@ -60,13 +61,13 @@ def validate(
     reject_share: Share = RejectLimit.share,
     reject_count: Count = RejectLimit.count,
 ) -> None:
-    """Say what a load of a file or an object would come to: records, rejections, or why it would fail.
+    """Dry-run a file or an object: how many records, which rejections, or why a load would fail.
 
     Nothing is written, no database is needed. The exit status is 1 when the load would fail.
     """
     owner, client, item = _table(source, table), _client(source), _item(source)
-    with _watched() as watch:
-        found = forecast(client, owner, item, RejectLimit(reject_share, reject_count), watch)
+    with _progress_bar() as on_progress:
+        found = dry_run(client, owner, item, RejectLimit(reject_share, reject_count), on_progress)
     out.print(f"{item} for raw.{owner.name}: {found.totals.records:,} records, {found.totals.rejected:,} rejected")
     if found.columns:
         out.print(f"columns: {', '.join(found.columns)}")
@@ -101,8 +102,8 @@ def load(
         raise typer.BadParameter("--again wants the file or s3://bucket/key named that is to be loaded once more")
     policy = Policy(RejectLimit(reject_share, reject_count), settle_seconds=settle_seconds)
     load_one = reload_object if again else load_object
-    with _watched() as watch:
-        outcomes = [_told(outcome) for outcome in _outcomes(source, table, policy, watch, load_one)]
+    with _progress_bar() as on_progress:
+        outcomes = [_printed(outcome) for outcome in _outcomes(source, table, policy, on_progress, load_one)]
     if not outcomes:
         out.print("nothing new")
     if not all(isinstance(outcome, Loaded) for outcome in outcomes):
@@ -118,19 +119,20 @@ def status() -> None:
 
 
 def _outcomes(
-    source: str | None, table: str | None, policy: Policy, watch: Watch, load_one: Callable[..., Outcome]
+    source: str | None, table: str | None, policy: Policy, on_progress: OnProgress, load_one: Callable[..., Outcome]
 ) -> Iterator[Outcome]:
     if source is not None:
         owner, client, item = _table(source, table), _client(source), _item(source)
-        with Writer(_conninfo(), owner, policy.give_up_seconds) as writer:
-            yield load_one(writer, client, owner, item, policy, watch)
+        with TableSession(_conninfo(), owner, policy.give_up_seconds) as session:
+            yield load_one(session, client, item, policy, on_progress)
         return
-    client, bucket = _s3(), os.environ.get("S3_BUCKET", "landing")
+    client, bucket = _s3(), _bucket_settings().s3_bucket
+    candidates = Candidates(client, bucket, policy.settle_seconds)
     for owner in [_named(table)] if table else TABLES:
-        yield from load_pending(_conninfo(), client, bucket, owner, policy, watch)
+        yield from load_pending(_conninfo(), client, bucket, owner, policy, on_progress, candidates)
 
 
-def _told(outcome: Outcome) -> Outcome:
+def _printed(outcome: Outcome) -> Outcome:
     if isinstance(outcome, Loaded):
         records, rejected = f"{outcome.records:,} records", f"{outcome.rejected:,} rejected"
         out.print(f"load {outcome.load_id}: {outcome.item}: {records}, {rejected}, {outcome.seconds:.1f} s")
@@ -140,19 +142,19 @@ def _told(outcome: Outcome) -> Outcome:
 
 
 @contextmanager
-def _watched() -> Iterator[Watch]:
+def _progress_bar() -> Iterator[OnProgress]:
     """Show how far a load is while the block runs: a bar on a terminal, nothing elsewhere."""
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
     with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as bar:
         task = bar.add_task("reading", total=None)
 
-        def watch(progress: LoadProgress) -> None:
+        def show(progress: LoadProgress) -> None:
             # The size of what is packed in a .gz is known at its end only.
             packed = progress.item.key.lower().endswith(".gz")
             total = None if packed else progress.item.size
             bar.update(task, description=Path(progress.item.key).name, completed=progress.bytes, total=total)
 
-        yield watch
+        yield show
 
 
 def _is_object(source: str) -> bool:
@@ -190,14 +192,22 @@ def _client(source: str) -> "S3Client | None":
 
 
 def _s3() -> "S3Client":
-    import boto3  # half a second, which files do without
+    from orchestration.s3 import s3_client
 
-    return boto3.client("s3", endpoint_url=os.environ.get("S3_ENDPOINT_URL") or None)
+    return s3_client(_bucket_settings().s3_endpoint_url)
+
+
+def _bucket_settings() -> "BucketSettings":
+    # A sixth of a second, which dry runs of files do without; here as below.
+    from orchestration.settings import BucketSettings
+
+    return BucketSettings.read()
 
 
 def _conninfo() -> str:
-    password = os.environ.get("HIRING_LOADER_PASSWORD")
-    return make_conninfo(user="hiring_loader", **({"password": password} if password else {}))
+    from orchestration.settings import DatabaseSettings
+
+    return DatabaseSettings.read().loader_conninfo
 
 
 def main() -> None:

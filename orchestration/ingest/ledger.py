@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Any
 
 from psycopg.rows import class_row
@@ -13,6 +14,15 @@ from orchestration.ingest.objects import ObjectVersion
 from orchestration.ingest.records import START, Chunk, Position, Rejection
 
 log = logging.getLogger(__name__)
+
+
+class LoadStatus(StrEnum):
+    """How a load stands: raw.loads.status. Only the records of complete loads count."""
+
+    LOADING = "loading"
+    COMPLETE = "complete"
+    FAILED = "failed"
+    ABANDONED = "abandoned"
 
 
 @dataclass(frozen=True)
@@ -31,13 +41,13 @@ class Load:
     """A load: its state, its columns once they are known, where its next chunk begins, what came before that."""
 
     load_id: int
-    status: str
+    status: LoadStatus
     columns: tuple[str, ...] | None
     position: Position
     totals: Totals
 
 
-def become_sole_writer(connection: Connection, table: Table) -> None:
+def acquire_table_lock(connection: Connection, table: Table) -> None:
     """Take the right to load into a table, for as long as the session lasts; a second loader waits for the first.
 
     A loader writes with the session that holds the lock and with no other: one that has lost it has also lost what it
@@ -49,10 +59,10 @@ def become_sole_writer(connection: Connection, table: Table) -> None:
         connection.execute("select pg_advisory_lock(hashtextextended(%s, 0))", lock)
 
 
-def unloaded(connection: Connection, versions: Sequence[ObjectVersion]) -> list[ObjectVersion]:
-    """Return those of the versions that still want loading: neither complete nor failed for good.
+def pending(connection: Connection, versions: Sequence[ObjectVersion]) -> list[ObjectVersion]:
+    """Return those of the versions that are still to be loaded: neither complete nor failed for good.
 
-    A version that was complete and is being loaded again wants loading until that load has come to its end.
+    A version that was complete and is being loaded again is pending until that load has ended.
     """
     settled = connection.execute(
         """
@@ -70,8 +80,8 @@ def unloaded(connection: Connection, versions: Sequence[ObjectVersion]) -> list[
     return [version for version in versions if (version.key, version.version) not in done]
 
 
-def begin_again(connection: Connection, table: Table, item: ObjectVersion) -> None:
-    """Enter another load of an object version beside what is complete of it, for `open_load` to take up.
+def start_reload(connection: Connection, table: Table, item: ObjectVersion) -> None:
+    """Enter another load of an object version next to what is complete of it, for `open_load` to take up.
 
     A load of it that failed is abandoned in favour of the new one. One that is under way is that other load: asking
     twice, as after an answer that was lost, enters one load.
@@ -138,7 +148,9 @@ def open_load(connection: Connection, table: Table, item: ObjectVersion) -> Load
         "select coalesce(sum(records), 0), coalesce(sum(rejected), 0) from raw.load_chunks where load_id = %s",
         [load_id],
     ).fetchone()
-    return Load(load_id, status, tuple(columns) if columns else None, position or Position(), Totals(*_one(totals)))
+    return Load(
+        load_id, LoadStatus(status), tuple(columns) if columns else None, position or Position(), Totals(*_one(totals))
+    )
 
 
 def record_chunks(
@@ -190,10 +202,10 @@ def record_chunks(
             copy.write_row((load.load_id, r.record, r.line, r.byte_from, r.reason, r.message, r.raw, r.raw_bytes))
 
 
-def end_load(connection: Connection, load: Load, status: str, error: str | None = None) -> Totals:
-    """Bring a load to its end: complete, from where on its records count, failed or abandoned. Durable on return.
+def finish_load(connection: Connection, load: Load, status: LoadStatus, error: str | None = None) -> Totals:
+    """Record how a load ended: complete (its records count from now on), failed or abandoned. Durable on return.
 
-    With the status loading it is only noted why the load did not get there this time.
+    With the status loading it only records why the load did not end this time.
     """
     with connection.transaction():
         connection.execute("set local synchronous_commit = on")
@@ -256,15 +268,31 @@ def rejections_by_reason(connection: Connection, load: Load, samples: int) -> li
     ]
 
 
-def abandon_others(connection: Connection, table: Table, bucket: str, tried: Sequence[int]) -> None:
-    """Abandon the unfinished loads of a table whose versions are gone from the bucket: all but the `tried` ones."""
+def unfinished(
+    connection: Connection, table: Table, bucket: str, other_than: Sequence[int], limit: int
+) -> list[tuple[int, str, str]]:
+    """Return the loads of a table's objects that have not ended, but for `other_than`: load_id, key, version."""
+    return connection.execute(
+        """
+        select load_id, key, version
+        from raw.loads
+        where status = 'loading' and bucket = %s and table_name = %s and load_id <> all(%s)
+        order by load_id
+        limit %s
+        """,
+        [bucket, table.name, list(other_than), limit],
+    ).fetchall()
+
+
+def abandon(connection: Connection, load_ids: Sequence[int]) -> None:
+    """Abandon unfinished loads whose versions are gone from the bucket."""
     connection.execute(
         """
         update raw.loads
         set status = 'abandoned', error = coalesce(error, 'the object was overwritten or deleted before it was loaded')
-        where status = 'loading' and bucket = %s and table_name = %s and load_id <> all(%s)
+        where status = 'loading' and load_id = any(%s)
         """,
-        [bucket, table.name, list(tried)],
+        [list(load_ids)],
     )
 
 

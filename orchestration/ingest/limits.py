@@ -18,7 +18,7 @@ class RejectLimit:
     share: float = 0.5
     count: int = 100_000
 
-    def excess(self, totals: Totals, at_end: bool) -> str | None:
+    def violation(self, totals: Totals, at_end: bool) -> str | None:
         """Return what is too much about an object, None if nothing is. Its share of records is known at its end."""
         if totals.rejected > self.count:
             return f"more than {self.count:,} records are rejected"

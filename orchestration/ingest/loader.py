@@ -1,6 +1,5 @@
-"""Objects into raw tables: every version once, some chunks a transaction, each with its entry in the ledger."""
+"""Loads objects into raw tables: each version exactly once, several chunks per transaction, recorded in the ledger."""
 
-import itertools
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -9,45 +8,51 @@ from typing import TYPE_CHECKING
 import psycopg
 
 from contracts import Table
-from orchestration.database import Connection, is_outage
 from orchestration.ingest import ledger
-from orchestration.ingest.ahead import ahead
-from orchestration.ingest.copying import copy_statement, copy_text, copy_what_is_taken
-from orchestration.ingest.ledger import Load, Totals
+from orchestration.ingest.bulk_copy import copy, copy_accepted_rows, copy_statement, copy_text
+from orchestration.ingest.candidates import Candidates
+from orchestration.ingest.ledger import Load, LoadStatus, Totals
 from orchestration.ingest.limits import SAMPLES, RejectLimit, diagnosis
 from orchestration.ingest.objects import (
     BucketUnavailable,
     ObjectChanged,
     ObjectDamaged,
     ObjectVersion,
-    is_passing,
-    list_objects,
+    is_settled,
+    is_transient,
+    listed_version,
 )
-from orchestration.ingest.patience import patiently
 from orchestration.ingest.preamble import NotThisTable, read_preamble
+from orchestration.ingest.prefetch import prefetch
 from orchestration.ingest.reading import read
 from orchestration.ingest.records import START, Chunk, Position, cut
-from orchestration.ingest.tables import table_of
-from orchestration.ingest.writer import Interrupted, Writer
+from orchestration.ingest.retry import retry_transient
+from orchestration.ingest.session import TableSession, retry_outages
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
-VERSIONS_A_QUERY = 1000
 # A transaction costs as much time as some thousand records do, whatever it holds; a crash costs what is under way.
-CHUNKS_A_TRANSACTION = 64
-BYTES_A_TRANSACTION = 4 << 20
+CHUNKS_PER_TRANSACTION = 64
+BYTES_PER_TRANSACTION = 4 << 20
 TRANSACTIONS_AHEAD = 1
 # An object that is overwritten all the time must not keep a load from its end.
-LISTINGS_A_LOAD = 3
+MAX_VERSIONS_OF_AN_OBJECT = 3
+# Each costs a question to the bucket; the next load asks about the others.
+MAX_UNFINISHED_LOOKED_FOR = 100
 
 # What becomes of a load by what ended it.
-STATUS = {BucketUnavailable: "loading", ObjectChanged: "abandoned", ObjectDamaged: "failed", NotThisTable: "failed"}
+STATUS = {
+    BucketUnavailable: LoadStatus.LOADING,
+    ObjectChanged: LoadStatus.ABANDONED,
+    ObjectDamaged: LoadStatus.FAILED,
+    NotThisTable: LoadStatus.FAILED,
+}
 
 
 @dataclass(frozen=True)
 class Policy:
-    """What a loader puts up with.
+    """Limits and timeouts of a load.
 
     Attributes:
         reject_limit: how much of an object may be rejected.
@@ -87,36 +92,12 @@ class Failed:
 
     load_id: int
     item: ObjectVersion
-    status: str
+    status: LoadStatus
     message: str
 
 
 Outcome = Loaded | Failed
-Watch = Callable[[Progress], None]
-
-
-def unwatched(progress: Progress) -> None:
-    """Do nothing about the progress of a load."""
-
-
-def pending(
-    connection: Connection, client: "S3Client", bucket: str, settle_seconds: float = 0
-) -> Iterator[tuple[Table, ObjectVersion]]:
-    """Yield the objects of a bucket that belong to a table and still want loading, in the order of their keys.
-
-    Raises:
-        BucketUnavailable: the bucket cannot be listed.
-    """
-    listed = list_objects(client, bucket, settle_seconds)
-    while page := list(itertools.islice(listed, VERSIONS_A_QUERY)):
-        yield from wanted(connection, page)
-
-
-def wanted(connection: Connection, listed: Sequence[ObjectVersion]) -> list[tuple[Table, ObjectVersion]]:
-    """Return those of the listed objects that belong to a table and still want loading."""
-    known = [(table, item) for item in listed if (table := table_of(item.key)) is not None]
-    unloaded = set(ledger.unloaded(connection, [item for _, item in known]))
-    return [(table, item) for table, item in known if item in unloaded]
+OnProgress = Callable[[Progress], None]
 
 
 def load_pending(
@@ -125,12 +106,22 @@ def load_pending(
     bucket: str,
     table: Table,
     policy: Policy | None = None,
-    watch: Watch = unwatched,
+    on_progress: OnProgress | None = None,
+    candidates: Candidates | None = None,
 ) -> Iterator[Outcome]:
-    """Load whatever is new for a table, oldest first, and yield what became of each object.
+    """Load what is pending for a table, oldest first, and yield what became of each object.
 
-    An object that cannot be loaded does not keep the others from it. One that was overwritten while it was read is
+    An object that cannot be loaded does not keep the others from it. One that was overwritten since it was found is
     loaded as it is then. A second caller for the same table waits.
+
+    Args:
+        conninfo: libpq's connection string of the role hiring_loader.
+        client: a boto3 S3 client.
+        bucket: the bucket.
+        table: the table.
+        policy: limits and timeouts.
+        on_progress: is called after each transaction.
+        candidates: which objects to load, all of the bucket by default.
 
     Raises:
         psycopg.OperationalError: the database cannot be reached at the beginning.
@@ -138,60 +129,171 @@ def load_pending(
         BucketUnavailable: the bucket cannot be listed.
     """
     policy = policy or Policy()
-    with Writer(conninfo, table, policy.give_up_seconds) as writer:
+    candidates = candidates or Candidates(client, bucket, policy.settle_seconds)
+    with TableSession(conninfo, table, policy.give_up_seconds) as session:
         tried: list[int] = []
-        for _ in range(LISTINGS_A_LOAD):
-            found = patiently(policy.give_up_seconds, is_passing)(_new_objects, writer, client, bucket, table, policy)
-            changed = False
-            for item in found:
-                outcome = load_object(writer, client, table, item, policy, watch)
-                changed |= isinstance(outcome, Failed) and outcome.status == "abandoned"
+        for _ in range(MAX_VERSIONS_OF_AN_OBJECT):
+            changed: list[str] = []
+            for item in find_pending(session, candidates):
+                outcome = load_object(session, client, item, policy, on_progress)
                 tried.append(outcome.load_id)
+                if isinstance(outcome, Failed) and outcome.status == LoadStatus.ABANDONED:
+                    changed.append(item.key)
                 yield outcome
             if not changed:
                 break
-        writer.run(lambda connection: ledger.abandon_others(connection, table, bucket, tried))
+            candidates = _as_they_are_now(client, bucket, table, changed, policy)
+        _abandon_vanished(session, client, bucket, tried)
 
 
-def _new_objects(writer: Writer, client: "S3Client", bucket: str, table: Table, policy: Policy) -> list[ObjectVersion]:
-    found = writer.run(lambda connection: list(pending(connection, client, bucket, policy.settle_seconds)))
-    return sorted((item for owner, item in found if owner == table), key=lambda item: (item.last_modified, item.key))
+@retry_outages
+def find_pending(session: TableSession, candidates: Candidates) -> list[ObjectVersion]:
+    """Return the candidates that are pending for the session's table, the oldest first.
+
+    Raises:
+        BucketUnavailable: the bucket cannot be listed, and stayed so.
+        DatabaseUnavailable: the database went away and stayed away.
+    """
+    retries = retry_transient(session.give_up_seconds, is_transient)
+    return retries(candidates.pending, session.connection, session.table)
 
 
+def _as_they_are_now(client: "S3Client", bucket: str, table: Table, keys: Sequence[str], policy: Policy) -> Candidates:
+    retries = retry_transient(policy.give_up_seconds, is_transient)
+    versions = [retries(listed_version, client, bucket, key) for key in keys]
+    settled = [(table, item) for item in versions if item and is_settled(item, policy.settle_seconds)]
+    return Candidates(client, bucket, objects=settled)
+
+
+def _abandon_vanished(session: TableSession, client: "S3Client", bucket: str, tried: Sequence[int]) -> None:
+    """Abandon the unfinished loads of a table whose versions are gone from the bucket."""
+    vanished: list[int] = []
+    try:
+        for load_id, key, version in _unfinished(session, bucket, tried):
+            item = listed_version(client, bucket, key)
+            if item is None or item.version != version:
+                vanished.append(load_id)
+    except BucketUnavailable:
+        pass  # Nothing is lost by asking in the next load.
+    if vanished:
+        _abandon(session, vanished)
+
+
+@retry_outages
+def _unfinished(session: TableSession, bucket: str, tried: Sequence[int]) -> list[tuple[int, str, str]]:
+    return ledger.unfinished(session.connection, session.table, bucket, tried, MAX_UNFINISHED_LOOKED_FOR)
+
+
+@retry_outages
+def _abandon(session: TableSession, load_ids: Sequence[int]) -> None:
+    ledger.abandon(session.connection, load_ids)
+
+
+@retry_outages
 def load_object(
-    writer: Writer,
+    session: TableSession,
     client: "S3Client | None",
-    table: Table,
     item: ObjectVersion,
     policy: Policy,
-    watch: Watch = unwatched,
+    on_progress: OnProgress | None = None,
 ) -> Outcome:
     """Load one object version, from its first missing chunk on, whatever happens to the database meanwhile.
+
+    Args:
+        session: of the table that the object is for.
+        client: a boto3 S3 client; none is needed for a file.
+        item: the version.
+        policy: limits and timeouts.
+        on_progress: is called after each transaction.
 
     Raises:
         DatabaseUnavailable: the database went away and stayed away.
     """
-    return writer.run(lambda connection: _Attempt(connection, client, table, item, policy, watch).load())
+    started = time.monotonic()
+    load = ledger.open_load(session.connection, session.table, item)
+    if load.status == LoadStatus.COMPLETE:
+        return _loaded(load, item, load.totals, started)
+    try:
+        totals, violation = _load_chunks(session, client, load, item, policy, on_progress)
+    except tuple(STATUS) as error:
+        status = next(status for kind, status in STATUS.items() if isinstance(error, kind))
+        return _failed(session, load, item, status, str(error))
+    if violation:
+        causes = diagnosis(ledger.rejections_by_reason(session.connection, load, SAMPLES), totals.records)
+        return _failed(session, load, item, LoadStatus.FAILED, f"{item}: {violation}: {causes}")
+    return _loaded(load, item, ledger.finish_load(session.connection, load, LoadStatus.COMPLETE), started)
 
 
 def reload_object(
-    writer: Writer,
+    session: TableSession,
     client: "S3Client | None",
-    table: Table,
     item: ObjectVersion,
     policy: Policy,
-    watch: Watch = unwatched,
+    on_progress: OnProgress | None = None,
 ) -> Outcome:
     """Load one object version once more: its records are later than all that came before and replace them by id.
 
-    A reload that was broken off is gone on with, here as in `load_pending`.
+    A reload that was broken off continues, here as in `load_pending`.
 
     Raises:
         DatabaseUnavailable: the database went away and stayed away.
     """
     # Apart from the loading, which is done again after each outage: what was completed by then must stay the one load.
-    writer.run(lambda connection: ledger.begin_again(connection, table, item))
-    return load_object(writer, client, table, item, policy, watch)
+    _start_reload(session, item)
+    return load_object(session, client, item, policy, on_progress)
+
+
+@retry_outages
+def _start_reload(session: TableSession, item: ObjectVersion) -> None:
+    ledger.start_reload(session.connection, session.table, item)
+
+
+def _load_chunks(
+    session: TableSession,
+    client: "S3Client | None",
+    load: Load,
+    item: ObjectVersion,
+    policy: Policy,
+    on_progress: OnProgress | None,
+) -> tuple[Totals, str | None]:
+    """Load the missing chunks; return the totals of the load, and the limit that they violate, if any."""
+    totals, limit = load.totals, policy.reject_limit
+    chunks = chunks_of(client, session.table, item, load.columns, load.position, policy.give_up_seconds)
+    with prefetch(batches(load.load_id, chunks), TRANSACTIONS_AHEAD) as prepared:
+        for batch in prepared:
+            totals += _commit(session, load, batch)
+            session.committed = totals.records
+            if on_progress:
+                on_progress(Progress(load.load_id, item, totals, batch.chunks[-1].end.byte))
+            if violation := limit.violation(totals, at_end=False):
+                return totals, violation
+    return totals, limit.violation(totals, at_end=True)
+
+
+def _commit(session: TableSession, load: Load, batch: "Batch") -> Totals:
+    """Copy the rows of a batch and enter its chunks, in one transaction."""
+    connection = session.connection
+    statement = copy_statement(session.table, batch.columns)
+    rejections = [list(chunk.rejections) for chunk in batch.chunks]
+    try:
+        with connection.transaction():
+            copy(connection, statement, batch.texts)
+            ledger.record_chunks(connection, load, batch.columns, batch.chunks, rejections)
+    except (psycopg.DataError, psycopg.IntegrityError):
+        with connection.transaction():
+            for chunk, rejected in zip(batch.chunks, rejections, strict=True):
+                rejected.extend(copy_accepted_rows(connection, statement, load.load_id, chunk))
+            ledger.record_chunks(connection, load, batch.columns, batch.chunks, rejections)
+    return Totals(sum(chunk.records for chunk in batch.chunks), sum(map(len, rejections)))
+
+
+def _loaded(load: Load, item: ObjectVersion, totals: Totals, started: float) -> Loaded:
+    return Loaded(load.load_id, item, totals.records, totals.rejected, time.monotonic() - started)
+
+
+def _failed(session: TableSession, load: Load, item: ObjectVersion, status: LoadStatus, message: str) -> Failed:
+    ledger.finish_load(session.connection, load, status, message)
+    return Failed(load.load_id, item, status, message)
 
 
 @dataclass(frozen=True)
@@ -201,72 +303,6 @@ class Batch:
     columns: tuple[str, ...]
     chunks: list[Chunk]
     texts: list[bytes]
-
-
-@dataclass(frozen=True)
-class _Attempt:
-    """One attempt at an object version, with one connection."""
-
-    connection: Connection
-    client: "S3Client | None"
-    table: Table
-    item: ObjectVersion
-    policy: Policy
-    watch: Watch
-
-    def load(self) -> Outcome:
-        started = time.monotonic()
-        load = ledger.open_load(self.connection, self.table, self.item)
-        if load.status == "complete":
-            return self._loaded(load, load.totals, started)
-        totals = load.totals
-        chunks = chunks_of(self.client, self.table, self.item, load.columns, load.position, self.policy.give_up_seconds)
-        limit = self.policy.reject_limit
-        try:
-            with ahead(batches(load.load_id, chunks), TRANSACTIONS_AHEAD) as prepared:
-                for batch in prepared:
-                    totals += self._commit(load, batch)
-                    self.watch(Progress(load.load_id, self.item, totals, batch.chunks[-1].end.byte))
-                    if excess := limit.excess(totals, at_end=False):
-                        return self._rejected(load, totals, excess)
-            if excess := limit.excess(totals, at_end=True):
-                return self._rejected(load, totals, excess)
-            return self._loaded(load, ledger.end_load(self.connection, load, "complete"), started)
-        except (BucketUnavailable, ObjectChanged, ObjectDamaged, NotThisTable) as error:
-            status = next(status for kind, status in STATUS.items() if isinstance(error, kind))
-            return self._failed(load, status, str(error))
-        except psycopg.Error as error:
-            if is_outage(error) and totals != load.totals:
-                raise Interrupted(error, totals.records) from error
-            raise
-
-    def _commit(self, load: Load, batch: Batch) -> Totals:
-        """Copy the rows of a batch and enter its chunks, in one transaction."""
-        statement = copy_statement(self.table, batch.columns)
-        rejections = [list(chunk.rejections) for chunk in batch.chunks]
-        try:
-            with self.connection.transaction():
-                with self.connection.cursor().copy(statement) as copy:
-                    for text in batch.texts:
-                        copy.write(text)
-                ledger.record_chunks(self.connection, load, batch.columns, batch.chunks, rejections)
-        except (psycopg.DataError, psycopg.IntegrityError):
-            with self.connection.transaction():
-                for chunk, rejected in zip(batch.chunks, rejections, strict=True):
-                    rejected.extend(copy_what_is_taken(self.connection, statement, load.load_id, chunk))
-                ledger.record_chunks(self.connection, load, batch.columns, batch.chunks, rejections)
-        return Totals(sum(chunk.records for chunk in batch.chunks), sum(map(len, rejections)))
-
-    def _loaded(self, load: Load, totals: Totals, started: float) -> Loaded:
-        return Loaded(load.load_id, self.item, totals.records, totals.rejected, time.monotonic() - started)
-
-    def _rejected(self, load: Load, totals: Totals, excess: str) -> Failed:
-        found = diagnosis(ledger.rejections_by_reason(self.connection, load, SAMPLES), totals.records)
-        return self._failed(load, "failed", f"{self.item}: {excess}: {found}")
-
-    def _failed(self, load: Load, status: str, message: str) -> Failed:
-        ledger.end_load(self.connection, load, status, message)
-        return Failed(load.load_id, self.item, status, message)
 
 
 def chunks_of(
@@ -285,7 +321,7 @@ def chunks_of(
         item: the version to read.
         columns: its columns, if they are known from an earlier reading.
         start: what the first chunk is to be.
-        give_up_seconds: how long to go on asking a server that gives no further byte.
+        give_up_seconds: how long to retry while the server gives no further byte.
 
     Raises:
         BucketUnavailable: the server refused, or went away for longer than that.
@@ -311,7 +347,7 @@ def batches(load_id: int, chunks: Iterator[tuple[tuple[str, ...], Chunk]]) -> It
     for columns, chunk in chunks:
         held.append(chunk)
         size = chunk.end.byte - held[0].begin.byte
-        if len(held) == CHUNKS_A_TRANSACTION or size >= BYTES_A_TRANSACTION:
+        if len(held) == CHUNKS_PER_TRANSACTION or size >= BYTES_PER_TRANSACTION:
             yield _batch(load_id, columns, held)
             held = []
     if held:

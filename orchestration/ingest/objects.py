@@ -55,7 +55,7 @@ class ObjectVersion:
         return self.key if self.is_file else f"s3://{self.bucket}/{self.key}"
 
 
-def is_passing(error: BaseException) -> bool:
+def is_transient(error: BaseException) -> bool:
     """Return whether it can help to ask the server again."""
     return isinstance(error, BucketUnavailable) and not isinstance(error, BucketRefused)
 
@@ -76,8 +76,10 @@ class Page:
     next: Place | None
 
 
-def list_pages(client: "S3Client", bucket: str, place: Place | None = None) -> Iterator[Page]:
+def list_pages(client: "S3Client", bucket: str, place: Place | None = None, prefix: str = "") -> Iterator[Page]:
     """Yield the current version of every object of a bucket, a thousand or fewer at a time, from a place on.
+
+    With a prefix those only whose keys begin with it.
 
     Raises:
         BucketUnavailable: the listing failed.
@@ -87,7 +89,7 @@ def list_pages(client: "S3Client", bucket: str, place: Place | None = None) -> I
         versioned = client.get_bucket_versioning(Bucket=bucket).get("Status") == "Enabled"
         page = _page_of_versions if versioned else _page_of_objects
         while True:
-            found = page(client, bucket, place)
+            found = page(client, bucket, place, prefix)
             yield found
             if found.next is None:
                 return
@@ -104,6 +106,17 @@ def list_objects(client: "S3Client", bucket: str, settle_seconds: float = 0) -> 
         yield from (item for item in page.objects if is_settled(item, settle_seconds))
 
 
+def listed_version(client: "S3Client", bucket: str, key: str) -> ObjectVersion | None:
+    """Return the version of one object that a listing of its bucket has now, None when there is no such object.
+
+    Raises:
+        BucketUnavailable: the listing failed.
+    """
+    # The key itself is the first of those that begin with it.
+    page = next(list_pages(client, bucket, prefix=key))
+    return next((item for item in page.objects if item.key == key), None)
+
+
 def is_settled(item: ObjectVersion, settle_seconds: float) -> bool:
     """Return whether an object changed longer than `settle_seconds` ago; 0 asks of none.
 
@@ -112,8 +125,10 @@ def is_settled(item: ObjectVersion, settle_seconds: float) -> bool:
     return not settle_seconds or item.last_modified.timestamp() <= time.time() - settle_seconds
 
 
-def _page_of_objects(client: "S3Client", bucket: str, place: Place | None) -> Page:
+def _page_of_objects(client: "S3Client", bucket: str, place: Place | None, prefix: str) -> Page:
     asked: ListObjectsV2RequestTypeDef = {"Bucket": bucket}
+    if prefix:
+        asked["Prefix"] = prefix
     if place:
         asked["StartAfter"] = place.key
     page = client.list_objects_v2(**asked)
@@ -126,8 +141,10 @@ def _page_of_objects(client: "S3Client", bucket: str, place: Place | None) -> Pa
     return Page(objects, Place(objects[-1].key) if objects and page.get("IsTruncated") else None)
 
 
-def _page_of_versions(client: "S3Client", bucket: str, place: Place | None) -> Page:
+def _page_of_versions(client: "S3Client", bucket: str, place: Place | None, prefix: str) -> Page:
     asked: ListObjectVersionsRequestTypeDef = {"Bucket": bucket}
+    if prefix:
+        asked["Prefix"] = prefix
     if place:
         asked["KeyMarker"] = place.key
     # A listing from before versioning was switched on has left none, and S3 refuses an empty one.

@@ -15,9 +15,9 @@ from orchestration.ingest.objects import (
     current_version,
     explained,
     file_version,
-    is_passing,
+    is_transient,
 )
-from orchestration.ingest.patience import patiently
+from orchestration.ingest.retry import retry_transient
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -66,7 +66,7 @@ def _stored_pieces(
         yield from _object_pieces(client, item, byte_from, give_up_seconds)
         if item.version != item.etag:
             return  # a version of a bucket with versioning is never another one
-        now = patiently(give_up_seconds, is_passing)(current_version, client, item.bucket, item.key)
+        now = retry_transient(give_up_seconds, is_transient)(current_version, client, item.bucket, item.key)
     # Not every server keeps an object under a reader as it was.
     if now.etag != item.etag:
         raise ObjectChanged(f"{item} was overwritten while it was being read")
@@ -85,8 +85,8 @@ def _file_pieces(item: ObjectVersion, byte_from: int) -> Iterator[bytes]:
 def _object_pieces(client: "S3Client", item: ObjectVersion, byte_from: int, give_up_seconds: float) -> Iterator[bytes]:
     position = byte_from
     while position < item.size:
-        # With the first piece the server has shown that it serves, and patience begins anew.
-        piece, rest = patiently(give_up_seconds, is_passing)(_first_piece, client, item, position)
+        # With the first piece the server has shown that it serves, and the time to wait for it begins again.
+        piece, rest = retry_transient(give_up_seconds, is_transient)(_first_piece, client, item, position)
         yield piece
         position += len(piece)
         try:
@@ -94,7 +94,7 @@ def _object_pieces(client: "S3Client", item: ObjectVersion, byte_from: int, give
                 yield piece
                 position += len(piece)
         except BucketUnavailable as error:
-            if not is_passing(error):
+            if not is_transient(error):
                 raise
             log.warning("reading goes on from byte %d after: %s", position, error)
 

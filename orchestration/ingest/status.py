@@ -1,4 +1,4 @@
-"""How the loads stand, as an operator reads it on a terminal."""
+"""The state of all loads, as an operator reads it on a terminal."""
 
 from rich import box
 from rich.console import Console
@@ -38,7 +38,7 @@ RECENT_LOADS = """
     group by l.load_id
     order by l.load_id
 """
-TROUBLES = """
+FAILURES = """
     select load_id, status, error
     from raw.loads
     where status in ('loading', 'failed') and error is not null
@@ -63,7 +63,7 @@ def print_status(console: Console, connection: Connection) -> bool:
         grid.add_row(str(load_id), table, key, shown, f"{records:,}", f"{rejected:,}", f"{started:%Y-%m-%d %H:%M:%S}")
     if grid.rows:
         console.print(grid)
-    for load_id, state, error in connection.execute(TROUBLES, [RECENT]):
+    for load_id, state, error in connection.execute(FAILURES, [RECENT]):
         console.print(f"load {load_id} {state}: {error}", soft_wrap=True)
 
     found = connection.execute(DISCREPANCIES, [RECENT]).fetchall()

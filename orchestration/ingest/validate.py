@@ -1,4 +1,4 @@
-"""What a load of an object would do, found out without a database: the same bytes, cuts and judgements, no rows."""
+"""A dry run: what a load of an object would do, found out without a database from the same bytes, chunks and rules."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from contracts import Table
 from orchestration.ingest.ledger import Totals
 from orchestration.ingest.limits import RejectLimit, Tally, diagnosis
-from orchestration.ingest.loader import Progress, Watch, batches, chunks_of, unwatched
+from orchestration.ingest.loader import OnProgress, Progress, batches, chunks_of
 from orchestration.ingest.objects import BucketUnavailable, ObjectChanged, ObjectDamaged, ObjectVersion
 from orchestration.ingest.preamble import NotThisTable
 from orchestration.ingest.records import Rejection
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Forecast:
-    """What a load would come to: its columns, records, rejections (number and samples a reason), why it would fail."""
+class DryRun:
+    """What a load would do: its columns, records, rejections (number and samples per reason), why it would fail."""
 
     columns: tuple[str, ...] | None
     totals: Totals
@@ -25,23 +25,28 @@ class Forecast:
     failure: str | None
 
 
-def forecast(
-    client: "S3Client | None", table: Table, item: ObjectVersion, limit: RejectLimit, watch: Watch = unwatched
-) -> Forecast:
-    """Read an object version as a load would, and say what that would come to. Nothing is written anywhere."""
+def dry_run(
+    client: "S3Client | None",
+    table: Table,
+    item: ObjectVersion,
+    limit: RejectLimit,
+    on_progress: OnProgress | None = None,
+) -> DryRun:
+    """Read an object version as a load would, and return what that would do. Nothing is written anywhere."""
     columns, totals, tally = None, Totals(), Tally()
-    excess = None
+    violation = None
     try:
         for batch in batches(0, chunks_of(client, table, item)):
             columns = batch.columns
             for chunk in batch.chunks:
                 totals += Totals(chunk.records, len(chunk.rejections))
                 tally.add(chunk.rejections)
-            watch(Progress(0, item, totals, batch.chunks[-1].end.byte))
-            if excess := limit.excess(totals, at_end=False):
+            if on_progress:
+                on_progress(Progress(0, item, totals, batch.chunks[-1].end.byte))
+            if violation := limit.violation(totals, at_end=False):
                 break
     except (BucketUnavailable, ObjectChanged, ObjectDamaged, NotThisTable) as error:
-        return Forecast(columns, totals, tally.by_reason(), str(error))
-    excess = excess or limit.excess(totals, at_end=True)
-    failure = f"{item}: {excess}: {diagnosis(tally.by_reason(), totals.records)}" if excess else None
-    return Forecast(columns, totals, tally.by_reason(), failure)
+        return DryRun(columns, totals, tally.by_reason(), str(error))
+    violation = violation or limit.violation(totals, at_end=True)
+    failure = f"{item}: {violation}: {diagnosis(tally.by_reason(), totals.records)}" if violation else None
+    return DryRun(columns, totals, tally.by_reason(), failure)

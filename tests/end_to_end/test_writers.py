@@ -197,7 +197,7 @@ class Landing:
         lines = [",".join(row).encode() for row in rows] + [b"odd"]
         self.bucket.put(f"{self.table.name}/{number}.csv", b"\n".join(lines) + b"\n")
         conninfo = self.database.conninfo("hiring_loader")
-        (outcome,) = load_pending(conninfo, self.bucket.client, self.bucket.name, self.table, watch=be_overtaken)
+        (outcome,) = load_pending(conninfo, self.bucket.client, self.bucket.name, self.table, on_progress=be_overtaken)
         assert isinstance(outcome, Loaded), outcome
         odd = {len(lines): ("too_few_fields", b"odd")}
         return {outcome.load_id: Content(self.table.name, dict(enumerate(rows, 1)), odd)}

@@ -10,7 +10,7 @@ import pytest
 from contracts import TABLES, Table
 from deploy.local.settings import Settings
 from orchestration.ingest import loader
-from orchestration.ingest.loader import Loaded, Outcome, Policy, Progress, Watch, load_pending, unwatched
+from orchestration.ingest.loader import Loaded, OnProgress, Outcome, Policy, Progress, load_pending
 from tests.conftest import Bucket, Database
 from tests.faults.outcome import Left, discrepancies, forget, what_counts
 from tests.faults.s3_faults import S3Proxy, s3_proxy
@@ -58,19 +58,19 @@ def tcp(database: Database) -> Iterator[PostgresProxy]:
 @pytest.fixture
 def _small_transactions(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let a file of some chunks be many commits, as a large one is."""
-    monkeypatch.setattr(loader, "CHUNKS_A_TRANSACTION", 1)
+    monkeypatch.setattr(loader, "CHUNKS_PER_TRANSACTION", 1)
 
 
-def at(records: int, act: Callable[[], object]) -> Watch:
-    """Return a watch that does something as soon as so many records are committed, once."""
+def at(records: int, act: Callable[[], object]) -> OnProgress:
+    """Return what does something as soon as so many records are committed, once."""
     done: list[object] = []
 
-    def watch(progress: Progress) -> None:
+    def once(progress: Progress) -> None:
         if progress.totals.records >= records and not done:
             done.append(None)
             act()
 
-    return watch
+    return once
 
 
 @dataclass(frozen=True)
@@ -82,14 +82,14 @@ class Engine:
     bucket: str
     table: Table = JOBS
 
-    def load(self, give_up_seconds: float = 20, watch: Watch = unwatched) -> list[Outcome]:
+    def load(self, give_up_seconds: float = 20, on_progress: OnProgress | None = None) -> list[Outcome]:
         """Load what is pending, and return what became of it."""
         policy = Policy(give_up_seconds=give_up_seconds)
-        return list(load_pending(self.conninfo, self.client, self.bucket, self.table, policy, watch))
+        return list(load_pending(self.conninfo, self.client, self.bucket, self.table, policy, on_progress))
 
-    def load_one(self, give_up_seconds: float = 20, watch: Watch = unwatched) -> Loaded:
+    def load_one(self, give_up_seconds: float = 20, on_progress: OnProgress | None = None) -> Loaded:
         """Load the one object that is pending."""
-        (outcome,) = self.load(give_up_seconds, watch)
+        (outcome,) = self.load(give_up_seconds, on_progress)
         assert isinstance(outcome, Loaded), outcome
         return outcome
 

@@ -26,7 +26,7 @@ from orchestration.ingest import loader
 from tests.faults.outcome import Left, discrepancies, forget, what_counts
 
 HIRED_EMPLOYEES = TABLES[2]
-CHUNKS_A_TRANSACTION = 2
+CHUNKS_PER_TRANSACTION = 2
 LONGEST_SECONDS = 60
 # Of a load's time: to log in, to take the table, to list the bucket; and some more, so that loads do end.
 SHARE_OF_BEGINNING = 0.5
@@ -49,7 +49,7 @@ class Job:
 
 def load(job: Job, reports: "pipes.Connection[Any, Any]") -> None:
     """Load, in a process of its own; tell when it begins, the Range of each read, and what went wrong."""
-    loader.CHUNKS_A_TRANSACTION = CHUNKS_A_TRANSACTION
+    loader.CHUNKS_PER_TRANSACTION = CHUNKS_PER_TRANSACTION
     lock = threading.Lock()
 
     def report(*what: object) -> None:

@@ -51,7 +51,7 @@ def test_chunks_that_did_not_wait_for_the_disk_are_lost_and_loaded_again(
         told.append(progress.totals.records)
         crash_once(progress)
 
-    engine.load_one(give_up_seconds=60, watch=watch)
+    engine.load_one(give_up_seconds=60, on_progress=watch)
     starting.join()
     assert what_counts(database.conninfo()) == expected
     # Some had been told as committed and were told again: the crash did lose them.

@@ -13,7 +13,7 @@ import pytest
 
 from orchestration.ingest import loader
 from orchestration.ingest.loader import Loaded, Outcome, Progress
-from orchestration.ingest.writer import DatabaseUnavailable
+from orchestration.ingest.session import DatabaseUnavailable
 from tests.conftest import Bucket, Database
 from tests.faults.conftest import Engine, at
 from tests.faults.outcome import Left, discrepancies, forget, what_counts
@@ -49,7 +49,7 @@ class TestAConnectionThatIsCut:
             committed.update(loaded_at(database))
             tcp.cut()
 
-        cut_off_engine.load_one(watch=at(chunks * 1000, cut))
+        cut_off_engine.load_one(on_progress=at(chunks * 1000, cut))
         assert len(committed) == chunks
         assert what_counts(database.conninfo()) == expected
         assert loaded_at(database).items() >= committed.items()
@@ -66,7 +66,7 @@ class TestAConnectionThatIsCut:
         share: float,
     ) -> None:
         """A session that is cut while its client writes does not look closed to psycopg, and takes no statement."""
-        monkeypatch.setattr(loader, "CHUNKS_A_TRANSACTION", 3)
+        monkeypatch.setattr(loader, "CHUNKS_PER_TRANSACTION", 3)
         # Far more than the sockets' buffers hold.
         text = jobs_text(CHUNKS * 1000, width=600)
         bucket.put("jobs.csv", text)
@@ -108,7 +108,7 @@ class TestAConnectionThatIsCut:
         self, cut_off_engine: Engine, database: Database, bucket: Bucket, tcp: PostgresProxy,
         undisturbed: Undisturbed,
     ) -> None:  # fmt: skip
-        """Each commit shows that the database is there: patience that did not begin anew would be at its end."""
+        """Each commit shows that the database is there: a time that did not begin again would be over."""
         bucket.put("jobs.csv", TEXT)
         expected = undisturbed()
         tcp.at_commit = dict.fromkeys(range(2, 30, 2), "after")
@@ -128,7 +128,7 @@ class TestADatabaseThatIsAway:
             tcp.leave()
             threading.Timer(0.5, tcp.come_back).start()
 
-        cut_off_engine.load_one(watch=at(3000, leave))
+        cut_off_engine.load_one(on_progress=at(3000, leave))
         assert what_counts(database.conninfo()) == expected
 
     def test_for_longer_than_a_loader_waits_is_said_and_the_next_load_finishes(
@@ -142,7 +142,7 @@ class TestADatabaseThatIsAway:
             DatabaseUnavailable,
             match=r"^Postgres took nothing for 1 s: .+; what was committed stays, and the next load goes on after it$",
         ):
-            cut_off_engine.load(give_up_seconds=1, watch=at(3000, tcp.leave))
+            cut_off_engine.load(give_up_seconds=1, on_progress=at(3000, tcp.leave))
         assert time.monotonic() - before >= 1
         committed = loaded_at(database)
         assert len(committed) == 3
@@ -158,8 +158,8 @@ class TestADatabaseThatIsAway:
         self, engine: Engine, database: Database, bucket: Bucket, s3: S3Proxy, tcp: PostgresProxy,
         undisturbed: Undisturbed,
     ) -> None:  # fmt: skip
-        """A large gzip file is read from its beginning to the first missing chunk: that may take longer than patience
-        lasts, and is no fault of the database's."""
+        """A large gzip file is read from its beginning to the first missing chunk: that may take longer than a
+        loader waits, and is no fault of the database's."""
         bucket.put("jobs.csv", TEXT)
         expected = undisturbed()
         s3.script([Fault("call", action=lambda: time.sleep(0.8))])
@@ -343,7 +343,7 @@ class TestATableThatRefuses:
         self, engine: Engine, database: Database, bucket: Bucket, monkeypatch: pytest.MonkeyPatch,
         change: str, back: str, refused: list[int], transaction: int,
     ) -> None:  # fmt: skip
-        monkeypatch.setattr(loader, "CHUNKS_A_TRANSACTION", transaction)
+        monkeypatch.setattr(loader, "CHUNKS_PER_TRANSACTION", transaction)
         lines = [b"%d,job %d" % (number, number) for number in range(1, CHUNKS * 1000 + 1)]
         if "type" in change:
             for number in refused:

@@ -281,6 +281,6 @@ def test_progress_is_told_only_of_what_a_broken_read_has_brought(engine: Engine,
     bucket.put("jobs.csv", TEXT)
     told: list[Progress] = []
     s3.script([Fault("close", after=600_000), Fault("status"), Fault("reset", after=50_000)])
-    engine.load_one(watch=told.append)
+    engine.load_one(on_progress=told.append)
     assert [each.totals.records for each in told] == [1000, 2000, 3000, 4000, 5000]
     assert told[-1].bytes == len(TEXT)

@@ -1,18 +1,25 @@
 """A test's bucket as Dagster's resources see it."""
 
-from dagster_aws.s3 import S3Resource
+from typing import TYPE_CHECKING
 
 from orchestration.defs.resources import Landing
 from tests.conftest import Bucket
 
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
 
-def landing_of(bucket: Bucket) -> tuple[S3Resource, Landing]:
-    """Return the resources s3 and landing for a bucket."""
-    credentials = bucket.client._request_signer._credentials  # type: ignore[attr-defined]
-    s3 = S3Resource(
-        endpoint_url=bucket.endpoint,
-        aws_access_key_id=credentials.access_key,
-        aws_secret_access_key=credentials.secret_key,
-        region_name="us-east-1",
-    )
-    return s3, Landing(s3=s3, bucket=bucket.name, settle_seconds=0)
+_clients: dict[str | None, "S3Client"] = {}
+
+
+class TestedLanding(Landing):
+    """The resource with a test's own client: its credentials are in no variable. A run makes a copy of it."""
+
+    @property
+    def client(self) -> "S3Client":
+        return _clients[self.endpoint_url]
+
+
+def landing_of(bucket: Bucket, name: str = "") -> Landing:
+    """Return the resource landing for a bucket, or for another one by that name on the same server."""
+    _clients[bucket.endpoint] = bucket.client
+    return TestedLanding(endpoint_url=bucket.endpoint, bucket=name or bucket.name, settle_seconds=0)

@@ -19,7 +19,7 @@ TEXT = b"".join(b"%d,job\n" % number for number in range(RECORDS))
 def progress(database: Database, bucket: Bucket) -> list[str]:
     """Load the bucket's jobs and return what the run's log has of the progress."""
     resources = {
-        "landing": landing_of(bucket)[1],
+        "landing": landing_of(bucket),
         "warehouse": Warehouse(loader_password="hiring_loader", transformer_password="hiring_transformer"),  # noqa: S106
     }
     with environment(database.environment), dg.DagsterInstance.ephemeral() as instance:

@@ -47,12 +47,12 @@ def refresh(bucket: Bucket, instance: dg.DagsterInstance) -> dg.ExecuteInProcess
 def run(
     job: str, bucket: Bucket, instance: dg.DagsterInstance, config: dict[str, object], partition: str | None = None
 ) -> dg.ExecuteInProcessResult:
-    s3, landing = landing_of(bucket)
+    landing = landing_of(bucket)
     config |= {"resources": {"landing": {"config": {"bucket": bucket.name, "settle_seconds": 0.0}}}}
     return defs.resolve_job_def(job).execute_in_process(
         config,
         instance=instance,
-        resources={"s3": s3, "landing": landing},
+        resources={"landing": landing},
         partition_key=partition,
         raise_on_error=False,
     )

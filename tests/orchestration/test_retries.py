@@ -13,7 +13,7 @@ from orchestration.defs import models, raw, retries
 from orchestration.defs.models import BuildConfig, dbt_models
 from orchestration.defs.resources import Landing, Warehouse
 from orchestration.ingest.objects import BucketUnavailable
-from orchestration.ingest.writer import DatabaseUnavailable
+from orchestration.ingest.session import DatabaseUnavailable
 from tests.conftest import Bucket, Database, environment
 from tests.orchestration.conftest import landing_of
 
@@ -36,7 +36,7 @@ def run(database: Database, bucket: Bucket, instance: dg.DagsterInstance, monkey
 
     def materialize(asset: dg.AssetsDefinition, landing: Landing | None = None, **config: Any) -> Any:
         resources = {
-            "landing": landing or landing_of(bucket)[1],
+            "landing": landing or landing_of(bucket),
             "warehouse": Warehouse(loader_password="hiring_loader", transformer_password="hiring_transformer"),  # noqa: S106
         }
         with environment(database.environment):
@@ -92,7 +92,7 @@ def test_a_server_that_stays_away_ends_the_step_after_the_last_attempt_with_what
 
 
 def test_a_bucket_that_is_not_there_ends_the_step_at_once(run: Run, bucket: Bucket) -> None:
-    elsewhere = Landing(s3=landing_of(bucket)[0], bucket="nowhere", settle_seconds=0)
+    elsewhere = landing_of(bucket, "nowhere")
     result = run(raw.raw_asset(JOBS), elsewhere)
 
     assert reason(result) == "bucket 'nowhere' does not exist: create it, or name another in S3_BUCKET"

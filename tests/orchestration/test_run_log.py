@@ -21,7 +21,7 @@ def test_it_has_what_the_load_engine_warns_of(database: Database, bucket: Bucket
     """A run that waits without a word looks as if it hung."""
     jobs = next(table for table in TABLES if table.name == "jobs")
     resources = {
-        "landing": landing_of(bucket)[1],
+        "landing": landing_of(bucket),
         "warehouse": Warehouse(loader_password="hiring_loader", transformer_password="hiring_transformer"),  # noqa: S106
     }
     bucket.put("jobs.csv", b"1,a\n")

@@ -11,11 +11,11 @@ import dagster as dg
 import pytest
 
 from orchestration.archive.manifest import File
-from orchestration.archive.settings import is_exported_every_night
 from orchestration.archive.store import Store
 from orchestration.dbt.project import BUILD
 from orchestration.definitions import defs
 from orchestration.defs import retries
+from orchestration.settings import ArchiveSettings
 from orchestration.warehouse.published import unpublished_loads
 from tests.conftest import environment
 from tests.dbt_project.conftest import build, forget_builds, running_dbt
@@ -38,13 +38,13 @@ def press(
     config: Mapping[str, object] | None = None,
     **variables: str,
 ) -> dg.ExecuteInProcessResult:
-    s3, landing = landing_of(warehouse.bucket)
+    landing = landing_of(warehouse.bucket)
     ops = {"ops": {"restore_tables": {"config": config}}} if config else {}
     with environment(warehouse.variables | variables):
         return defs.resolve_job_def(job).execute_in_process(
             ops | {"resources": {"landing": {"config": {"bucket": warehouse.landing.name, "settle_seconds": 0.0}}}},
             instance=instance,
-            resources={"s3": s3, "landing": landing},
+            resources={"landing": landing},
             raise_on_error=False,
         )
 
@@ -173,7 +173,7 @@ def test_an_export_that_the_database_breaks_off_is_tried_again(
 )
 def test_it_is_exported_every_night_where_there_is_a_bucket_for_it(bucket: str, nightly: str, is_on: bool) -> None:
     with environment({"S3_ARCHIVE_BUCKET": bucket, "EXPORT_EVERY_NIGHT": nightly}):
-        assert is_exported_every_night() is is_on
+        assert ArchiveSettings.read().is_exported_every_night is is_on
     schedule = defs.resolve_schedule_def("export_every_night")
     assert (schedule.job_name, schedule.cron_schedule, schedule.execution_timezone) == (
         "export_raw",

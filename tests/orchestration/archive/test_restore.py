@@ -12,11 +12,11 @@ from deploy.local.settings import Settings
 from orchestration.archive.restoring import restore_raw
 from orchestration.archive.store import ArchiveRefused
 from orchestration.database import connect
-from orchestration.ingest.ledger import become_sole_writer
+from orchestration.ingest.ledger import acquire_table_lock
 from orchestration.ingest.limits import RejectLimit
 from orchestration.ingest.loader import Policy, load_object
 from orchestration.ingest.objects import current_version
-from orchestration.ingest.writer import Writer
+from orchestration.ingest.session import TableSession
 from orchestration.warehouse.build_lock import acquire_build_lock
 from orchestration.warehouse.published import MARTS, unpublished_loads
 from tests.conftest import Database, environment
@@ -77,9 +77,9 @@ def test_a_load_that_failed_and_was_tried_again_since_stays_as_it_is(filled: War
     """Taking it back to failed would take its records out of the metrics."""
     filled.export()
     client, bucket = filled.landing.client, filled.landing.name
-    with Writer(filled.database.conninfo("hiring_loader"), JOBS, 0) as writer:
+    with TableSession(filled.database.conninfo("hiring_loader"), JOBS, 0) as session:
         item = current_version(client, bucket, "jobs_bad.csv")
-        load_object(writer, client, JOBS, item, Policy(RejectLimit(1.0), give_up_seconds=0))
+        load_object(session, client, item, Policy(RejectLimit(1.0), give_up_seconds=0))
     now = filled.content()
     assert ("complete",) in filled.database.rows("select status from raw.loads where load_id = 3")
 
@@ -264,7 +264,7 @@ def test_a_load_that_was_taken_out_and_loaded_anew_does_not_come_back_beside_its
 def test_it_waits_for_whoever_loads_or_builds(filled: Warehouse) -> None:
     filled.export()
     with filled.restorer() as connection, connect(filled.database.conninfo("hiring_loader")) as loader:
-        become_sole_writer(loader, HIRED_EMPLOYEES)
+        acquire_table_lock(loader, HIRED_EMPLOYEES)
         connection.execute("set lock_timeout = '100ms'")
 
         with pytest.raises(LockNotAvailable):

@@ -187,7 +187,7 @@ def test_the_step_of_a_raw_table_tells_what_it_loaded_and_what_others_had_loaded
     load(database, bucket)
     bucket.put("jobs_now.csv", b"2,b\n")
     resources = {
-        "landing": bucket_as_landing(bucket)[1],
+        "landing": bucket_as_landing(bucket),
         "warehouse": Warehouse(loader_password="hiring_loader", transformer_password="hiring_transformer"),  # noqa: S106
     }
     with environment(database.environment):

@@ -9,7 +9,7 @@ import pytest
 from dagster._core.storage.tags import RUN_KEY_TAG
 
 from contracts import TABLES
-from orchestration.arrivals.asking import Asking
+from orchestration.arrivals.run_gate import RunGate
 from orchestration.definitions import defs
 from orchestration.defs import sensors
 from orchestration.defs.models import dbt_models
@@ -61,18 +61,18 @@ class Ticks:
 
     def later(self, seconds: float) -> None:
         """Let the next attempt be due as if some time had passed."""
-        memory = json.loads(self.cursor or "{}")
-        memory["attempts"]["next_at"] -= seconds
-        self.cursor = json.dumps(memory)
+        cursor = json.loads(self.cursor or "{}")
+        cursor["backoff"]["next_at"] -= seconds
+        self.cursor = json.dumps(cursor)
 
 
 @pytest.fixture
 def ticks(database: Database, bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> Iterator[Ticks]:
     # What a tick does not find at once it does not wait for.
-    monkeypatch.setattr(sensors, "SECONDS_A_TICK", 0)
-    monkeypatch.setattr(sensors, "ASKING", Asking())
+    monkeypatch.setattr(sensors, "SECONDS_PER_TICK", 0)
+    monkeypatch.setattr(sensors, "RUN_GATE", RunGate())
     with environment(database.environment), dg.DagsterInstance.ephemeral() as instance:
-        yield Ticks(instance, landing_of(bucket)[1], bucket, database)
+        yield Ticks(instance, landing_of(bucket), bucket, database)
 
 
 def only_request(result: dg.SensorResult) -> dg.RunRequest:
@@ -134,7 +134,7 @@ def test_the_other_sensor_asks_for_none_before_the_run_of_the_first_is_there(tic
     ticks.load()
     ticks.bucket.put("jobs_b.csv", b"2,b\n")
     request = only_request(ticks.new_objects())
-    assert skipped(ticks.unpublished()) == "1 new load; a run that a sensor has just asked for is under way."
+    assert skipped(ticks.unpublished()) == "1 new load; a run that a sensor has just requested is under way."
     tags = {RUN_KEY_TAG: request.run_key or ""}
     ticks.instance.add_run(dg.DagsterRun("refresh", status=dg.DagsterRunStatus.SUCCESS, tags=tags))
     only_request(ticks.unpublished())
@@ -143,8 +143,8 @@ def test_the_other_sensor_asks_for_none_before_the_run_of_the_first_is_there(tic
 def test_an_object_that_stays_pending_is_tried_a_bounded_number_of_times_and_then_given_up(
     ticks: Ticks, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert sensors.MOST_ATTEMPTS == 10
-    monkeypatch.setattr(sensors, "MOST_ATTEMPTS", 2)
+    assert sensors.MAX_ATTEMPTS == 10
+    monkeypatch.setattr(sensors, "MAX_ATTEMPTS", 2)
     ticks.bucket.put("jobs.csv", b"1,a\n")
     for attempt in range(1, 3):
         run_key = only_request(ticks.new_objects()).run_key or ""
@@ -184,7 +184,7 @@ def test_a_run_is_asked_for_before_a_long_listing_has_come_to_its_end(
 
 def test_a_bucket_that_cannot_be_listed_is_named_and_the_cursor_kept(ticks: Ticks) -> None:
     ticks.cursor = "kept"
-    ticks.landing = Landing(s3=landing_of(ticks.bucket)[0], bucket="no-such-bucket", settle_seconds=0)
+    ticks.landing = landing_of(ticks.bucket, "no-such-bucket")
     said = skipped(ticks.new_objects())
     assert said.startswith("The bucket cannot be listed: bucket 'no-such-bucket' does not exist")
     assert ticks.cursor == "kept"

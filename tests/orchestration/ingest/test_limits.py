@@ -10,7 +10,7 @@ from orchestration.ingest.limits import SAMPLES, RejectLimit, Tally, diagnosis, 
 from orchestration.ingest.loader import Loaded, Policy, load_object
 from orchestration.ingest.objects import list_objects
 from orchestration.ingest.records import Rejection
-from orchestration.ingest.writer import Writer
+from orchestration.ingest.session import TableSession
 from tests.orchestration.ingest.conftest import JOBS, Landing, jobs, statuses
 
 
@@ -23,7 +23,7 @@ def rejection(record: int, reason: str, raw: bytes = b"raw", message: str = "is 
 
 
 @pytest.mark.parametrize(
-    ("limit", "records", "rejected", "excess"),
+    ("limit", "records", "rejected", "violation"),
     [
         pytest.param(RejectLimit(), 0, 0, None, id="no records"),
         pytest.param(RejectLimit(), 10, 0, None, id="none rejected"),
@@ -47,15 +47,15 @@ def rejection(record: int, reason: str, raw: bytes = b"raw", message: str = "is 
     ],
 )
 def test_a_limit_is_exceeded_by_more_than_it(
-    limit: RejectLimit, records: int, rejected: int, excess: str | None
+    limit: RejectLimit, records: int, rejected: int, violation: str | None
 ) -> None:
-    assert limit.excess(Totals(records, rejected), at_end=True) == excess
+    assert limit.violation(Totals(records, rejected), at_end=True) == violation
 
 
 def test_the_share_is_judged_at_the_end_and_the_count_at_once() -> None:
     """A bad beginning of a good file once it was judged by its share would fail it."""
-    assert RejectLimit().excess(Totals(10, 10), at_end=False) is None
-    assert RejectLimit().excess(Totals(10**6, 100_001), at_end=False) == "more than 100,000 records are rejected"
+    assert RejectLimit().violation(Totals(10, 10), at_end=False) is None
+    assert RejectLimit().violation(Totals(10**6, 100_001), at_end=False) == "more than 100,000 records are rejected"
 
 
 SEMICOLONS = "Every one of these has 1 field: is the delimiter ';'?"
@@ -162,7 +162,7 @@ def test_an_object_of_which_half_is_rejected_loads_and_one_of_which_more_is_fail
 def test_a_bad_beginning_does_not_fail_an_object_that_is_good_on_the_whole(
     landing: Landing, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("orchestration.ingest.loader.CHUNKS_A_TRANSACTION", 1)
+    monkeypatch.setattr("orchestration.ingest.loader.CHUNKS_PER_TRANSACTION", 1)
     landing.bucket.put("jobs.csv", half_bad(5000, 2000))
     assert landing.load_one().rejected == 2000
 
@@ -171,7 +171,7 @@ def test_a_bad_beginning_does_not_fail_an_object_that_is_good_on_the_whole(
 def test_an_object_of_which_too_many_are_rejected_fails_at_once(
     landing: Landing, monkeypatch: pytest.MonkeyPatch, count: int, loaded: bool
 ) -> None:
-    monkeypatch.setattr("orchestration.ingest.loader.CHUNKS_A_TRANSACTION", 1)
+    monkeypatch.setattr("orchestration.ingest.loader.CHUNKS_PER_TRANSACTION", 1)
     landing.bucket.put("jobs.csv", half_bad(10_000, 1500))
     (outcome,) = landing.load(policy=policy(count=count))
     assert isinstance(outcome, Loaded) == loaded
@@ -184,14 +184,14 @@ def test_an_object_of_which_too_many_are_rejected_fails_at_once(
 def test_a_load_that_failed_at_its_limit_goes_on_under_a_higher_one(
     landing: Landing, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("orchestration.ingest.loader.CHUNKS_A_TRANSACTION", 1)
+    monkeypatch.setattr("orchestration.ingest.loader.CHUNKS_PER_TRANSACTION", 1)
     landing.bucket.put("jobs.csv", half_bad(4000, 1500))
     landing.fail_one(policy=policy(count=0))
     assert jobs(landing.database) == []
     assert landing.load(policy=policy()) == []
     (item,) = list_objects(landing.bucket.client, landing.bucket.name)
-    with Writer(landing.conninfo, JOBS, 0) as writer:
-        outcome: Any = load_object(writer, landing.bucket.client, JOBS, item, policy())
+    with TableSession(landing.conninfo, JOBS, 0) as session:
+        outcome: Any = load_object(session, landing.bucket.client, item, policy())
     assert isinstance(outcome, Loaded)
     assert (outcome.records, outcome.rejected) == (4000, 1500)
     assert [row[1] for row in jobs(landing.database)] == list(range(1501, 4001))
@@ -201,11 +201,11 @@ def test_rejections_before_a_load_was_taken_up_count_towards_its_limit(
     landing: Landing, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A load that crashes now and then would have its limit anew each time."""
-    monkeypatch.setattr("orchestration.ingest.loader.CHUNKS_A_TRANSACTION", 1)
+    monkeypatch.setattr("orchestration.ingest.loader.CHUNKS_PER_TRANSACTION", 1)
     landing.bucket.put("jobs.csv", half_bad(4000, 1500))
     (item,) = list_objects(landing.bucket.client, landing.bucket.name)
     landing.fail_one(policy=policy(count=0))
-    with Writer(landing.conninfo, JOBS, 0) as writer:
-        outcome: Any = load_object(writer, landing.bucket.client, JOBS, item, policy(count=1499))
+    with TableSession(landing.conninfo, JOBS, 0) as session:
+        outcome: Any = load_object(session, landing.bucket.client, item, policy(count=1499))
     assert outcome.status == "failed"
     assert "1,500 of 2,000 rejected" in outcome.message

@@ -18,12 +18,13 @@ from botocore.config import Config
 
 from orchestration.database import Connection
 from orchestration.ingest import loader
+from orchestration.ingest.candidates import list_pending
 from orchestration.ingest.limits import RejectLimit
-from orchestration.ingest.loader import Failed, Loaded, Policy, Progress, load_object, load_pending, pending
+from orchestration.ingest.loader import Failed, Loaded, Policy, Progress, load_object, load_pending
 from orchestration.ingest.objects import file_version, list_objects
 from orchestration.ingest.reading import BLOCK_BYTES
 from orchestration.ingest.records import MAX_BYTES, RAW_BYTES_KEPT
-from orchestration.ingest.writer import DatabaseUnavailable, Writer
+from orchestration.ingest.session import DatabaseUnavailable, TableSession
 from tests.conftest import Bucket, Database, free_port
 from tests.orchestration.ingest.conftest import (
     AT_ONCE,
@@ -48,7 +49,7 @@ PATIENT = Policy(give_up_seconds=20)
 @pytest.fixture
 def chunk_by_chunk(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let every chunk be a transaction, so that a load can break between any two."""
-    monkeypatch.setattr("orchestration.ingest.loader.CHUNKS_A_TRANSACTION", 1)
+    monkeypatch.setattr("orchestration.ingest.loader.CHUNKS_PER_TRANSACTION", 1)
 
 
 def numbered(load_id: int, text: bytes) -> Rows:
@@ -143,10 +144,10 @@ class TestWhatAFileHolds:
 
     def test_a_file_of_this_machine_loads_without_a_bucket(self, landing: Landing) -> None:
         path = landing.bucket.put("jobs.csv", JOBS_TEXT)
-        with Writer(landing.conninfo, JOBS, 0) as writer:
-            outcome = load_object(writer, None, JOBS, file_version(path), AT_ONCE)
+        with TableSession(landing.conninfo, JOBS, 0) as session:
+            outcome = load_object(session, None, file_version(path), AT_ONCE)
             assert isinstance(outcome, Loaded)
-            again = load_object(writer, None, JOBS, file_version(path), AT_ONCE)
+            again = load_object(session, None, file_version(path), AT_ONCE)
             assert isinstance(again, Loaded)
         assert (again.load_id, again.records) == (outcome.load_id, 2500)
         assert jobs(landing.database) == numbered(outcome.load_id, JOBS_TEXT)
@@ -253,7 +254,7 @@ class TestWhichObjects:
         assert len(landing.load()) == 2
         before = landing.database.rows("select * from raw.loads")
         assert landing.load() == []
-        assert list(pending(connection, landing.bucket.client, landing.bucket.name)) == []
+        assert list(list_pending(connection, landing.bucket.client, landing.bucket.name)) == []
         assert landing.database.rows("select * from raw.loads") == before
 
     def test_a_complete_version_that_is_loaded_once_more_is_returned_as_it_is(self, landing: Landing) -> None:
@@ -261,8 +262,8 @@ class TestWhichObjects:
         before = landing.load_one()
         (item,) = list_objects(landing.bucket.client, landing.bucket.name)
         asked = ranges_asked(landing.bucket.client)
-        with Writer(landing.conninfo, JOBS, 0) as writer:
-            again = load_object(writer, landing.bucket.client, JOBS, item, AT_ONCE)
+        with TableSession(landing.conninfo, JOBS, 0) as session:
+            again = load_object(session, landing.bucket.client, item, AT_ONCE)
         assert isinstance(again, Loaded)
         assert (again.load_id, again.item, again.records, again.rejected) == (before.load_id, before.item, 3, 1)
         assert asked == []
@@ -284,7 +285,7 @@ class TestWhichObjects:
         for key in ("jobs.csv", "departments.csv", "jobs/departments.csv", "README.md", "x.csv"):
             landing.bucket.put(key, b"1,a\n")
         assert len(landing.load(DEPARTMENTS)) == 1
-        waiting = pending(connection, landing.bucket.client, landing.bucket.name)
+        waiting = list_pending(connection, landing.bucket.client, landing.bucket.name)
         assert [(table.name, item.key) for table, item in waiting] == [
             ("jobs", "jobs.csv"),
             ("jobs", "jobs/departments.csv"),
@@ -304,7 +305,7 @@ class TestWhichObjects:
     def test_more_objects_than_one_question_to_the_ledger_holds_load_once_each(
         self, landing: Landing, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("orchestration.ingest.loader.VERSIONS_A_QUERY", 3)
+        monkeypatch.setattr("orchestration.ingest.candidates.VERSIONS_PER_QUERY", 3)
         for number in range(10):
             landing.bucket.put(f"jobs_{number}.csv", b"%d,a\n" % number)
         assert len(landing.load()) == 10
@@ -468,8 +469,8 @@ class TestABrokenLoad:
             region_name="us-east-1",
             config=Config(retries={"total_max_attempts": 1}),
         )
-        with Writer(landing.conninfo, JOBS, 0) as writer:
-            outcome = load_object(writer, nobody, JOBS, item, AT_ONCE)
+        with TableSession(landing.conninfo, JOBS, 0) as session:
+            outcome = load_object(session, nobody, item, AT_ONCE)
         assert isinstance(outcome, Failed)
         assert outcome.status == "loading"
         assert "Could not connect" in outcome.message
@@ -499,7 +500,7 @@ class TestABrokenLoad:
         self, landing: Landing, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """Going on where the abandoned load had come to would keep what it had read of the other version."""
-        monkeypatch.setattr(loader, "CHUNKS_A_TRANSACTION", 1)
+        monkeypatch.setattr(loader, "CHUNKS_PER_TRANSACTION", 1)
         text = b"".join(b"%d,%040d\n" % (number, number) for number in range(40_000))
         path = tmp_path / "jobs.csv"
         path.write_bytes(text)
@@ -508,13 +509,13 @@ class TestABrokenLoad:
         def overwrite(_: Progress) -> None:
             path.write_bytes(b"0,other\n" * (len(text) // 8))
 
-        with Writer(landing.conninfo, JOBS, 1) as writer:
-            mixed = load_object(writer, None, JOBS, item, Policy(), overwrite)
+        with TableSession(landing.conninfo, JOBS, 1) as session:
+            mixed = load_object(session, None, item, Policy(), overwrite)
             others = landing.database.rows("select count(*) > 0 from raw.jobs where job = 'other'")
             path.write_bytes(text)
             changed = int(item.version.split("-")[0], 16)
             os.utime(path, ns=(changed, changed))
-            back = load_object(writer, None, JOBS, file_version(path), Policy())
+            back = load_object(session, None, file_version(path), Policy())
         assert isinstance(mixed, Failed)
         assert mixed.status == "abandoned"
         assert others == [(True,)]
@@ -578,8 +579,8 @@ class TestAnObjectThatCannotBeRead:
         landing.fail_one()
         (item,) = list_objects(landing.bucket.client, landing.bucket.name)
         assert landing.load() == []
-        with Writer(landing.conninfo, JOBS, 0) as writer:
-            outcome = load_object(writer, landing.bucket.client, JOBS, item, LENIENT)
+        with TableSession(landing.conninfo, JOBS, 0) as session:
+            outcome = load_object(session, landing.bucket.client, item, LENIENT)
         assert isinstance(outcome, Loaded)
         assert (outcome.records, outcome.rejected) == (3, 2)
         assert jobs(landing.database) == [(1, 3, "3", "c")]

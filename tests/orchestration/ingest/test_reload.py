@@ -14,12 +14,21 @@ from psycopg.errors import UniqueViolation
 
 from orchestration.database import Connection
 from orchestration.ingest import ledger
-from orchestration.ingest.ledger import begin_again, open_load
+from orchestration.ingest.candidates import list_pending
+from orchestration.ingest.ledger import open_load, start_reload
 from orchestration.ingest.limits import RejectLimit
-from orchestration.ingest.loader import Failed, Loaded, Outcome, Policy, Progress, load_object, pending, reload_object
-from orchestration.ingest.loader import unwatched as nobody
+from orchestration.ingest.loader import (
+    Failed,
+    Loaded,
+    OnProgress,
+    Outcome,
+    Policy,
+    Progress,
+    load_object,
+    reload_object,
+)
 from orchestration.ingest.objects import current_version
-from orchestration.ingest.writer import Writer
+from orchestration.ingest.session import TableSession
 from tests.conftest import Bucket, Database, environment
 from tests.orchestration.ingest.conftest import AT_ONCE, JOBS, Landing, Rows, jobs
 
@@ -35,14 +44,16 @@ NOBODY_LOADS = """
 """
 
 
-def reload(landing: Landing, key: str = "jobs.csv", policy: Policy = AT_ONCE, watch: object = nobody) -> Outcome:
+def reload(
+    landing: Landing, key: str = "jobs.csv", policy: Policy = AT_ONCE, on_progress: OnProgress | None = None
+) -> Outcome:
     item = current_version(landing.bucket.client, landing.bucket.name, key)
-    with Writer(landing.conninfo, JOBS, policy.give_up_seconds) as writer:
-        return reload_object(writer, landing.bucket.client, JOBS, item, policy, watch)  # type: ignore[arg-type]
+    with TableSession(landing.conninfo, JOBS, policy.give_up_seconds) as session:
+        return reload_object(session, landing.bucket.client, item, policy, on_progress)
 
 
 def waiting(landing: Landing, connection: Connection) -> list[str]:
-    return [item.key for _, item in pending(connection, landing.bucket.client, landing.bucket.name)]
+    return [item.key for _, item in list_pending(connection, landing.bucket.client, landing.bucket.name)]
 
 
 @pytest.mark.parametrize("key", ["jobs.csv", "jobs.csv.gz"])
@@ -108,7 +119,7 @@ def test_the_database_going_away_in_the_middle_makes_no_second_reload(
     landing: Landing, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The commit that completes it may be made without its answer arriving: who then begins again loads it twice."""
-    monkeypatch.setattr("orchestration.ingest.loader.CHUNKS_A_TRANSACTION", 1)
+    monkeypatch.setattr("orchestration.ingest.loader.CHUNKS_PER_TRANSACTION", 1)
     landing.bucket.put("jobs.csv", b"".join(b"%d,a\n" % number for number in range(2500)))
     landing.load_one()
 
@@ -119,7 +130,7 @@ def test_the_database_going_away_in_the_middle_makes_no_second_reload(
         """)
 
     ended = []
-    undisturbed = ledger.end_load
+    undisturbed = ledger.finish_load
 
     def end_without_an_answer(connection: Connection, load: ledger.Load, status: str) -> ledger.Totals:
         totals = undisturbed(connection, load, status)
@@ -129,8 +140,8 @@ def test_the_database_going_away_in_the_middle_makes_no_second_reload(
             raise psycopg.OperationalError("the answer was lost")
         return totals
 
-    monkeypatch.setattr(ledger, "end_load", end_without_an_answer)
-    outcome = reload(landing, policy=PATIENT, watch=end_all_sessions)
+    monkeypatch.setattr(ledger, "finish_load", end_without_an_answer)
+    outcome = reload(landing, policy=PATIENT, on_progress=end_all_sessions)
     assert isinstance(outcome, Loaded)
     assert ended
     assert landing.database.rows(LEDGER) == [(0, "complete", 2500), (1, "complete", 2500)]
@@ -221,8 +232,8 @@ class TestInterrupted:
     def test_it_is_taken_up_by_loading_the_object_by_hand(self, landing: Landing, killed: Callable[[], int]) -> None:
         killed()
         item = current_version(landing.bucket.client, landing.bucket.name, "jobs.csv")
-        with Writer(landing.conninfo, JOBS, 0) as writer:
-            assert isinstance(load_object(writer, landing.bucket.client, JOBS, item, AT_ONCE), Loaded)
+        with TableSession(landing.conninfo, JOBS, 0) as session:
+            assert isinstance(load_object(session, landing.bucket.client, item, AT_ONCE), Loaded)
         self.it_is_whole(landing)
 
     def test_it_is_abandoned_when_its_version_is_gone_and_the_first_load_stays(
@@ -255,7 +266,7 @@ def test_entering_it_twice_enters_it_once(landing: Landing, connection: Connecti
     landing.load_one()
     item = current_version(landing.bucket.client, landing.bucket.name, "jobs.csv")
     for _ in range(2):
-        begin_again(connection, JOBS, item)
+        start_reload(connection, JOBS, item)
     assert open_load(connection, JOBS, item).load_id > 1
     assert [row[:2] for row in landing.database.rows(LEDGER)] == [(0, "complete"), (1, "loading")]
 

@@ -14,13 +14,13 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
+from orchestration.ingest.writer import Writer
 
 from orchestration.ingest.limits import RejectLimit
 from orchestration.ingest.loader import Failed, Loaded, Policy, load_object
 from orchestration.ingest.objects import file_version
 from orchestration.ingest.preamble import BYTE_ORDER_MARK
 from orchestration.ingest.records import cut
-from orchestration.ingest.writer import Writer
 from tests.conftest import Database
 from tests.orchestration.ingest.conftest import JOBS, Landing, discrepancies, jobs
 

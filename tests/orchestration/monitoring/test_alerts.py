@@ -18,8 +18,9 @@ from orchestration.defs.alerts import alerts
 from orchestration.defs.raw import raw_asset
 from orchestration.defs.resources import Warehouse
 from orchestration.monitoring import alerts as telling
-from orchestration.monitoring.alerts import Undelivered, Webhook, WrongSetting
+from orchestration.monitoring.alerts import Undelivered, Webhook
 from orchestration.monitoring.failures import STACK_STOPPED
+from orchestration.settings import AlertSettings, WrongSetting
 from tests.conftest import Bucket, Database, environment, free_port
 from tests.orchestration.conftest import landing_of
 
@@ -226,7 +227,7 @@ def test_an_object_that_could_not_be_loaded_is_told_once_though_its_run_went_wel
 ) -> None:
     jobs = next(table for table in TABLES if table.name == "jobs")
     warehouse = Warehouse(loader_password="hiring_loader", transformer_password="hiring_transformer")  # noqa: S106
-    resources = {"landing": landing_of(bucket)[1], "warehouse": warehouse}
+    resources = {"landing": landing_of(bucket), "warehouse": warehouse}
     bucket.put("jobs_bad.csv.gz", b"not gzip")
     watched = Watched(instance, receiver.url)
     watched.tick()
@@ -346,8 +347,8 @@ def test_a_receiver_that_is_away_is_named_by_its_host_and_no_secret(
 )
 def test_a_setting_that_cannot_be_used_is_named_and_its_value_is_not(setting: str, value: str, name: str) -> None:
     given = {"ALERT_WEBHOOK_URL": "https://hooks.example", setting: value}
-    with pytest.raises(WrongSetting, match=name) as raised:
-        Webhook.of_environment(given)
+    with environment(given), pytest.raises(WrongSetting, match=name) as raised:
+        _ = AlertSettings.read().webhook
     assert "s3cr" not in str(raised.value)
 
 

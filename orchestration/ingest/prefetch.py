@@ -1,4 +1,4 @@
-"""Doing work ahead of its use, in a thread: objects are read and cut while the database takes what was cut before."""
+"""Work ahead of its use, in a thread: objects are read and split while the database takes what was split before."""
 
 import queue
 import threading
@@ -8,10 +8,10 @@ from typing import Generic, TypeVar
 
 Item = TypeVar("Item")
 
-SECONDS_BETWEEN_LOOKS = 0.1
+POLL_SECONDS = 0.1
 
 
-class _Handed(Generic[Item]):
+class _Handover(Generic[Item]):
     """What a thread hands over: items, and at last that nothing more comes and why."""
 
     def __init__(self, count: int) -> None:
@@ -28,21 +28,21 @@ class _Handed(Generic[Item]):
         except BaseException as error:
             self._put(error)
 
-    def _put(self, handed: tuple[Item] | BaseException | None) -> bool:
+    def _put(self, entry: tuple[Item] | BaseException | None) -> bool:
         while not self._is_left.is_set():
             try:
-                self._queue.put(handed, timeout=SECONDS_BETWEEN_LOOKS)
+                self._queue.put(entry, timeout=POLL_SECONDS)
             except queue.Full:
                 continue
             return True
         return False
 
-    def taken(self) -> Iterator[Item]:
+    def items(self) -> Iterator[Item]:
         """Yield the items, and raise what ended them."""
-        while isinstance(handed := self._queue.get(), tuple):
-            yield handed[0]
-        if handed is not None:
-            raise handed
+        while isinstance(entry := self._queue.get(), tuple):
+            yield entry[0]
+        if entry is not None:
+            raise entry
 
     def leave(self) -> None:
         """Take no more: the thread ends with the item that it is at."""
@@ -50,12 +50,12 @@ class _Handed(Generic[Item]):
 
 
 @contextmanager
-def ahead(items: Iterable[Item], count: int) -> Iterator[Iterator[Item]]:
+def prefetch(items: Iterable[Item], count: int) -> Iterator[Iterator[Item]]:
     """Iterate in a thread of its own, at most `count` items ahead of the block, which gets the items and any error."""
-    handed: _Handed[Item] = _Handed(count)
+    handover: _Handover[Item] = _Handover(count)
     # A daemon: a read that hangs in the network must not keep a process that has given up from ending.
-    threading.Thread(target=handed.fill, args=[items], name="ahead", daemon=True).start()
+    threading.Thread(target=handover.fill, args=[items], name="prefetch", daemon=True).start()
     try:
-        yield handed.taken()
+        yield handover.items()
     finally:
-        handed.leave()
+        handover.leave()

@@ -1,4 +1,4 @@
-"""Looking into the bucket: a part at a time, in bounded memory, again within a tick, whatever the cursor holds."""
+"""Scans of the bucket: a part at a time, in bounded cursor, again within a tick, whatever the cursor holds."""
 
 import itertools
 import time
@@ -10,8 +10,17 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from contracts import TABLES
-from orchestration.arrivals.attempts import Attempts, Due
-from orchestration.arrivals.looking import MOST_FOUND, Looked, Memory, Sight, look, look_on, remembered, told
+from orchestration.arrivals.backoff import Backoff, NextAttempt
+from orchestration.arrivals.bucket_scan import (
+    MAX_FOUND,
+    ScanResult,
+    SensorCursor,
+    TickResult,
+    next_cursor,
+    scan,
+    scan_for_a_tick,
+    summary,
+)
 from orchestration.database import Connection, connect
 from orchestration.ingest.loader import load_pending
 from orchestration.ingest.objects import ObjectVersion, Place
@@ -59,15 +68,15 @@ class EndlessBucket:
         return {"Contents": listed, "IsTruncated": first + 1000 <= self.objects}
 
 
-def keys(sight: Sight) -> list[str]:
-    return [item.key for _, item in sight.found]
+def keys(result: ScanResult) -> list[str]:
+    return [item.key for _, item in result.found]
 
 
-def look_at(connection: Connection, bucket: Bucket, memory: Memory, until: float = 0) -> Looked:
-    """Look once from where the last look ended: one page, unless there is time for more."""
-    return look_on(
-        lambda place: look(connection, bucket.client, bucket.name, place=place, until=until),
-        memory,
+def scan_once(connection: Connection, bucket: Bucket, cursor: SensorCursor, until: float = 0) -> TickResult:
+    """Scan once from where the last scan ended: one page, unless there is time for more."""
+    return scan_for_a_tick(
+        lambda place: scan(connection, bucket.client, bucket.name, place=place, until=until),
+        cursor,
         bool,
         0,
     )
@@ -79,10 +88,10 @@ def test_what_is_loaded_is_no_longer_found_and_what_is_of_no_table_is_told_apart
     for key in ("departments.csv", "jobs.csv", "readme.txt"):
         bucket.put(key, b"1,a\n")
     list(load_pending(database.conninfo("hiring_loader"), bucket.client, bucket.name, JOBS))
-    sight = look(connection, bucket.client, bucket.name)
-    assert [(table.name, item.key) for table, item in sight.found] == [("departments", "departments.csv")]
-    assert [item.key for item in sight.strangers] == ["readme.txt"]
-    assert told(Memory(), sight) == "3 objects, 1 new, 1 of no table"
+    result = scan(connection, bucket.client, bucket.name)
+    assert [(table.name, item.key) for table, item in result.found] == [("departments", "departments.csv")]
+    assert [item.key for item in result.unmatched] == ["readme.txt"]
+    assert summary(SensorCursor(), result) == "3 objects, 1 new, 1 of no table"
 
 
 def test_with_nothing_new_it_says_how_many_objects_there_are(
@@ -90,28 +99,28 @@ def test_with_nothing_new_it_says_how_many_objects_there_are(
 ) -> None:
     bucket.put("jobs.csv", b"1,a\n")
     list(load_pending(database.conninfo("hiring_loader"), bucket.client, bucket.name, JOBS))
-    assert told(Memory(), look(connection, bucket.client, bucket.name)) == "1 object, none new"
+    assert summary(SensorCursor(), scan(connection, bucket.client, bucket.name)) == "1 object, none new"
 
 
-def test_a_listing_that_takes_several_looks_goes_on_where_the_last_one_ended(
+def test_a_listing_that_takes_several_scans_goes_on_where_the_last_one_ended(
     connection: Connection, pages_of_three: Bucket
 ) -> None:
     for number in range(8):
         pages_of_three.put(f"jobs_{number}.csv", b"1,a\n")
-    memory, seen, words = Memory(), [], []
+    cursor, seen, words = SensorCursor(), [], []
     for _ in range(3):
-        looked = look_at(connection, pages_of_three, memory)
-        memory = Memory.read(looked.memory.model_dump_json())
-        seen.append(keys(looked.sight))
-        words.append(looked.told)
+        tick = scan_once(connection, pages_of_three, cursor)
+        cursor = SensorCursor.read(tick.cursor.model_dump_json())
+        seen.append(keys(tick.scan))
+        words.append(tick.summary)
     assert [len(part) for part in seen] == [3, 3, 2]
     assert sorted(itertools.chain(*seen)) == [f"jobs_{number}.csv" for number in range(8)]
     assert words == ["3 objects so far, 3 new", "6 objects so far, 6 new", "8 objects, 8 new"]
-    assert memory.listing.place is None
+    assert cursor.listing.place is None
 
 
 @pytest.mark.parametrize(
-    "cursor",
+    "kept",
     [
         None,
         "",
@@ -120,19 +129,19 @@ def test_a_listing_that_takes_several_looks_goes_on_where_the_last_one_ended(
         '{"listing": {"place": 7}}',
         '{"listing": {"place": {"key": "zzz"}, "objects": 9}}',
         '{"listing": {"place": {"key": "jobs_1.csv", "version": "gone"}}}',
-        '{"attempts": {"made": "often"}}',
+        '{"backoff": {"made": "often"}}',
     ],
 )
 def test_a_lost_or_corrupted_cursor_keeps_no_object_from_being_found(
-    connection: Connection, pages_of_three: Bucket, cursor: str | None
+    connection: Connection, pages_of_three: Bucket, kept: str | None
 ) -> None:
     for number in range(4):
         pages_of_three.put(f"jobs_{number}.csv", b"1,a\n")
-    memory, seen = Memory.read(cursor), set()
+    cursor, seen = SensorCursor.read(kept), set()
     for _ in range(4):
-        looked = look_at(connection, pages_of_three, memory)
-        memory = looked.memory
-        seen.update(keys(looked.sight))
+        tick = scan_once(connection, pages_of_three, cursor)
+        cursor = tick.cursor
+        seen.update(keys(tick.scan))
     assert seen == {f"jobs_{number}.csv" for number in range(4)}
 
 
@@ -141,36 +150,36 @@ def test_objects_of_every_part_of_a_listing_are_remembered_as_tried_until_they_a
 ) -> None:
     """Else each part of a long listing would count as new work, and start one run after the other."""
     files = [pages_of_three.put(f"jobs_{number}.csv", b"1,a\n") for number in range(5)]
-    memory, due = Memory(), []
+    cursor, due = SensorCursor(), []
     for _ in range(4):
-        looked = look_at(connection, pages_of_three, memory)
-        attempt = looked.memory.attempts.due(looked.sight.work, now=1000.0)
-        due.append(isinstance(attempt, Due))
-        memory = looked.memory
-        if isinstance(attempt, Due):
-            memory = memory.model_copy(update={"attempts": attempt.attempts})
+        tick = scan_once(connection, pages_of_three, cursor)
+        attempt = tick.cursor.backoff.next_attempt(tick.scan.work, now=1000.0)
+        due.append(isinstance(attempt, NextAttempt))
+        cursor = tick.cursor
+        if isinstance(attempt, NextAttempt):
+            cursor = cursor.model_copy(update={"backoff": attempt.backoff})
     assert due == [True, True, False, False]
     for file in files:
         file.unlink()
     for _ in range(2):
-        memory = look_at(connection, pages_of_three, memory).memory
-    assert memory.attempts == Attempts()
+        cursor = scan_once(connection, pages_of_three, cursor).cursor
+    assert cursor.backoff == Backoff()
 
 
-def test_many_objects_are_listed_over_several_looks_in_bounded_memory(connection: Connection) -> None:
+def test_many_objects_are_listed_over_several_scans_in_bounded_memory(connection: Connection) -> None:
     """A bucket of 200,000 objects held at once would take more than 100 MB, in each tick."""
     client: S3Client = EndlessBucket(30_000)  # type: ignore[assignment]
     mark_as_loaded(connection, 29_998)
-    memory, looks, listed = Memory(), 0, 0
+    cursor, scans, listed = SensorCursor(), 0, 0
     tracemalloc.start()
-    while looks == 0 or memory.listing.place:
+    while scans == 0 or cursor.listing.place:
         until = time.monotonic() + 0.3
-        sight = look(connection, client, "landing", place=memory.listing.place, until=until)
-        memory = remembered(memory, sight)
-        looks, listed = looks + 1, listed + sight.listed
+        result = scan(connection, client, "landing", place=cursor.listing.place, until=until)
+        cursor = next_cursor(cursor, result)
+        scans, listed = scans + 1, listed + result.listed
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    assert (looks > 1, listed, keys(sight)) == (True, 30_000, ["jobs_029999.csv", "jobs_030000.csv"])
+    assert (scans > 1, listed, keys(result)) == (True, 30_000, ["jobs_029999.csv", "jobs_030000.csv"])
     assert peak < 5_000_000
 
 
@@ -188,26 +197,28 @@ def mark_as_loaded(connection: Connection, objects: int) -> None:
     )
 
 
-def test_a_look_ends_when_it_has_found_enough_for_a_run(connection: Connection) -> None:
+def test_a_scan_ends_when_it_has_found_enough_for_a_run(connection: Connection) -> None:
     client: S3Client = EndlessBucket(10_000)  # type: ignore[assignment]
-    sight = look(connection, client, "landing", until=time.monotonic() + 60)
-    assert len(sight.found) == MOST_FOUND
-    assert sight.next == Place(f"jobs_{MOST_FOUND:06}.csv")
+    result = scan(connection, client, "landing", until=time.monotonic() + 60)
+    assert len(result.found) == MAX_FOUND
+    assert result.next == Place(f"jobs_{MAX_FOUND:06}.csv")
 
 
-def test_a_tick_looks_again_until_something_is_found() -> None:
-    looked = watched([Sight(pages=1), Sight(pages=1), Sight(pages=1, listed=1, found=[(JOBS, ONE)])])
-    assert keys(looked.sight) == ["jobs.csv"]
+def test_a_tick_scans_again_until_something_is_found() -> None:
+    tick = last_of([ScanResult(pages=1), ScanResult(pages=1), ScanResult(pages=1, listed=1, found=[(JOBS, ONE)])])
+    assert keys(tick.scan) == ["jobs.csv"]
 
 
-def test_a_tick_looks_once_when_a_look_takes_long() -> None:
-    assert watched([Sight(pages=2)]).sight.pages == 2
+def test_a_tick_scans_once_when_a_scan_takes_long() -> None:
+    assert last_of([ScanResult(pages=2)]).scan.pages == 2
 
 
-def watched(sights: list[Sight]) -> Looked:
-    """Return what a tick has looked at in the end that would see these, one after the other."""
-    coming = iter(sights)
-    return look_on(lambda _: next(coming), Memory(), lambda looked: bool(looked.sight.found), time.monotonic() + 30)
+def last_of(results: list[ScanResult]) -> TickResult:
+    """Return what a tick has tick at in the end that would see these, one after the other."""
+    coming = iter(results)
+    return scan_for_a_tick(
+        lambda _: next(coming), SensorCursor(), lambda tick: bool(tick.scan.found), time.monotonic() + 30
+    )
 
 
 def test_a_file_that_may_still_be_growing_is_counted_and_found_once_it_has_settled(
@@ -216,12 +227,12 @@ def test_a_file_that_may_still_be_growing_is_counted_and_found_once_it_has_settl
     bucket.put("jobs.csv", b"1,a\n", age_seconds=0)
     words = []
 
-    def look_once(place: Place | None) -> Sight:
-        sight = look(connection, bucket.client, bucket.name, settle_seconds=1, place=place)
-        words.append(told(Memory(), sight))
-        return sight
+    def scan_from(place: Place | None) -> ScanResult:
+        result = scan(connection, bucket.client, bucket.name, settle_seconds=1, place=place)
+        words.append(summary(SensorCursor(), result))
+        return result
 
-    looked = look_on(look_once, Memory(), lambda looked: bool(looked.sight.found), time.monotonic() + 30)
-    assert keys(looked.sight) == ["jobs.csv"]
+    tick = scan_for_a_tick(scan_from, SensorCursor(), lambda tick: bool(tick.scan.found), time.monotonic() + 30)
+    assert keys(tick.scan) == ["jobs.csv"]
     assert words[0] == "1 object, none new, 1 that may still be growing"
-    assert len(words) > 2, "looked again soon, not a second later"
+    assert len(words) > 2, "scanned again soon, not a second later"

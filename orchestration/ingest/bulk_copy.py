@@ -1,4 +1,4 @@
-"""Chunks into a raw table by COPY: all of them in one statement, or whatever of them the table takes."""
+"""Rows into a raw table by COPY: all of them in one statement, or whatever of them the table accepts."""
 
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
@@ -27,7 +27,7 @@ def copy_text(load_id: int, numbers: Sequence[int], rows: Sequence[bytes]) -> by
     parts: list[bytes] = []
     at = 0
     while at < len(rows):
-        # Within a thousand, numbers differ in their last three digits only; to format each of them anew would take as
+        # Within a thousand, numbers differ in their last three digits only; to format each of them would take as
         # long as all the rest of the loader's work on a record.
         thousand = numbers[at] // 1000
         until = bisect_left(numbers, (thousand + 1) * 1000, at)
@@ -49,34 +49,45 @@ def _interleaved(head: bytes, numbers: Sequence[bytes], rows: Sequence[bytes]) -
     return parts
 
 
-def copied(connection: Connection, statement: sql.Composed, text: bytes) -> str | None:
+def copy(connection: Connection, statement: sql.Composed, texts: Sequence[bytes]) -> None:
+    """Copy texts in one statement.
+
+    Raises:
+        psycopg.DataError, psycopg.IntegrityError: the table refuses a row; nothing is copied.
+    """
+    with connection.cursor().copy(statement) as target:
+        for text in texts:
+            target.write(text)
+
+
+def try_copy(connection: Connection, statement: sql.Composed, text: bytes) -> str | None:
     """Copy a text, or nothing of it; return None, or the table's reason when it refuses the data."""
     try:
-        with connection.transaction(), connection.cursor().copy(statement) as copy:
-            copy.write(text)
+        with connection.transaction():
+            copy(connection, statement, [text])
     except (psycopg.DataError, psycopg.IntegrityError) as error:
         return error.diag.message_primary or str(error)
     return None
 
 
-def copy_what_is_taken(connection: Connection, statement: sql.Composed, load_id: int, chunk: Chunk) -> list[Rejection]:
-    """Copy the rows of a chunk that the table takes; return the others. For tables that are more than text.
+def copy_accepted_rows(connection: Connection, statement: sql.Composed, load_id: int, chunk: Chunk) -> list[Rejection]:
+    """Copy the rows of a chunk that the table accepts; return the others. For tables that are more than text.
 
-    Halves of what was refused are tried, and halves of those, so that few bad rows cost few statements.
+    Bisects: halves of what was refused are tried, and halves of those, so that few bad rows cost few statements.
     """
 
-    def taken(begin: int, end: int) -> Iterator[Rejection]:
+    def refused(begin: int, end: int) -> Iterator[Rejection]:
         text = copy_text(load_id, chunk.numbers[begin:end], chunk.rows[begin:end])
-        refused = copied(connection, statement, text) if text else None
-        if refused is None:
+        reason = try_copy(connection, statement, text) if text else None
+        if reason is None:
             return
         if end - begin == 1:
-            refusal = Refusal("refused_by_table", f"is refused by the table: {refused}")
+            refusal = Refusal("refused_by_table", f"is refused by the table: {reason}")
             place = chunk.numbers[begin], int(chunk.lines[begin]), int(chunk.offsets[begin])
             yield Rejection.of(refusal, *place, chunk.rows[begin])
             return
         middle = (begin + end) // 2
-        yield from taken(begin, middle)
-        yield from taken(middle, end)
+        yield from refused(begin, middle)
+        yield from refused(middle, end)
 
-    return list(taken(0, len(chunk.rows)))
+    return list(refused(0, len(chunk.rows)))

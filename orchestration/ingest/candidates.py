@@ -1,0 +1,73 @@
+"""Which objects a run has to load: those that it was given, or those of a bucket that is listed once for all tables."""
+
+import itertools
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from contracts import Table
+from orchestration.database import Connection
+from orchestration.ingest import ledger
+from orchestration.ingest.objects import ObjectVersion, list_objects
+from orchestration.ingest.tables import table_of
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+VERSIONS_PER_QUERY = 1000
+
+
+def pending_of(connection: Connection, listed: Sequence[ObjectVersion]) -> list[tuple[Table, ObjectVersion]]:
+    """Return those of the listed objects that belong to a table and are pending, each with its table."""
+    known = [(table, item) for item in listed if (table := table_of(item.key)) is not None]
+    pending = set(ledger.pending(connection, [item for _, item in known]))
+    return [(table, item) for table, item in known if item in pending]
+
+
+def list_pending(
+    connection: Connection, client: "S3Client", bucket: str, settle_seconds: float = 0
+) -> Iterator[tuple[Table, ObjectVersion]]:
+    """Yield the objects of a bucket that belong to a table and are pending, in the order of their keys.
+
+    Raises:
+        BucketUnavailable: the bucket cannot be listed.
+    """
+    listed = list_objects(client, bucket, settle_seconds)
+    while page := list(itertools.islice(listed, VERSIONS_PER_QUERY)):
+        yield from pending_of(connection, page)
+
+
+class Candidates:
+    """The objects that the loads of a run begin with.
+
+    Args:
+        client: a boto3 S3 client.
+        bucket: its name.
+        settle_seconds: leave out objects that changed less than this long ago, see list_objects.
+        objects: what was found before; None lists the bucket at the first question, and for all tables.
+    """
+
+    def __init__(
+        self,
+        client: "S3Client",
+        bucket: str,
+        settle_seconds: float = 0,
+        objects: Sequence[tuple[Table, ObjectVersion]] | None = None,
+    ) -> None:
+        self._client = client
+        self._bucket = bucket
+        self._settle_seconds = settle_seconds
+        self._objects = objects
+
+    def pending(self, connection: Connection, table: Table) -> list[ObjectVersion]:
+        """Return those of a table that are pending now, the oldest first.
+
+        Raises:
+            BucketUnavailable: the bucket cannot be listed.
+        """
+        if self._objects is None:
+            self._objects = list(list_pending(connection, self._client, self._bucket, self._settle_seconds))
+        items = [item for owner, item in self._objects if owner == table]
+        # Asked again: since it was found, another loader may have loaded it.
+        pages = (items[first : first + VERSIONS_PER_QUERY] for first in range(0, len(items), VERSIONS_PER_QUERY))
+        pending = [item for page in pages for item in ledger.pending(connection, page)]
+        return sorted(pending, key=lambda item: (item.last_modified, item.key))

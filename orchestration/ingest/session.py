@@ -1,0 +1,112 @@
+"""The one session that writes into a table: it holds the table's lock, and reconnects after the database was away."""
+
+import functools
+from collections.abc import Callable
+from types import TracebackType
+from typing import Concatenate, ParamSpec, Self, TypeVar
+
+import psycopg
+
+from contracts import Table
+from orchestration.database import Connection, connect, is_outage
+from orchestration.ingest.ledger import acquire_table_lock
+from orchestration.ingest.retry import retry_transient
+
+Arguments = ParamSpec("Arguments")
+Result = TypeVar("Result")
+
+
+class DatabaseUnavailable(RuntimeError):
+    """Postgres stayed away for longer than a loader waits; what was committed stays, the next load continues there."""
+
+
+class TableSession:
+    """A table's sole session, from entering the block to its end.
+
+    Args:
+        conninfo: libpq's connection string; what it leaves out comes from libpq's variables.
+        table: the table.
+        give_up_seconds: how long to wait for a database that has gone away.
+
+    Attributes:
+        committed: how much of the work at hand is committed, in whatever grows with it: see retry_transient.
+
+    Raises:
+        psycopg.OperationalError: on entering, when the server cannot be reached or refuses the login.
+    """
+
+    def __init__(self, conninfo: str, table: Table, give_up_seconds: float) -> None:
+        self.table = table
+        self.give_up_seconds = give_up_seconds
+        self.committed = 0
+        self._conninfo = conninfo
+        self._connection: Connection | None = None
+
+    def __enter__(self) -> Self:
+        self.connect()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    @property
+    def connection(self) -> Connection:
+        """The connection that holds the table's lock. It never reconnects by itself."""
+        assert self._connection is not None, "used outside of its block"
+        return self._connection
+
+    def connect(self) -> None:
+        """Connect and wait for the table's lock, unless there is a connection that has it."""
+        if self._connection is not None and not self._connection.closed:
+            return
+        connection = connect(self._conninfo)
+        try:
+            acquire_table_lock(connection, self.table)
+        except BaseException:
+            connection.close()
+            raise
+        # Kept only now: a session without the lock must never be written with.
+        self._connection = connection
+
+    def close(self) -> None:
+        """Close the connection, and give up the lock with it."""
+        if self._connection is not None:
+            self._connection.close()
+
+
+def retry_outages(
+    work: Callable[Concatenate[TableSession, Arguments], Result],
+) -> Callable[Concatenate[TableSession, Arguments], Result]:
+    """Let a function that works with a session start over, on a new connection, while the database is away.
+
+    It raises DatabaseUnavailable when the database stays away.
+    """
+
+    @functools.wraps(work)
+    def persistent(session: TableSession, /, *args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
+        def attempt() -> Result:
+            try:
+                session.connect()
+                return work(session, *args, **kwargs)
+            except (psycopg.OperationalError, psycopg.InterfaceError):
+                # A session that was cut in the middle of a COPY may look alive, and never be of use again.
+                session.close()
+                raise
+
+        session.committed = 0
+        retries = retry_transient(session.give_up_seconds, is_outage, lambda: session.committed)
+        try:
+            return retries(attempt)
+        except (psycopg.OperationalError, psycopg.InterfaceError) as error:
+            raise DatabaseUnavailable(
+                f"Postgres took nothing for {session.give_up_seconds:g} s: {_in_one_line(error)}; "
+                "what was committed stays, and the next load goes on after it"
+            ) from error
+
+    return persistent
+
+
+def _in_one_line(error: psycopg.Error) -> str:
+    return " ".join((error.diag.message_primary or str(error)).split()).rstrip(".")
