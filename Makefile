@@ -50,10 +50,11 @@ compose-check: $(INSTALLED) ## docker-compose.yml run for real, killed, destroye
 aws-check: $(INSTALLED) ## Apply deploy/aws to an AWS of our own and look at it, some minutes; TF_PLUGIN_DIR has the AWS provider
 	@$(BIN)/python -m deploy.aws.check
 
-lint: $(INSTALLED) ## ruff, mypy, sqlfluff, hadolint, zizmor for the workflows, and whether Dagster's definitions load
+lint: $(INSTALLED) ## ruff, mypy, import-linter, sqlfluff, hadolint, zizmor for the workflows, and whether Dagster's definitions load
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-cache
 	@$(BIN)/python -m contracts
 	@$(BIN)/sqlfluff lint --processes 2 dbt_project
 	@$(BIN)/hadolint deploy/docker/Dockerfile
