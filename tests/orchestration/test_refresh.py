@@ -62,7 +62,9 @@ def refresh(bucket: Bucket, instance: dg.DagsterInstance) -> dg.ExecuteInProcess
     landing = landing_of(bucket)
     # The job carries the resources' settings of its definition in its configuration, which wins over the objects.
     config = dg.RunConfig(ops={"dbt_models": BuildConfig(only_touched=True)}).to_config_dict()
-    config["resources"] = {"landing": {"config": {"bucket": bucket.name, "settle_seconds": 0.0}}}
+    config["resources"] = {
+        "landing": {"config": {"bucket": bucket.name, "endpoint_url": bucket.endpoint, "settle_seconds": 0.0}}
+    }
     return defs.resolve_job_def("refresh").execute_in_process(
         config, instance=instance, resources={"landing": landing}, raise_on_error=False
     )

@@ -48,7 +48,11 @@ def run(
     job: str, bucket: Bucket, instance: dg.DagsterInstance, config: dict[str, object], partition: str | None = None
 ) -> dg.ExecuteInProcessResult:
     landing = landing_of(bucket)
-    config |= {"resources": {"landing": {"config": {"bucket": bucket.name, "settle_seconds": 0.0}}}}
+    config |= {
+        "resources": {
+            "landing": {"config": {"bucket": bucket.name, "endpoint_url": bucket.endpoint, "settle_seconds": 0.0}}
+        }
+    }
     return defs.resolve_job_def(job).execute_in_process(
         config,
         instance=instance,

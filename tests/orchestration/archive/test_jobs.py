@@ -38,11 +38,12 @@ def press(
     config: Mapping[str, object] | None = None,
     **variables: str,
 ) -> dg.ExecuteInProcessResult:
-    landing = landing_of(warehouse.bucket)
+    landing = landing_of(warehouse.bucket, warehouse.landing.name)
+    where = {"bucket": landing.bucket, "endpoint_url": landing.endpoint_url, "settle_seconds": 0.0}
     ops = {"ops": {"restore_tables": {"config": config}}} if config else {}
     with environment(warehouse.variables | variables):
         return defs.resolve_job_def(job).execute_in_process(
-            ops | {"resources": {"landing": {"config": {"bucket": warehouse.landing.name, "settle_seconds": 0.0}}}},
+            ops | {"resources": {"landing": {"config": where}}},
             instance=instance,
             resources={"landing": landing},
             raise_on_error=False,
