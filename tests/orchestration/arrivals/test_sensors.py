@@ -97,6 +97,12 @@ def test_one_run_is_asked_for_all_new_objects_of_the_tables_that_have_any_and_ev
     request = only_request(ticks.new_objects())
     assert selected(request) == {"raw/departments", "raw/jobs", *MODELS}
     assert request.tags["hiring/reason"] == "3 objects, 3 new"
+    ops = request.run_config["ops"]
+    assert {name: [each["key"] for each in op["config"].get("objects", [])] for name, op in ops.items()} == {
+        "dbt_models": [],
+        "raw__departments": ["departments.csv"],
+        "raw__jobs": ["jobs.csv", "jobs_b.csv"],
+    }
     assert {name: ticks.instance.get_dynamic_partitions(name) for name in ("jobs_objects", "objects")} == {
         "jobs_objects": ["jobs.csv", "jobs_b.csv"],
         "objects": ["departments.csv", "jobs.csv", "jobs_b.csv"],
