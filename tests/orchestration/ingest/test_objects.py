@@ -23,7 +23,7 @@ from orchestration.ingest.objects import (
     current_version,
     explained,
     file_version,
-    is_passing,
+    is_transient,
     list_objects,
     list_pages,
 )
@@ -91,7 +91,7 @@ def test_an_object_that_changed_just_now_is_left_out_until_it_has_settled(bucket
 def test_a_bucket_that_does_not_exist_is_named(bucket: Bucket) -> None:
     with pytest.raises(BucketRefused) as caught:
         list(list_objects(bucket.client, "no-such-bucket"))
-    assert not is_passing(caught.value)
+    assert not is_transient(caught.value)
     assert str(caught.value) == "bucket 'no-such-bucket' does not exist: create it, or name another in S3_BUCKET"
 
 
@@ -100,7 +100,7 @@ def test_wrong_credentials_are_told_in_one_line(bucket: Bucket) -> None:
     for client in client_of(bucket.endpoint), client_of(bucket.endpoint, access_key):
         with pytest.raises(BucketRefused) as caught:
             list(list_objects(client, bucket.name))
-        assert not is_passing(caught.value)
+        assert not is_transient(caught.value)
         assert str(caught.value).startswith(f"bucket '{bucket.name}': access denied, check the AWS credentials")
         assert "\n" not in str(caught.value)
 
@@ -111,7 +111,7 @@ def test_a_server_that_does_not_answer_is_told_in_one_line(bucket: Bucket) -> No
     nobody = client_of(f"http://127.0.0.1:{free_port()}")
     with pytest.raises(BucketUnavailable, match=rf"bucket '{bucket.name}': Could not connect") as caught:
         list(list_objects(nobody, bucket.name))
-    assert is_passing(caught.value)
+    assert is_transient(caught.value)
     with pytest.raises(BucketUnavailable, match=rf"s3://{bucket.name}/jobs.csv: Could not connect"):
         list(read(nobody, item))
     with pytest.raises(BucketUnavailable, match=rf"s3://{bucket.name}/jobs.csv: Could not connect"):

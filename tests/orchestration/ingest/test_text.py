@@ -14,13 +14,13 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
-from orchestration.ingest.writer import Writer
 
 from orchestration.ingest.limits import RejectLimit
 from orchestration.ingest.loader import Failed, Loaded, Policy, load_object
 from orchestration.ingest.objects import file_version
 from orchestration.ingest.preamble import BYTE_ORDER_MARK
 from orchestration.ingest.records import cut
+from orchestration.ingest.session import TableSession
 from tests.conftest import Database
 from tests.orchestration.ingest.conftest import JOBS, Landing, discrepancies, jobs
 
@@ -276,10 +276,10 @@ near_csv = st.lists(near_rows.map(lambda row: b",".join(row[0]) + row[1]), max_s
 
 
 @pytest.fixture(scope="module")
-def jobs_writer(module_database: Database) -> Iterator[Writer]:
+def jobs_session(module_database: Database) -> Iterator[TableSession]:
     """One session for many loads."""
-    with Writer(module_database.conninfo("hiring_loader"), JOBS, 0) as writer:
-        yield writer
+    with TableSession(module_database.conninfo("hiring_loader"), JOBS, 0) as session:
+        yield session
 
 
 names = (f"jobs_{number}.csv" for number in itertools.count())
@@ -292,7 +292,7 @@ names = (f"jobs_{number}.csv" for number in itertools.count())
 @example(b'\xef\xbb\xbf\n"",\n', False, 1, 1)
 def test_of_any_bytes_each_record_is_kept_once_and_what_is_csv_ends_up_as_pythons_csv_module_reads_it(
     module_database: Database,
-    jobs_writer: Writer,
+    jobs_session: TableSession,
     tmp_path: Path,
     content: bytes,
     packed: bool,
@@ -304,7 +304,7 @@ def test_of_any_bytes_each_record_is_kept_once_and_what_is_csv_ends_up_as_python
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("orchestration.ingest.loader.cut", partial(cut, chunk_records=chunk_records))
         patch.setattr("orchestration.ingest.reading.BLOCK_BYTES", block_bytes)
-        outcome = load_object(jobs_writer, None, JOBS, file_version(path), ALL_MAY_BE_REJECTED)
+        outcome = load_object(jobs_session, None, file_version(path), ALL_MAY_BE_REJECTED)
     rows = module_database.rows(
         "select _record, coalesce(id, ''), coalesce(job, '') from raw.jobs where _load_id = %s order by 1",
         outcome.load_id,
@@ -351,12 +351,12 @@ from orchestration.ingest.limits import RejectLimit
 from orchestration.ingest.loader import Policy, load_object
 from orchestration.ingest.objects import file_version
 from contracts import TABLES
-from orchestration.ingest.writer import Writer
+from orchestration.ingest.session import TableSession
 
 table = next(each for each in TABLES if each.name == "jobs")
 policy = Policy(RejectLimit(share=1, count=10**9), give_up_seconds=0)
-with Writer(sys.argv[1], table, 0) as writer:
-    outcome = load_object(writer, None, table, file_version(Path(sys.argv[2])), policy)
+with TableSession(sys.argv[1], table, 0) as session:
+    outcome = load_object(session, None, file_version(Path(sys.argv[2])), policy)
 status = Path("/proc/self/status")
 if status.exists():
     peak = int(status.read_text().split("VmHWM:")[1].split()[0]) * 1024
