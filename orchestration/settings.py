@@ -155,8 +155,9 @@ class MaintenanceSettings(Settings):
 
     @field_validator("dagster_keep_days", mode="before")
     @classmethod
-    def _is_a_number_of_days(cls, value: str) -> str:
-        if not value.isdecimal() or int(value) < 1:
+    def _is_a_number_of_days(cls, value: str | int) -> str | int:
+        # The default comes through here as well.
+        if not str(value).isdecimal() or int(value) < 1:
             raise ValueError(f"DAGSTER_KEEP_DAYS={value} is no number of days from 1 on")
         return value
 
