@@ -12,8 +12,10 @@ from typing import Any, cast
 
 from dagster_dbt import DbtProject
 
+from orchestration.dbt.generated import FOLDER, PROJECT_DIR, write_generated
+
 PROJECT = DbtProject(
-    project_dir=Path(__file__).parents[2] / "dbt_project",
+    project_dir=PROJECT_DIR,
     # Where `dbt parse` has put the manifest; set by whoever starts the code location.
     target_path=Path(os.environ.get("DBT_TARGET_PATH", "target")),
 )
@@ -22,6 +24,9 @@ PROFILE_PLACEHOLDERS = {"PGHOST": "unset", "PGDATABASE": "unset", "HIRING_TRANSF
 
 # Unit tests are about the models' text, not about data: they belong to the test suite.
 BUILD = ("build", "--exclude-resource-type", "unit_test")
+
+# What the project's tables are, in contrast to its views (macros/differential.sql).
+MATERIALIZED = "differential"
 
 
 class ProjectBroken(RuntimeError):
@@ -56,6 +61,15 @@ def parse_if_changed() -> bool:
         _parse(target)
         stamp.write_text(digest)
     return True
+
+
+def published_marts(project: Mapping[str, Any]) -> list[str]:
+    """Return the names of the models whose yml says that they are published, sorted.
+
+    Args:
+        project: dbt's manifest.
+    """
+    return sorted(node["name"] for node in project["nodes"].values() if node["config"].get("meta", {}).get("published"))
 
 
 def _parse(target: Path) -> None:
@@ -94,10 +108,14 @@ def _is_parsed(stamp: Path, digest: str) -> bool:
 
 
 def _digest() -> str:
-    """Return a digest of the project's files, by their names and contents, and of dbt's version."""
+    """Return a digest of the project's files, by their names and contents, and of dbt's version.
+
+    What follows from the contract is brought up to date first: it is part of the project.
+    """
+    write_generated(PROJECT.project_dir)
     files = sorted(
         path
-        for folder in ("models", "macros", "data-tests")
+        for folder in ("models", "macros", "data-tests", f"{FOLDER}/models", f"{FOLDER}/macros")
         for path in (PROJECT.project_dir / folder).rglob("*")
         if path.is_file()
     )
@@ -146,5 +164,5 @@ def untouched(project: Mapping[str, Any], touched_tables: Collection[str]) -> li
     return sorted(
         node["name"]
         for node_id, node in project["nodes"].items()
-        if node_id not in touched and node["config"]["materialized"] != "incremental"
+        if node_id not in touched and node["config"]["materialized"] != MATERIALIZED
     )

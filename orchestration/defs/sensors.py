@@ -10,7 +10,7 @@ from orchestration.arrivals.attempts import Attempts, Due, digest_of
 from orchestration.arrivals.looking import PAUSE_SECONDS, Looked, Memory, Sight, again, look, look_on
 from orchestration.arrivals.partitions import UNKNOWN, newly_seen
 from orchestration.defs.jobs import refresh
-from orchestration.defs.models import dbt_models
+from orchestration.defs.models import MARTS, dbt_models
 from orchestration.defs.resources import Landing, Warehouse
 from orchestration.ingest.objects import BucketUnavailable, Place
 from orchestration.warehouse.published import unpublished_loads
@@ -76,7 +76,7 @@ def unpublished_batches(context: dg.SensorEvaluationContext, warehouse: Warehous
         return None if is_due and ASKING.under_way(context.instance) is None else PAUSE_SECONDS
 
     with warehouse.transformer() as connection:
-        found = again(lambda: [str(load_id) for load_id, _ in unpublished_loads(connection)], pause, until)
+        found = again(lambda: [str(load_id) for load_id, _ in unpublished_loads(connection, MARTS)], pause, until)
     seen = f"{len(found):,} new load{'s' * (len(found) != 1)}" if found else "No new load"
     attempts = before.still(map(digest_of, found))
     answer, attempts = ASKING.ask(context.instance, attempts, found, seen, sorted(dbt_models.keys))

@@ -160,7 +160,8 @@ FORBIDDEN_TO_ALL = [
 ]
 FORBIDDEN = {
     "hiring_api": [
-        *(f"select 1 from {table}" for table in [*EVERY_TABLE, "raw.discrepancies", "staging.progress"]),
+        *(f"select 1 from {table}" for table in [*EVERY_TABLE, "raw.discrepancies"]),
+        *(f"select 1 from staging.{name}" for name in ("watermarks", "progress")),
         "select load_id from raw.loads",
         "select * from raw.loads",
         "select key from raw.loads",
