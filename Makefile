@@ -14,7 +14,7 @@ COMPILE = $(UV) pip compile --quiet --universal --python-version 3.11 --generate
 	--no-emit-index-url --no-emit-find-links pyproject.toml
 
 .DEFAULT_GOAL := help
-.PHONY: help run up psql ingest docs test soak secrets compose-check aws-check lint format lock bench clean
+.PHONY: help run up psql ingest dbt docs test soak secrets compose-check aws-check lint format lock bench clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "make %-13s %s\n", $$1, $$2}'
@@ -31,6 +31,9 @@ psql: export SQL := $(SQL)
 
 ingest: $(INSTALLED) ## The load engine by hand on the embedded servers: ARGS='status', 'load', 'validate FILE'
 	@$(BIN)/python -m deploy.local ingest $(ARGS)
+
+dbt: $(INSTALLED) ## dbt by hand on the embedded server: ARGS='build -s hires_by_quarter', 'test', 'show -s jobs'
+	@$(BIN)/python -m deploy.local dbt $(ARGS)
 
 docs: $(INSTALLED) ## The models' documentation on DOCS_PORT (8080), from the embedded server, until Ctrl-C
 	@$(BIN)/python -m deploy.local docs
@@ -56,6 +59,7 @@ lint: $(INSTALLED) ## ruff, mypy, import-linter, sqlfluff, hadolint, zizmor for 
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-cache
 	@$(BIN)/python -m contracts
+	@$(BIN)/python -m orchestration.dbt.generated
 	@$(BIN)/sqlfluff lint --processes 2 dbt_project
 	@$(BIN)/hadolint deploy/docker/Dockerfile
 	@$(BIN)/zizmor --offline --quiet .github
@@ -67,6 +71,7 @@ bench: $(INSTALLED) ## What it costs beside what people use instead, some minute
 format: $(INSTALLED) ## Let ruff and sqlfluff put the code into shape
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
+	@$(BIN)/python -m orchestration.dbt.generated
 	@$(BIN)/sqlfluff fix --processes 2 dbt_project
 
 lock: $(VENV)/.uv ## Compile requirements.lock for Python 3.11 to 3.13, and the part of it that goes into each image
@@ -77,7 +82,7 @@ lock: $(VENV)/.uv ## Compile requirements.lock for Python 3.11 to 3.13, and the 
 
 clean: ## Stop what runs and forget all state, the landing folder included
 	@if [ -x $(BIN)/python ]; then $(BIN)/python -m deploy.local clean; fi
-	@rm -rf dbt_project/target dbt_project/logs .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	@rm -rf dbt_project/target dbt_project/logs dbt_project/generated .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 $(INSTALLED): requirements.lock $(VENV)/.uv
 	@echo "Installing what requirements.lock names into $(VENV)"

@@ -76,10 +76,10 @@ def _drop(servers: Servers) -> list[str]:
     """Return the statements that take everything away that dbt has made."""
     tables = servers.value("""
         select string_agg(format('%I.%I', schemaname, tablename), ', ') from pg_tables
-        where schemaname in ('staging', 'marts') and tablename not in ('progress', 'publications')
+        where schemaname in ('staging', 'marts') and tablename not in ('watermarks', 'publications')
     """)
     drop = [f"drop table {tables} cascade"] if tables else []
-    return [*drop, "truncate staging.progress, marts.publications", "checkpoint"]
+    return [*drop, "truncate staging.watermarks, marts.publications", "checkpoint"]
 
 
 @cache

@@ -40,6 +40,7 @@ class Column:
         references: table and column whose values it has to be one of, sooner or later.
         synonyms: other names of it in headers.
         example: a valid value.
+        business_name: what the models call it; empty where they keep its name.
     """
 
     name: str
@@ -52,16 +53,28 @@ class Column:
     references: tuple[str, str] | None = None
     synonyms: tuple[str, ...] = ()
     example: Any = None
+    business_name: str = ""
 
 
 @dataclass(frozen=True)
 class Table:
-    """A table: its name, its columns in the order of a file without a header, other names in object keys."""
+    """A table.
+
+    Attributes:
+        name: its name in raw and in object keys.
+        columns: its columns, in the order of a file without a header.
+        description: what it holds.
+        synonyms: other names of it in object keys.
+        business_name: what one of its records is called; empty where there is no other word than the table's name.
+        frequency_days: within how many days something of it should arrive; None where nobody expects it.
+    """
 
     name: str
     columns: tuple[Column, ...]
     description: str = ""
     synonyms: tuple[str, ...] = ()
+    business_name: str = ""
+    frequency_days: int | None = None
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -93,7 +106,9 @@ def read_contract(path: Path = CONTRACT) -> tuple[Table, ...]:
     Raises:
         ContractError: it declares what this project cannot follow.
     """
-    tables = tuple(_table(each) for each in _declared(path)["schema"])
+    declared = _declared(path)
+    frequencies = _frequencies(declared)
+    tables = tuple(_table(each, frequencies) for each in declared["schema"])
     _require_known_references(tables)
     return tables
 
@@ -114,13 +129,15 @@ def _declared(path: Path) -> Any:
     return yaml.load(path.read_bytes(), getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506 - both are safe
 
 
-def _table(declared: Mapping[str, Any]) -> Table:
+def _table(declared: Mapping[str, Any], frequencies: Mapping[str, int]) -> Table:
     name = declared["name"]
     table = Table(
         name,
         tuple(_column(name, each) for each in declared["properties"]),
         declared.get("description", ""),
         _synonyms(declared),
+        declared.get("businessName", ""),
+        frequencies.get(name),
     )
     if [column.required for column in table.columns if column.primary_key] != [True]:
         raise ContractError(f"table {name}: exactly one column has to be the primary key, and required")
@@ -150,7 +167,17 @@ def _column(table: str, declared: Mapping[str, Any]) -> Column:
         _references(table, declared),
         _synonyms(declared),
         next(iter(declared.get("examples", ())), None),
+        declared.get("businessName", ""),
     )
+
+
+def _frequencies(declared: Mapping[str, Any]) -> dict[str, int]:
+    """Return by table within how many days something of it should arrive."""
+    agreed = [each for each in declared.get("slaProperties", ()) if each["property"] == "frequency"]
+    for each in agreed:
+        if each.get("unit") != "d":
+            raise ContractError(f"slaProperties: the frequency of {each['element']} has to be in days, unit d")
+    return {each["element"]: int(each["value"]) for each in agreed}
 
 
 def _references(table: str, declared: Mapping[str, Any]) -> tuple[str, str] | None:

@@ -103,8 +103,12 @@ class DatabaseSettings(Settings):
     @property
     def loader_conninfo(self) -> str:
         """How the load engine connects; without a password of its own as libpq's variables say."""
-        password = self.passwords.get("hiring_loader")
-        return make_conninfo(user="hiring_loader", **({"password": password} if password else {}))
+        return self._conninfo("hiring_loader")
+
+    @property
+    def transformer_conninfo(self) -> str:
+        """How dbt's builds connect."""
+        return self._conninfo("hiring_transformer")
 
     @property
     def restorer_conninfo(self) -> str:
@@ -120,6 +124,10 @@ class DatabaseSettings(Settings):
                 "python -m orchestration.migrations with it set, then start the code server with it"
             )
         return make_conninfo(user="hiring_restorer", password=password)
+
+    def _conninfo(self, role: str) -> str:
+        password = self.passwords.get(role)
+        return make_conninfo(user=role, **({"password": password} if password else {}))
 
 
 class AlertSettings(Settings):
@@ -166,6 +174,11 @@ class DbtSettings(Settings):
     """Where `dbt parse` has put the manifest: set by whatever starts the code location."""
 
     dbt_target_path: Path = Path("target")
+
+
+def set_variables(variables: Mapping[str, str]) -> None:
+    """Set environment variables for as long as this process runs, for programs that read them there."""
+    os.environ.update(variables)
 
 
 @contextmanager

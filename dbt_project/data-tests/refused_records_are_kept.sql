@@ -10,11 +10,11 @@ loads as (
 
 ),
 
-in_question as (
+in_scope as (
 
     select *
     from loads
-    where {{ is_in_question() }}
+    where {{ in_test_scope() }}
 
 ),
 
@@ -40,13 +40,13 @@ listed as (
 )
 
 select
-    in_question.load_id,
-    in_question.rejected,
+    in_scope.load_id,
+    in_scope.rejected,
     kept.records as kept,
     listed.records as listed
-from in_question
-left join kept on in_question.load_id = kept.load_id
-left join listed on in_question.load_id = listed.load_id
+from in_scope
+left join kept on in_scope.load_id = kept.load_id
+left join listed on in_scope.load_id = listed.load_id
 where
-    in_question.rejected <> coalesce(kept.records, 0)
-    or in_question.rejected <> coalesce(listed.records, 0)
+    in_scope.rejected <> coalesce(kept.records, 0)
+    or in_scope.rejected <> coalesce(listed.records, 0)

@@ -1,5 +1,7 @@
--- The data rules on single fields, each written once. `field` is a column of a
--- raw table: text as it was delivered, null where nothing was.
+-- The data rules of each logical type, each written once; contracts/rules.py has the
+-- same in Python. `column` is a column of contract(), `field` is SQL for what was
+-- delivered in it: text, null where nothing was. `value` is SQL for what typed() made
+-- of the field.
 
 -- White space around a value does not count.
 {% macro trimmed(field) %}
@@ -7,28 +9,61 @@
 {% endmacro %}
 
 
--- A field's value, null when it is missing.
+-- A field's text, null when it is missing.
 {% macro as_text(field) %}
     nullif({{ trimmed(field) }}, '')
 {% endmacro %}
 
 
--- A field's value as an integer from 1 to 2147483647, null when it is none.
--- Postgres would take more than digits for an integer: 0x1F, 1_000.
-{% macro as_identifier(field) %}
+-- A field's value in the type of its column, null when it has none. Whether that is
+-- in range is not asked here.
+{% macro typed(column, field) %}
+    {% if column.type == 'string' %}
+    {{ as_text(field) }}
+    {% elif column.type == 'timestamp' %}
+    {{ as_timestamp(field) }}
+    {% else %}
+    {{ as_number(field, digits(column), sql_type(column)) }}
+    {% endif %}
+{% endmacro %}
+
+
+-- The type of the values of a column of numbers: the smallest that holds them all.
+{% macro sql_type(column) %}
+    {% set low, high = column.minimum, column.maximum %}
+    {% if column.type != 'integer' or low is none or high is none %}
+        {{ return('numeric') }}
+    {% elif low >= -2147483648 and high <= 2147483647 %}
+        {{ return('integer') }}
+    {% elif low >= -9223372036854775808 and high <= 9223372036854775807 %}
+        {{ return('bigint') }}
+    {% endif %}
+    {{ return('numeric') }}
+{% endmacro %}
+
+
+-- How a number is written. Postgres would take more than that: 0x1F, 1_000, 1e3, NaN.
+{% macro digits(column) %}
+    {{ return(
+        '[+-]?[0-9]+' if column.type == 'integer'
+        else '[+-]?([0-9]+([.][0-9]*)?|[.][0-9]+)'
+    ) }}
+{% endmacro %}
+
+
+{% macro as_number(field, digits, type) %}
     case
         when
-            {{ field }} ~ '^[ \t\n\r\x0b\f]*[+]?[0-9]+[ \t\n\r\x0b\f]*$'
-            and pg_input_is_valid({{ field }}, 'integer')
-            then nullif({{ field }}::integer, 0)
+            {{ field }} ~ '^[ \t\n\r\x0b\f]*{{ digits }}[ \t\n\r\x0b\f]*$'
+            and pg_input_is_valid({{ field }}, '{{ type }}')
+            then {{ field }}::{{ type }}
     end
 {% endmacro %}
 
 
--- A field's value as a point in time, null when it is not ISO 8601 or no day of
--- the calendar. Without an offset it is UTC, whatever the session's time zone.
--- Digits beyond microseconds are cut off: rounded up they could reach another
--- year.
+-- A point in time, null when it is not ISO 8601 or no day of the calendar. Without an
+-- offset it is UTC, whatever the session's time zone. Digits beyond microseconds are
+-- cut off: rounded up they could reach another year.
 {% macro as_timestamp(field) %}
     case
         when
@@ -57,66 +92,72 @@
 {% endmacro %}
 
 
--- Whether a point in time is in the years 1900 to 2100.
-{% macro is_in_range(moment) %}
-    coalesce(
-        {{ moment }} >= '1900-01-01 00:00Z'
-        and {{ moment }} < '2101-01-01 00:00Z',
-        false
-    )
+-- The conditions, beyond its type, under which a value is in the range of its column.
+{% macro bounds(column, value) %}
+    {% set conditions = [] %}
+    {% set limits = {
+        'integer': (-2147483648, 2147483647),
+        'bigint': (-9223372036854775808, 9223372036854775807),
+    }.get(sql_type(column), (none, none)) %}
+    {% set is_moment = column.type == 'timestamp' %}
+    {% set quote = "'" if is_moment else '' %}
+    {% if column.minimum is not none and column.minimum != limits[0] %}
+        {% do conditions.append(value ~ ' >= ' ~ quote ~ column.minimum ~ quote) %}
+    {% endif %}
+    {% if column.maximum is not none and column.maximum != limits[1] %}
+        {% set operator = ' < ' if is_moment else ' <= ' %}
+        {% do conditions.append(value ~ operator ~ quote ~ column.maximum ~ quote) %}
+    {% endif %}
+    {{ return(conditions) }}
 {% endmacro %}
 
 
--- What is wrong with a field, as 'field:reason'; null when nothing is. `value` is
--- what as_text, as_identifier or as_timestamp made of what was delivered.
-{% macro text_reason(field, value) %}
-    case when {{ value }} is null then '{{ field }}:missing' end
+-- Whether a value is there and in range; null or false when it is not.
+{% macro is_in_range(column, value) %}
+    {{ return(
+        bounds(column, value) | join(' and ') or value ~ ' is not null'
+    ) }}
 {% endmacro %}
 
 
-{% macro identifier_reason(field, delivered, value) %}
+-- A value, null when it is out of range.
+{% macro in_range(column, value) %}
+    {% set conditions = bounds(column, value) %}
+    {{ return(
+        'case when ' ~ conditions | join(' and ') ~ ' then ' ~ value ~ ' end'
+        if conditions else value
+    ) }}
+{% endmacro %}
+
+
+-- Whether nothing is wrong with a field; null or false when something is.
+{% macro is_valid(column, field, value) %}
+    {% if column.required %}
+        {{ return(is_in_range(column, value)) }}
+    {% elif column.type == 'string' %}
+        {{ return('true') }}
+    {% endif %}
+    {{ return(
+        '(' ~ is_in_range(column, value) ~ ' or ' ~ as_text(field) ~ ' is null)'
+    ) }}
+{% endmacro %}
+
+
+-- What is wrong with a field, as 'field:reason'; null when nothing is.
+{% macro reason(column, field, value) %}
     case
-        when {{ value }} is not null then null
-        when {{ as_text(delivered) }} is null then '{{ field }}:missing'
-        when {{ trimmed(delivered) }} ~ '^[+-]?[0-9]+$' then '{{ field }}:out_of_range'
-        else '{{ field }}:not_an_integer'
-    end
-{% endmacro %}
-
-
-{% macro timestamp_reason(field, delivered, value) %}
-    case
-        when {{ as_text(delivered) }} is null then '{{ field }}:missing'
-        when {{ value }} is null then '{{ field }}:not_a_datetime'
-        when not {{ is_in_range(value) }} then '{{ field }}:out_of_range'
-    end
-{% endmacro %}
-
-
--- The reasons of a record out of those of its fields, as a JSON array: rows of a
--- unit test cannot hold any other. `valid` holds where there is none, which spares
--- nearly every record the search for them.
-{% macro reasons(valid, field_reasons) %}
-    case
-        when {{ valid }} then '[]'::jsonb
-        else to_jsonb(
-            array_remove(array[{{ field_reasons | join(', ') }}]::text[], null)
-        )
-    end
-{% endmacro %}
-
-
--- What becomes of a record, apart from what its table adds with `otherwise`: of the
--- valid records of one id, the latest counts, by load, then by record.
-{% macro disposition(otherwise) %}
-    case
-        when reasons <> '[]' then 'rejected'
-        when
-            row_number() over (
-                partition by id, reasons = '[]'
-                order by _load_id desc, _record desc
-            ) > 1
-            then 'superseded'
-        else {{ otherwise }}
+        when {{ is_valid(column, field, value) }} then null
+        {% if column.required %}
+        when {{ as_text(field) }} is null then '{{ column.name }}:missing'
+        {% endif %}
+        {% if column.type == 'timestamp' %}
+        when {{ value }} is null then '{{ column.name }}:not_a_datetime'
+        {% elif column.type in ('integer', 'number') %}
+        when {{ trimmed(field) }} !~ '^{{ digits(column) }}$'
+            then '{{ column.name }}:{{
+                'not_an_integer' if column.type == 'integer' else 'not_a_number'
+            }}'
+        {% endif %}
+        else '{{ column.name }}:out_of_range'
     end
 {% endmacro %}

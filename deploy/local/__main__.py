@@ -1,4 +1,4 @@
-"""`python -m deploy.local`: what the Makefile's targets run, up, psql, ingest, docs and clean call."""
+"""`python -m deploy.local`: what the Makefile's targets run, up, psql, ingest, dbt, docs and clean call."""
 
 import shutil
 import sys
@@ -13,7 +13,7 @@ from contracts.tables import ContractError
 from deploy.local.docs import docs
 from deploy.local.postgres import PostgresRefused
 from deploy.local.settings import Settings
-from deploy.local.stack import Stack, ingest, own, psql
+from deploy.local.stack import Stack, on_servers, own, psql
 from deploy.local.supervisor import Interrupted, StackError
 from orchestration.ingest.tables import table_of
 
@@ -34,6 +34,9 @@ STATE = (
     "secrets.new",
     "lock",
 )
+
+# A command whose arguments are another program's.
+PASSED_ON = {"allow_extra_args": True, "ignore_unknown_options": True}
 
 app = typer.Typer(add_completion=False, help=__doc__, no_args_is_help=True, pretty_exceptions_enable=False)
 # A pipe or a file has no width of its own; the tables want more than the 80 columns of a guess.
@@ -86,10 +89,17 @@ def open_psql(sql: Annotated[str | None, typer.Option(help="Print the result of 
     raise typer.Exit(psql(Settings(), Console(stderr=True, quiet=True), sql))
 
 
-@app.command(name="ingest", context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+@app.command(name="ingest", context_settings=PASSED_ON)
 def run_ingest(context: typer.Context) -> None:
     """Run `python -m orchestration.ingest` on the embedded servers."""
-    raise typer.Exit(ingest(Settings(), Console(stderr=True, quiet=True), context.args))
+    quiet = Console(stderr=True, quiet=True)
+    raise typer.Exit(on_servers(Settings(), quiet, "orchestration.ingest", context.args, with_s3=True))
+
+
+@app.command(name="dbt", context_settings=PASSED_ON)
+def run_dbt(context: typer.Context) -> None:
+    """Run dbt on the embedded server: `build -s hires_by_quarter`."""
+    raise typer.Exit(on_servers(Settings(), Console(stderr=True, quiet=True), "orchestration.dbt", context.args))
 
 
 @app.command(name="docs")

@@ -2,6 +2,7 @@
 
 import signal
 import subprocess
+import sys
 from contextlib import suppress
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -10,8 +11,8 @@ from typing import Any
 
 from rich.console import Console
 
-from deploy.local.services import LOOPBACK, PROGRAMS
-from deploy.local.settings import PROJECT, Settings, orchestration_environment
+from deploy.local.services import LOOPBACK
+from deploy.local.settings import Settings, orchestration_environment
 from deploy.local.stack import servers
 from deploy.local.supervisor import StackError
 
@@ -44,10 +45,9 @@ def _write(settings: Settings, console: Console, page: Path) -> None:
             signal.signal(number, signal.default_int_handler)
         failed = subprocess.run(  # noqa: S603
             [
-                *(str(PROGRAMS / "dbt"), "--quiet", "docs", "generate", "--static"),
+                *(sys.executable, "-m", "orchestration.dbt", "--quiet", "docs", "generate", "--static"),
                 *("--target-path", str(target), "--log-path", str(settings.logs)),
             ],
-            cwd=PROJECT / "dbt_project",
             env=orchestration_environment(settings, postgres.host),
             check=False,
         ).returncode

@@ -20,7 +20,7 @@ from deploy.local.services import Service
 from deploy.local.settings import PROJECT, Settings, orchestration_environment
 from deploy.local.supervisor import StackError, Supervisor
 from orchestration.migrations import migrate
-from orchestration.warehouse.published import unpublished_loads
+from orchestration.warehouse.published import built_marts, unpublished_loads
 
 UNFINISHED = "select count(*) from runs where status in ('QUEUED', 'NOT_STARTED', 'STARTING', 'STARTED', 'CANCELING')"
 
@@ -134,7 +134,7 @@ class Stack:
                 where l.source = 'object'
                 """
             ).fetchone() or (0, 0, 0)
-            ahead = bool(unpublished_loads(connection))
+            ahead = bool(unpublished_loads(connection, built_marts(connection)))
         stage = "loading" if loading else "building and testing the models" if ahead else "starting"
         return f"{stage}, {records:,} records of {objects} objects in raw"
 
@@ -207,11 +207,21 @@ def psql(settings: Settings, console: Console, sql: str | None) -> int:
         ).returncode
 
 
-def ingest(settings: Settings, console: Console, arguments: Sequence[str]) -> int:
-    """Run the load engine's own commands on the embedded servers, started if need be; return the exit status."""
-    with servers(settings, console, with_s3=True) as postgres:
+def on_servers(
+    settings: Settings, console: Console, module: str, arguments: Sequence[str], with_s3: bool = False
+) -> int:
+    """Run a program of the project on the embedded servers, started if need be; return its exit status.
+
+    Args:
+        settings: of the stack.
+        console: for what starts.
+        module: what to run, as `python -m` has it.
+        arguments: of the program.
+        with_s3: whether it needs the S3 server.
+    """
+    with servers(settings, console, with_s3) as postgres:
         return subprocess.run(  # noqa: S603
-            [sys.executable, "-m", "orchestration.ingest", *arguments],
+            [sys.executable, "-m", module, *arguments],
             env=orchestration_environment(settings, postgres.host),
             check=False,
         ).returncode

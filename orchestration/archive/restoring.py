@@ -87,7 +87,7 @@ def restore_raw(
         for name in parts:
             tell(f"Putting raw.{name} back")
             done.append(_put_back(connection, store, manifest, name, loads))
-        connection.execute("delete from staging.progress where input = 'loads' or model = 'project'")
+        connection.execute("delete from staging.watermarks where input = 'loads' or model = 'project'")
     return Restored(manifest, len(loads), gone_on, done)
 
 

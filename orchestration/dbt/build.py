@@ -18,7 +18,7 @@ from dagster_dbt.asset_utils import default_metadata_from_dbt_resource_props as 
 from dagster_dbt.asset_utils import get_subset_selection_for_context
 from dagster_dbt.core.dbt_cli_event import DbtCoreCliEventMessage
 
-from orchestration.dbt.metadata import history, in_database, rows, structure_before
+from orchestration.dbt.metadata import column_history, in_database, previous_schema, rows
 from orchestration.dbt.project import PROJECT, ProjectBroken, manifest
 from orchestration.settings import DatabaseSettings
 
@@ -94,7 +94,7 @@ def _dagster_events(
     unique_id = event["data"]["node_info"]["unique_id"]
     is_model = event["info"]["name"] == "LogModelResult" and event["data"]["node_info"]["node_status"] == "success"
     project = in_database(connection, manifest())
-    columns = history(connection, project, unique_id) if is_model and compiled else {}
+    columns = column_history(connection, project, unique_id) if is_model and compiled else {}
     message = DbtCoreCliEventMessage(raw_event=event, event_history_metadata=columns)
     for made in message.to_default_asset_events(project, translator, context, target_path=compiled, project=PROJECT):
         if not isinstance(made, dg.Output):
@@ -104,7 +104,7 @@ def _dagster_events(
         if compiled:
             structure = described(columns)
         else:
-            structure = structure_before(context.instance, translator.get_asset_key(node))
+            structure = previous_schema(context.instance, translator.get_asset_key(node))
         shown = {**structure, **made.metadata, **rows(connection, node["relation_name"])}
         yield dg.Output(None, output_name=made.output_name, metadata=shown)
 

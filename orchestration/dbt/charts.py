@@ -1,10 +1,11 @@
-"""The two metrics as pictures: SVG out of rows. What is drawn, and when, is decided elsewhere."""
+"""What the pictures of the marts have in common: stacked bars as SVG, and SVG as Markdown."""
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
+
+from dagster import MetadataValue
 
 if TYPE_CHECKING:
     from xml.etree.ElementTree import Element
@@ -15,85 +16,38 @@ LONGEST_NAME = 32
 WIDTH = 900
 HEIGHT_OF_A_BAR = 26
 HEIGHT_OF_THE_REST = 130
-QUARTER_COLORS = ("#1b4b72", "#3d85c6", "#8fbce6", "#f2a541")
-MEAN_COLORS = ("#b8bec6", "#1b7f5c")
+NOTHING = MetadataValue.md("Nobody has been hired yet.")
 # What XML cannot hold, even escaped.
 NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
-@dataclass(frozen=True)
-class Quarters:
-    """A department's hires of a year by quarter."""
-
-    department: str
-    hires: tuple[int, int, int, int]
-
-
-@dataclass(frozen=True)
-class Above:
-    """A department and its hires of a year, which are more than the mean."""
-
-    department: str
-    hired: int
-
-
-def hires_by_quarter(year: int, rows: Sequence[Quarters], departments: int) -> str:
-    """Return stacked bars of the quarters as SVG, a bar for each of the first departments.
-
-    Args:
-        year: of the hires.
-        rows: departments, the first one on top; as many as BARS are drawn.
-        departments: how many departments hired in that year, drawn or not.
-    """
-    shown = rows[:BARS]
-    chart = _stacked_bars(
-        f"Hires of {year} by quarter{_of_how_many(len(shown), departments)}",
-        [f"{_short(row.department)}: {sum(row.hires):,}" for row in shown],
-        QUARTER_COLORS,
-    )
-    for number in range(4):
-        chart.add(f"Q{number + 1}", [row.hires[number] for row in reversed(shown)])
-    return _svg(chart)
-
-
-def departments_above_mean(year: int, rows: Sequence[Above], mean: float, departments: int) -> str:
-    """Return the departments above the mean as SVG: bars whose color changes where the mean is.
-
-    Args:
-        year: of the hires.
-        rows: departments, the first one on top; as many as BARS are drawn.
-        mean: the mean of all departments.
-        departments: how many departments are above it, drawn or not.
-    """
-    shown = rows[:BARS]
-    chart = _stacked_bars(
-        f"Hires of {year} above the mean of {mean:,.1f}{_of_how_many(len(shown), departments)}",
-        [f"{_short(row.department)}: {row.hired:,}" for row in shown],
-        MEAN_COLORS,
-    )
-    chart.add("up to the mean", [mean for _ in shown])
-    chart.add("above it", [row.hired - mean for row in reversed(shown)])
-    return _svg(chart)
-
-
-def as_markdown(name: str, svg: str) -> str:
+def as_markdown(name: str, picture: str) -> str:
     """Return an SVG as an image in Markdown.
 
     Escaped rather than in base64: it is repetitive, and the database's compression can see so.
     """
-    return f"![{name}](data:image/svg+xml,{quote(svg, safe='=:/,;')})"
+    return f"![{name}](data:image/svg+xml,{quote(picture, safe='=:/,;')})"
 
 
-def _of_how_many(shown: int, departments: int) -> str:
+def of_how_many(shown: int, departments: int) -> str:
+    """Return the end of a title that says how many of the departments are drawn; "" where all of them are."""
     return f", the first {shown} of {departments:,} departments" if departments > shown else ""
 
 
-def _short(name: str) -> str:
+def short(name: str) -> str:
+    """Return a name in the length that a picture has room for, without what XML cannot hold."""
     text = " ".join(NOT_XML.sub("\ufffd", name).split())
     return text if len(text) <= LONGEST_NAME else f"{text[: LONGEST_NAME - 1]}…"
 
 
-def _stacked_bars(title: str, names: Sequence[str], colors: tuple[str, ...]) -> Any:
+def stacked_bars(title: str, names: Sequence[str], colors: tuple[str, ...]) -> Any:
+    """Return an empty chart of pygal's.
+
+    Args:
+        title: what it shows.
+        names: of the bars, the first one on top.
+        colors: of the parts of each bar, from the left.
+    """
     # Imported here: only a build that changed a mart draws.
     import pygal
     from pygal.style import Style
@@ -141,5 +95,6 @@ def _without_what_no_image_shows(root: "Element") -> "Element":
     return root
 
 
-def _svg(chart: Any) -> str:
+def svg(chart: Any) -> str:
+    """Return a chart as SVG."""
     return str(chart.render())

@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING, Any
 
 from dagster import AssetKey, DagsterInstance, MetadataValue
 
-from orchestration.dbt.figures import mart_figures
+from orchestration.dbt.marts import mart_metadata
+from orchestration.dbt.project import published_marts
 from orchestration.markdown import table_of_rows
-from orchestration.warehouse.published import MARTS
 from orchestration.warehouse.rejected import rejected_fields
 
 if TYPE_CHECKING:
@@ -18,8 +18,6 @@ COUNTED_ROWS = 100_000
 # What follows from the models' text alone, and is as it was in the last full refresh.
 STRUCTURE = ("dagster/column_schema", "dagster/column_lineage")
 REJECTED = AssetKey(["staging", "rejected_records"])
-# Models of which more is shown once everything is built: what takes time must not keep readers waiting for a metric.
-SHOWN_AT_THE_END = {REJECTED, *(AssetKey(["marts", mart]) for mart in MARTS)}
 
 
 def in_database(connection: "Connection", project: Mapping[str, Any]) -> dict[str, Any]:
@@ -52,7 +50,7 @@ def rows(connection: "Connection", relation: str) -> dict[str, int]:
     return {"dagster/row_count": round(plan[0][0]["Plan"]["Plan Rows"]) if plan else COUNTED_ROWS}
 
 
-def history(connection: "Connection", project: Mapping[str, Any], unique_id: str) -> dict[str, Any]:
+def column_history(connection: "Connection", project: Mapping[str, Any], unique_id: str) -> dict[str, Any]:
     """Return the columns of a node and of its parents, as dagster-dbt wants them to tell the columns' lineage.
 
     Args:
@@ -79,7 +77,7 @@ def _columns(connection: "Connection", relation: str) -> dict[str, dict[str, str
     return {name: {"data_type": data_type} for name, data_type in found}
 
 
-def structure_before(instance: DagsterInstance, key: AssetKey) -> dict[str, Any]:
+def previous_schema(instance: DagsterInstance, key: AssetKey) -> dict[str, Any]:
     """Return what the last materialization of an asset told of its structure, as metadata."""
     event = instance.get_latest_materialization_event(key)
     if event is None or event.asset_materialization is None:
@@ -87,10 +85,23 @@ def structure_before(instance: DagsterInstance, key: AssetKey) -> dict[str, Any]
     return {name: value for name, value in event.asset_materialization.metadata.items() if name in STRUCTURE}
 
 
-def shown_at_the_end(connection: "Connection", instance: DagsterInstance, key: AssetKey) -> dict[str, MetadataValue]:
-    """Return what the page of one of SHOWN_AT_THE_END has besides its rows and columns, as metadata."""
+def has_deferred_metadata(project: Mapping[str, Any], key: AssetKey) -> bool:
+    """Return whether more is shown of a model once everything is built: what takes time must not keep readers waiting.
+
+    Args:
+        project: dbt's manifest.
+        key: of an asset.
+    """
+    return key == REJECTED or key.path[-1] in published_marts(project)
+
+
+def deferred_metadata(
+    connection: "Connection", instance: DagsterInstance, project: Mapping[str, Any], key: AssetKey
+) -> dict[str, MetadataValue]:
+    """Return what the page of such a model has besides its rows and columns, as metadata."""
     if key != REJECTED:
-        return mart_figures(connection, instance, key.path[-1])
+        (mart,) = [node for node in project["nodes"].values() if [node["schema"], node["name"]] == key.path]
+        return mart_metadata(connection, instance, mart)
     sample, query = rejected_fields(connection)
     return {
         "sample": MetadataValue.md(table_of_rows(sample)),

@@ -11,10 +11,11 @@ from typing import Any, cast
 
 from dagster_dbt import DbtProject
 
+from orchestration.dbt.generated import FOLDER, PROJECT_DIR, write_generated
 from orchestration.settings import DbtSettings, placeholders
 
 PROJECT = DbtProject(
-    project_dir=Path(__file__).parents[2] / "dbt_project",
+    project_dir=PROJECT_DIR,
     target_path=DbtSettings.read().dbt_target_path,
 )
 # Parsing reads the profile but connects to nothing.
@@ -22,6 +23,9 @@ PROFILE_PLACEHOLDERS = {"PGHOST": "unset", "PGDATABASE": "unset", "HIRING_TRANSF
 
 # Unit tests are about the models' text, not about data: they belong to the test suite.
 BUILD = ("build", "--exclude-resource-type", "unit_test")
+
+# What the project's tables are, in contrast to its views (macros/differential.sql).
+MATERIALIZED = "differential"
 
 
 class ProjectBroken(RuntimeError):
@@ -58,6 +62,15 @@ def parse_if_changed() -> bool:
     return True
 
 
+def published_marts(project: Mapping[str, Any]) -> list[str]:
+    """Return the names of the models whose yml says that they are published, sorted.
+
+    Args:
+        project: dbt's manifest.
+    """
+    return sorted(node["name"] for node in project["nodes"].values() if node["config"].get("meta", {}).get("published"))
+
+
 def _parse(target: Path) -> None:
     # Imported here: only whoever is first after a change needs it for this.
     from dbt.cli.main import dbtRunner
@@ -89,10 +102,14 @@ def _is_parsed(stamp: Path, digest: str) -> bool:
 
 
 def _digest() -> str:
-    """Return a digest of the project's files, by their names and contents, and of dbt's version."""
+    """Return a digest of the project's files, by their names and contents, and of dbt's version.
+
+    What follows from the contract is brought up to date first: it is part of the project.
+    """
+    write_generated(PROJECT.project_dir)
     files = sorted(
         path
-        for folder in ("models", "macros", "data-tests")
+        for folder in ("models", "macros", "data-tests", f"{FOLDER}/models", f"{FOLDER}/macros")
         for path in (PROJECT.project_dir / folder).rglob("*")
         if path.is_file()
     )
@@ -141,5 +158,5 @@ def untouched(project: Mapping[str, Any], touched_tables: Collection[str]) -> li
     return sorted(
         node["name"]
         for node_id, node in project["nodes"].items()
-        if node_id not in touched and node["config"]["materialized"] != "incremental"
+        if node_id not in touched and node["config"]["materialized"] != MATERIALIZED
     )

@@ -8,11 +8,11 @@ from collections.abc import Iterator, Sequence
 import dagster as dg
 
 from contracts import TABLES, Table
+from orchestration.defs.models import MARTS
 from orchestration.defs.resources import Warehouse
 from orchestration.ingest.loader import Failed
 from orchestration.markdown import table_of_rows
 from orchestration.monitoring import checks
-from orchestration.warehouse.published import MARTS
 
 SHOWN = 20
 COLUMNS, LOADED, ADDS_UP = "columns_as_agreed", "every_object_loaded", "records_add_up"
@@ -141,7 +141,7 @@ AFTER_BUILD = [
 def after_build(warehouse: Warehouse) -> Iterator[dg.AssetCheckResult]:
     """Look at what a build has left."""
     with warehouse.transformer() as connection:
-        late = checks.waiting(connection)
+        late = checks.waiting(connection, MARTS)
         shares = [(_checked(table), checks.rejected_shares(connection, table)) for table in TABLES]
     for mart in MARTS:
         yield dg.AssetCheckResult(
@@ -175,7 +175,7 @@ def _lateness(late: checks.Waiting) -> dict[str, dg.MetadataValue]:
 def late_marts(context: dg.SensorEvaluationContext, warehouse: Warehouse) -> dg.SensorResult | dg.SkipReason:
     """Look whether the marts are behind; the cursor is the load that was last reported as waiting."""
     with warehouse.transformer() as connection:
-        late = checks.waiting(connection)
+        late = checks.waiting(connection, MARTS)
     waits_for = str(late.first_load_id) if late.is_too_long else None
     if waits_for == context.cursor:
         return dg.SkipReason(f"{late.loads} loads wait" if late.loads else "The marts show every complete load.")

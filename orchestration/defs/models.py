@@ -8,8 +8,8 @@ import dagster as dg
 from dagster_dbt import DagsterDbtTranslator, DbtProject, dbt_assets
 
 from orchestration.dbt.build import build
-from orchestration.dbt.metadata import SHOWN_AT_THE_END, shown_at_the_end
-from orchestration.dbt.project import PROJECT, build_arguments, manifest, version_in_use
+from orchestration.dbt.metadata import deferred_metadata, has_deferred_metadata
+from orchestration.dbt.project import PROJECT, build_arguments, manifest, published_marts, version_in_use
 from orchestration.defs.landing import OWNERS
 from orchestration.defs.resources import Warehouse
 from orchestration.defs.retries import retried
@@ -43,6 +43,7 @@ class Translator(DagsterDbtTranslator):
 
 
 TRANSLATOR = Translator()
+MARTS = published_marts(manifest())
 
 
 class BuildConfig(dg.Config):
@@ -64,7 +65,7 @@ def dbt_models(context: dg.AssetExecutionContext, config: BuildConfig, warehouse
         acquire_build_lock(turn, context.log.info)
         version = version_in_use()
         with warehouse.transformer() as connection:
-            touched = {table for _, table in unpublished_loads(connection)}
+            touched = {table for _, table in unpublished_loads(connection, MARTS)}
             # What another version of the project judged is judged again.
             is_outdated = not are_built_by(connection, version)
         full_refresh = config.full_refresh or (is_outdated and not context.is_subset)
@@ -81,7 +82,7 @@ def dbt_models(context: dg.AssetExecutionContext, config: BuildConfig, warehouse
 
 
 def _built(context: dg.AssetExecutionContext, arguments: list[str], connection: "Connection") -> Iterator[Any]:
-    """Yield the events of a build as they come, but at the end those of models that are shown only then.
+    """Yield the events of a build as they come, but at the end those of models with deferred metadata.
 
     Raises:
         psycopg.OperationalError: the build failed, and Postgres has been away meanwhile.
@@ -91,7 +92,8 @@ def _built(context: dg.AssetExecutionContext, arguments: list[str], connection: 
     failure: dg.Failure | None = None
     try:
         for event in build(context, TRANSLATOR, arguments, connection):
-            if _key_of(context, event) in SHOWN_AT_THE_END:
+            key = _key_of(context, event)
+            if key and has_deferred_metadata(manifest(), key):
                 held.append(event)
             else:
                 yield event
@@ -101,8 +103,9 @@ def _built(context: dg.AssetExecutionContext, arguments: list[str], connection: 
         failure = error
     for event in held:
         if isinstance(event, dg.Output):
-            shown = shown_at_the_end(connection, context.instance, context.asset_key_for_output(event.output_name))
-            yield dg.Output(None, output_name=event.output_name, metadata={**event.metadata, **shown})
+            key = context.asset_key_for_output(event.output_name)
+            shown = deferred_metadata(connection, context.instance, manifest(), key)
+            yield dg.Output(None, output_name=event.output_name, metadata={**shown, **event.metadata})
         else:
             yield event
     if failure:

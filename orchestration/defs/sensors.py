@@ -18,7 +18,7 @@ from orchestration.arrivals.bucket_scan import (
 from orchestration.arrivals.partitions import UNKNOWN, newly_seen
 from orchestration.arrivals.run_gate import Answer, RunGate
 from orchestration.defs.jobs import refresh, refresh_config
-from orchestration.defs.models import dbt_models
+from orchestration.defs.models import MARTS, dbt_models
 from orchestration.defs.resources import Landing, Warehouse
 from orchestration.ingest.objects import BucketUnavailable, Place
 from orchestration.warehouse.published import unpublished_loads
@@ -87,7 +87,7 @@ def unpublished_batches(context: dg.SensorEvaluationContext, warehouse: Warehous
         return None if is_due and RUN_GATE.under_way(context.instance) is None else PAUSE_SECONDS
 
     with warehouse.transformer() as connection:
-        found = poll(lambda: [str(load_id) for load_id, _ in unpublished_loads(connection)], pause, until)
+        found = poll(lambda: [str(load_id) for load_id, _ in unpublished_loads(connection, MARTS)], pause, until)
     summary = f"{len(found):,} new load{'s' * (len(found) != 1)}" if found else "No new load"
     backoff = before.keep_only(map(digest_of, found))
     answer, backoff = RUN_GATE.request_run(context.instance, backoff, found, summary, sorted(dbt_models.keys))

@@ -215,9 +215,14 @@ def wrong_columns(connection: "Connection", table: Table) -> list[str]:
     ]
 
 
-def waiting(connection: "Connection") -> Waiting:
-    """Return which complete loads wait to be shown by the marts, and for how long."""
-    unpublished = unpublished_loads(connection)
+def waiting(connection: "Connection", marts: Sequence[str]) -> Waiting:
+    """Return which complete loads wait to be shown by the marts, and for how long.
+
+    Args:
+        connection: of a role that reads the ledger and the watermarks.
+        marts: the names of all marts.
+    """
+    unpublished = unpublished_loads(connection, marts)
     if not unpublished:
         return Waiting(0)
     first, since, seconds = connection.execute(

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from dbt.cli.main import dbtRunner, dbtRunnerResult
 
+from contracts import TABLES
 from orchestration.dbt.project import BUILD, PROJECT, parse_if_changed
 from tests.conftest import Database, environment
 
@@ -17,11 +18,7 @@ Dbt = Callable[..., dbtRunnerResult]
 # A row's fields as text, or the bytes of a record that is no row of its table.
 Record = Sequence[str | None] | bytes
 
-COLUMNS = {
-    "departments": ("id", "department"),
-    "jobs": ("id", "job"),
-    "hired_employees": ("id", "name", "datetime", "department_id", "job_id"),
-}
+COLUMNS = {table.name: table.column_names for table in TABLES}
 
 _numbers = itertools.count(1)
 
@@ -41,17 +38,19 @@ def module_dbt(module_database: Database, tmp_path_factory: pytest.TempPathFacto
 
 
 @contextmanager
-def running_dbt(database: Database, target: Path) -> Iterator[Dbt]:
+def running_dbt(database: Database, target: Path, project: Path = PROJECT.project_dir) -> Iterator[Dbt]:
+    """Run dbt commands on a database; of a copy of the project, if that is given."""
     parse_if_changed()
     parsed = PROJECT.manifest_path.with_name("partial_parse.msgpack")
     with environment(database.environment):
         options = [
             # Writing the manifest each time takes as long as building a model, and so does reading it.
             *("--quiet", "--no-write-json", "--partial-parse-file-path", str(parsed)),
-            *("--project-dir", str(PROJECT.project_dir), "--profiles-dir", str(PROJECT.project_dir)),
+            *("--project-dir", str(project), "--profiles-dir", str(project)),
             *("--target-path", str(target), "--log-path", str(target), "--log-level-file", "none"),
         ]
         manifest = dbtRunner().invoke(["parse", *options]).result
+        assert manifest is not None
 
         def run(*arguments: str, listen: Callable[[Any], None] | None = None) -> dbtRunnerResult:
             result = dbtRunner(manifest=manifest, callbacks=[listen] if listen else []).invoke([*arguments, *options])
@@ -77,8 +76,18 @@ def build(dbt: Dbt, *arguments: str) -> None:
     assert result.success, unsuccessful(result)
 
 
-def deliver(database: Database, table: str, records: Sequence[Record], *, status: str = "complete") -> int:
-    """Store records as one load of an object would, numbered from 1, and return the load's id."""
+def deliver(
+    database: Database,
+    table: str,
+    records: Sequence[Record],
+    *,
+    status: str = "complete",
+    columns: Sequence[str] | None = None,
+) -> int:
+    """Store records as one load of an object would, numbered from 1, and return the load's id.
+
+    The columns are those of the contract, if no others are given.
+    """
     rows = [(number, record) for number, record in enumerate(records, 1) if not isinstance(record, bytes)]
     refused = [(number, record) for number, record in enumerate(records, 1) if isinstance(record, bytes)]
     with database.connect() as connection, connection.transaction(), connection.cursor() as cursor:
@@ -92,7 +101,9 @@ def deliver(database: Database, table: str, records: Sequence[Record], *, status
             """,
             [table, f"{table}/{next(_numbers)}.csv", status, *counts, status],
         ).fetchall()
-        with cursor.copy(f"copy raw.{table} (_load_id, _record, {', '.join(COLUMNS[table])}) from stdin") as copy:
+        with cursor.copy(
+            f"copy raw.{table} (_load_id, _record, {', '.join(columns or COLUMNS[table])}) from stdin"
+        ) as copy:
             for number, row in rows:
                 copy.write_row((load_id, number, *row))
         cursor.executemany(
@@ -115,9 +126,11 @@ def empty(database: Database) -> None:
 
 def forget_builds(database: Database) -> None:
     """Take away what was built: the next build is the first."""
-    database.execute("drop view if exists staging.departments, staging.jobs, staging.hired_employees")
-    database.execute("drop view if exists staging.rejected_records")
-    for table in ("loads", "checked_departments", "checked_jobs", "checked_hired_employees", "quarterly_hires"):
-        database.execute(f"drop table if exists staging.{table}")
-    database.execute("drop table if exists marts.hires_by_quarter, marts.departments_above_mean")
-    database.execute("truncate staging.progress, marts.publications")
+    built = database.rows(
+        "select format('%%I.%%I', schemaname, tablename) from pg_tables "
+        "where schemaname in ('staging', 'marts') and tablename not in ('watermarks', 'publications')"
+    )
+    for (table,) in built:
+        # With the views of it.
+        database.execute(f"drop table {table} cascade")
+    database.execute("truncate staging.watermarks, marts.publications")

@@ -3,7 +3,9 @@
 import psycopg
 import pytest
 
-from orchestration.dbt.project import build_arguments, manifest
+from deploy.local.postgres import EmbeddedPostgres
+from orchestration.dbt.project import build_arguments, manifest, published_marts
+from orchestration.migrations import ROLES, migrate
 from orchestration.warehouse.published import unpublished_loads
 from tests.conftest import Database
 from tests.dbt_project.conftest import Dbt, Record, build, deliver, unsuccessful
@@ -20,12 +22,12 @@ def built(module_database: Database, module_dbt: Dbt) -> Database:
 
 def unpublished(database: Database) -> list[tuple[int, str]]:
     with database.connect("hiring_transformer") as connection:
-        return unpublished_loads(connection)
+        return unpublished_loads(connection, published_marts(manifest()))
 
 
 def test_the_first_build_finds_nothing_and_leaves_every_model_empty(built: Database) -> None:
     models = [node for node in manifest()["nodes"].values() if node["resource_type"] == "model"]
-    assert len(models) == 11
+    assert len(models) == 12
     for model in models:
         assert built.rows(f"select count(*) from {model['schema']}.{model['name']}") == [(0,)]
 
@@ -114,7 +116,7 @@ def test_building_what_new_records_touch_gives_what_building_everything_gives(da
 def test_a_full_refresh_replaces_a_table_that_was_made_in_another_way(database: Database, dbt: Dbt) -> None:
     """As an earlier version left it, a mart would go without its key and indexes, and tell nobody of its changes."""
     build(dbt)
-    database.execute("truncate staging.progress, marts.publications")
+    database.execute("truncate staging.watermarks, marts.publications")
     database.execute("alter table marts.hires_by_quarter drop constraint hires_by_quarter_pkey")
     deliver(database, "departments", [("1", "Sales")])
     deliver(database, "jobs", [("1", "Clerk")])
@@ -125,3 +127,24 @@ def test_a_full_refresh_replaces_a_table_that_was_made_in_another_way(database: 
     )
     assert keys == [("hires_by_quarter_pkey",)]
     assert ("hires_by_quarter", 1) in database.rows("select mart, version from marts.publications")
+
+
+def test_a_database_of_the_version_before_keeps_its_watermarks_and_serves_that_version_still(
+    postgres: EmbeddedPostgres,
+) -> None:
+    """Its builds may go on until the new version's services have started, and people ask by the old name."""
+    postgres.create_database("before_watermarks")
+    conninfo = postgres.conninfo("before_watermarks")
+    migrate(conninfo, {role: role for role in ROLES}, "0008")
+    with psycopg.connect(conninfo, autocommit=True) as connection:
+        connection.execute("insert into staging.progress values ('loads_of_old', 'loads', 7)")
+    migrate(conninfo)
+    with psycopg.connect(postgres.conninfo("before_watermarks", "hiring_transformer", "hiring_transformer")) as dbt:
+        assert dbt.execute("select * from staging.watermarks").fetchall() == [("loads_of_old", "loads", 7)]
+        for mark in (8, 9):
+            dbt.execute(
+                "insert into staging.progress (model, input, mark) values ('jobs', 'loads', %s) "
+                "on conflict (model, input) do update set mark = excluded.mark where progress.mark <> excluded.mark",
+                [mark],
+            )
+        assert dbt.execute("select watermark from staging.watermarks where model = 'jobs'").fetchall() == [(9,)]

@@ -1,7 +1,8 @@
 """The rules on single fields: the macros' own SQL, run over values, against the same rules in Python."""
 
-from collections.abc import Callable, Iterator
-from datetime import datetime
+from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Any, NamedTuple
 
 import pytest
@@ -11,35 +12,37 @@ from psycopg import Connection
 from pydantic import TypeAdapter, ValidationError
 
 from api.employees.hires import value_type
-from contracts import table_named
+from contracts import Column, LogicalType, table_named
+from contracts.rules import Reason, parse
+from orchestration.dbt.generated import column_data
 from tests.conftest import Database
 from tests.dbt_project import judgement
 from tests.dbt_project.conftest import Dbt
 
 MACROS = """
+{%% set columns = %s %%}
 with fields as (
-    select place, field from unnest(%s::text[]) with ordinality as delivered (field, place)
+    select place, field from unnest(%%s::text[]) with ordinality as delivered (field, place)
 ),
 
 typed as (
     select
-        *,
-        {{ as_text('field') }} as words,
-        {{ as_identifier('field') }} as identifier,
-        {{ as_timestamp('field') }} as moment
+        {%% for column in columns %%}
+        {{ typed(column, 'field') }} as {{ column.value }},
+        {%% endfor %%}
+        *
     from fields
 )
 
 select
-    words,
-    {{ text_reason('field', 'words') }},
-    identifier,
-    {{ identifier_reason('field', 'field', 'identifier') }},
-    (extract(epoch from moment) * 1000000)::bigint,
-    {{ timestamp_reason('field', 'field', 'moment') }}
+    {%% for column in columns %%}
+    {{ in_range(column, column.value) }},
+    {{ reason(column, 'field', column.value) }}{{ '' if loop.last else ',' }}
+    {%% endfor %%}
 from typed
 order by place
 """
+HIRE = {column.name: column for column in table_named("hired_employees").columns}
 
 
 class Verdicts(NamedTuple):
@@ -63,23 +66,32 @@ def connection(module_database: Database) -> Iterator[Connection[tuple[Any, ...]
         yield connection
 
 
+def compiled(dbt: Dbt, columns: Sequence[Column]) -> str:
+    """Return SQL that gives the value and the reason of each field of its parameter in each of some columns."""
+    query = MACROS % [column_data(column) for column in columns]
+    return str(dbt("compile", "--inline", query).result.results[0].node.compiled_code)
+
+
 @pytest.fixture(scope="module")
 def judge(module_dbt: Dbt, connection: Connection[tuple[Any, ...]]) -> Judge:
     """Judge fields by the macros, in whatever time zone the connection is."""
-    query = module_dbt("compile", "--inline", MACROS).result.results[0].node.compiled_code
+    query = compiled(module_dbt, [HIRE["name"], HIRE["id"], HIRE["datetime"]])
 
     def run(fields: list[str | None]) -> list[Verdicts]:
         return [
             Verdicts(
-                (words, no_text and no_text.removeprefix("field:")),
-                (number, no_number and no_number.removeprefix("field:")),
-                # What is out of range has a moment, which no model shows as one that counts.
-                (moment if no_moment is None else None, no_moment and no_moment.removeprefix("field:")),
+                (words, no_text and no_text.removeprefix("name:")),
+                (number, no_number and no_number.removeprefix("id:")),
+                (moment and in_microseconds(moment), no_moment and no_moment.removeprefix("datetime:")),
             )
-            for words, no_text, number, no_number, moment, no_moment in connection.execute(query, [fields])
+            for words, no_text, number, no_number, moment, no_moment in connection.execute(query.encode(), [fields])
         ]
 
     return run
+
+
+def in_microseconds(moment: datetime) -> int:
+    return since_1970(moment.astimezone(UTC).replace(tzinfo=None))
 
 
 def since_1970(moment: datetime) -> int:
@@ -273,3 +285,62 @@ def test_both_cut_fractions_off_where_rounding_would_reach_another_year(
 ) -> None:
     assert accepts(adapter("datetime"), field) is accepted
     assert (judge([field])[0].moment[1] is None) is accepted
+
+
+NUMBERS = {"minimum": -5, "maximum": 2147483648}
+YEARS = {"minimum": "2000-01-01T00:00:00Z", "maximum": "2100-01-01T00:00:00Z"}
+# What an offset moves out of it is nothing that a datetime of Python's could hold.
+ALL_YEARS = {"minimum": "0001-01-02T00:00:00Z", "maximum": "9999-12-31T00:00:00Z"}
+EACH_KIND = [
+    Column(f"{kind}_{number}", kind, required=required, **limits)
+    for kind, wide, narrow in (
+        (LogicalType.STRING, {}, {}),
+        (LogicalType.INTEGER, {}, NUMBERS),
+        (LogicalType.NUMBER, {}, NUMBERS),
+        (LogicalType.TIMESTAMP, ALL_YEARS, YEARS),
+    )
+    for number, (required, limits) in enumerate([(True, wide), (False, wide), (True, narrow), (False, narrow)])
+]
+numbers = joined(
+    st.sampled_from(["", "", "+", "-"]),
+    st.integers(0, 10**20).map(str) | st.sampled_from(["5", "6", "2147483648", "2147483649", "00", ""]),
+    st.sampled_from(["", "", ".", ".0", ".5", ".0000000000000000000001", "e1", ",5"]),
+)
+
+
+@pytest.fixture(scope="module")
+def judge_each_kind(module_dbt: Dbt, connection: Connection[tuple[Any, ...]]) -> Callable[..., list[Any]]:
+    """Judge fields by the macros as columns of each type, required and optional, with and without a range."""
+    query = compiled(module_dbt, EACH_KIND).encode()
+    return lambda fields: connection.execute(query, [fields]).fetchall()
+
+
+@settings(max_examples=60, deadline=None)
+@given(delivered=st.lists(numbers | fields, min_size=20, max_size=40))
+def test_the_models_and_python_agree_on_every_kind_of_column_that_a_contract_can_declare(
+    judge_each_kind: Callable[..., list[Any]], delivered: list[str | None]
+) -> None:
+    """What the loader or the API takes for valid and dbt rejects is confirmed to its sender, and lost."""
+    for field, (*row,) in zip(delivered, judge_each_kind(delivered), strict=True):
+        for number, column in enumerate(EACH_KIND):
+            value, reason = row[2 * number : 2 * number + 2]
+            parsed = parse(column, field)
+            expected = (None, f"{column.name}:{parsed}") if isinstance(parsed, Reason) else (parsed, None)
+            assert (field, column.name, value, reason) == (field, column.name, *expected)
+
+
+@pytest.mark.parametrize(
+    ("bounds", "kind"),
+    [
+        ({"minimum": 1, "maximum": 2147483647}, int),
+        ({"minimum": 1, "maximum": 2147483648}, int),
+        ({"minimum": 1}, Decimal),
+        ({}, Decimal),
+    ],
+)
+def test_an_integer_column_has_the_smallest_type_that_holds_its_range(
+    module_dbt: Dbt, connection: Connection[tuple[Any, ...]], bounds: dict[str, int], kind: type
+) -> None:
+    query = compiled(module_dbt, [Column("size", LogicalType.INTEGER, **bounds)])
+    ((value, _),) = connection.execute(query.encode(), [["7"]]).fetchall()
+    assert type(value) is kind

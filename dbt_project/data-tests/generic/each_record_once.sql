@@ -1,8 +1,40 @@
 -- A record lost between raw and here would be missing from the metrics without
 -- anything else looking wrong; one under another's number would count twice or with
--- the other's fields. A count would see none of them. `same` says what a record
--- that is not rejected has in common with what was delivered.
-{% test each_record_once(model, delivered, same) %}
+-- the other's fields. A count would see none of them. What a record that is not
+-- rejected has in common with what was delivered is asked in other words than those of
+-- the rules.
+{% test each_record_once(model, table) %}
+
+{% set same = [] %}
+{% for column in columns_of(table) %}
+    {% set value, field = 'checked.' ~ column.value, 'raw.' ~ column.name %}
+    {% if column.type == 'string' %}
+        {% set condition = 'strpos(' ~ field ~ ', ' ~ value ~ ') > 0' %}
+    {% elif column.type == 'timestamp' %}
+        {# An offset moves a moment by less than a day, to either side. #}
+        {% set condition = 'abs(extract(epoch from ' ~ value ~ ' - left('
+            ~ trimmed(field) ~ ', 10)::date)) < 172800' %}
+    {% else %}
+        {% set condition = value ~ ' = ' ~ field ~ '::' ~ sql_type(column) %}
+    {% endif %}
+    {% do same.append(
+        condition if column.required
+        else 'case when ' ~ as_text(field) ~ ' is null then ' ~ value ~ ' is null else '
+        ~ condition ~ ' end'
+    ) %}
+{% endfor %}
+{% for column in columns_of(table) if column.type == 'timestamp' %}
+    {% set moment = 'checked.' ~ column.value %}
+    {% set in_utc = moment ~ " at time zone 'UTC')" %}
+    {% set stem = moment.removesuffix('_at') %}
+    {% do same.append(
+        moment ~ ' is null or ' ~ stem ~ "_year = date_part('year', " ~ in_utc
+    ) %}
+    {% do same.append(
+        moment ~ ' is null or ' ~ stem ~ "_quarter = ceil(date_part('month', "
+        ~ in_utc ~ ' / 3)'
+    ) %}
+{% endfor %}
 
 with
 
@@ -12,19 +44,19 @@ loads as (
 
 ),
 
-in_question as (
+in_scope as (
 
     select load_id
     from loads
-    where {{ is_in_question() }}
+    where {{ in_test_scope() }}
 
 ),
 
 raw as (
 
     select *
-    from {{ delivered }}
-    where {{ is_of_load_in('in_question', asks_of_new_loads()) }}
+    from {{ source('raw', table) }}
+    where {{ is_of_load_in('in_scope', tests_only_new_loads()) }}
 
 ),
 
@@ -32,7 +64,7 @@ checked as (
 
     select *
     from {{ model }}
-    where {{ is_of_load_in('in_question', asks_of_new_loads()) }}
+    where {{ is_of_load_in('in_scope', tests_only_new_loads()) }}
 
 )
 

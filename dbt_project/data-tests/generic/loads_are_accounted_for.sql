@@ -10,11 +10,11 @@ loads as (
 
 ),
 
-in_question as (
+in_scope as (
 
     select *
     from loads
-    where table_name = '{{ table }}' and {{ is_in_question() }}
+    where table_name = '{{ table }}' and {{ in_test_scope() }}
 
 ),
 
@@ -29,22 +29,22 @@ judged as materialized (
         count(*) filter (where disposition = 'waiting') as waiting,
         count(*) filter (where disposition = 'rejected') as rejected
     from {{ model }}
-    where {{ is_of_load_in('in_question', asks_of_new_loads()) }}
+    where {{ is_of_load_in('in_scope', tests_only_new_loads()) }}
     group by _load_id
 
 )
 
 select
-    in_question.load_id,
-    in_question.loaded,
+    in_scope.load_id,
+    in_scope.loaded,
     judged.accepted,
     judged.superseded,
     judged.waiting,
     judged.rejected
-from in_question
-left join judged on in_question.load_id = judged.load_id
+from in_scope
+left join judged on in_scope.load_id = judged.load_id
 where
-    in_question.loaded
+    in_scope.loaded
     <> coalesce(
         judged.accepted + judged.superseded + judged.waiting + judged.rejected, 0
     )

@@ -1,6 +1,6 @@
 -- An id that counts twice would be two people; one of which no record counts would
 -- be nobody, though somebody was delivered.
-{% test one_record_counts_an_id(model) %}
+{% test one_record_counts_an_id(model, id) %}
 
 with
 
@@ -10,11 +10,11 @@ loads as (
 
 ),
 
-in_question as (
+in_scope as (
 
     select load_id
     from loads
-    where {{ is_in_question() }}
+    where {{ in_test_scope() }}
 
 ),
 
@@ -28,13 +28,18 @@ valid as not materialized (
 )
 
 select
-    id,
+    {{ id }},
     count(*) filter (where disposition in ('accepted', 'waiting')) as counting
 from valid
-{% if asks_of_new_loads() %}
-where id in (select id from valid where {{ is_of_load_in('in_question', asks_of_new_loads()) }})
+{% if tests_only_new_loads() %}
+where
+    {{ id }} in (
+        select {{ id }}
+        from valid
+        where {{ is_of_load_in('in_scope', tests_only_new_loads()) }}
+    )
 {% endif %}
-group by id
+group by {{ id }}
 having count(*) filter (where disposition in ('accepted', 'waiting')) <> 1
 
 {% endtest %}

@@ -10,11 +10,11 @@ loads as (
 
 ),
 
-in_question as (
+in_scope as (
 
     select load_id
     from loads
-    where {{ is_in_question() }}
+    where {{ in_test_scope() }}
 
 ),
 
@@ -38,13 +38,13 @@ named as (
         department_id,
         job_id
     from checked
-    where reasons = '[]' and {{ is_of_load_in('in_question', asks_of_new_loads()) }}
+    where reasons = '[]' and {{ is_of_load_in('in_scope', tests_only_new_loads()) }}
 
 ),
 
 qualifying as (
 
-    {% if asks_of_new_loads() %}
+    {% if tests_only_new_loads() %}
     select
         named.year,
         sum(hires.hired) as hired
@@ -76,7 +76,7 @@ counted as (
     from {{ model }}
     {{
         'inner join named using (year, quarter, department_id, job_id)'
-        if asks_of_new_loads() else ''
+        if tests_only_new_loads() else ''
     }}
     group by year
 

@@ -1,14 +1,8 @@
 -- The metrics before they are published: what the gates look at.
 {{ config(
+    materialized='differential',
     unique_key=['year', 'quarter', 'department_id', 'job_id'],
-    meta={
-        'feeds': ['checked_hired_employees'],
-        'indexes': [
-            '(department_id)',
-            '(job_id)',
-            '(_build) where _build > 1',
-        ],
-    },
+    meta={'incremental': true},
 ) }}
 
 with
@@ -37,12 +31,12 @@ named as (
         checked.reasons = '[]'
         and {{
             has_changed('checked', 'checked_hired_employees')
-            if is_incremental() else 'true'
+            if is_incremental_build() else 'true'
         }}
 
 ),
 
-{% if is_incremental() %}
+{% if is_incremental_build() %}
 counted as (
 
     select
@@ -94,8 +88,7 @@ final as (
         quarter,
         department_id,
         job_id,
-        hired::integer as hired,
-        {{ this_build() }} as _build
+        hired::integer as hired
     from counted
 
 )

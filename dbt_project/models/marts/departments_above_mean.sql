@@ -1,12 +1,3 @@
-{{ config(
-    unique_key=['year', 'id'],
-    meta={
-        'feeds': ['quarterly_hires', 'checked_departments'],
-        'indexes': ['(year, hired desc, id)'],
-        'announced': true,
-    },
-) }}
-
 with
 
 quarters as (
@@ -21,25 +12,6 @@ departments as (
 
 ),
 
-{% if is_incremental() %}
--- A hire changes the mean of its year, a new department that of every year.
-touched as (
-
-    select quarters.year
-    from quarters
-    where {{ has_changed('quarters', 'quarterly_hires') }}
-    union
-    select year
-    from quarters
-    where
-        exists (
-            select from departments
-            where {{ has_changed('departments', 'checked_departments') }}
-        )
-
-),
-
-{% endif %}
 hired_by_department as (
 
     select
@@ -47,9 +19,6 @@ hired_by_department as (
         department_id,
         sum(hired)::integer as hired
     from quarters
-    {% if is_incremental() %}
-    where year in (select touched.year from touched)
-    {% endif %}
     group by year, department_id
 
 ),
@@ -71,39 +40,22 @@ all_departments as (
 
 ),
 
-compared as (
+final as (
 
     select
         hired_by_department.year,
         departments.id,
         departments.department,
         hired_by_department.hired,
-        hired_by_year.hired::double precision / all_departments.departments as mean,
-        -- In whole numbers: a mean that a float cannot hold must not make a tie a win.
-        hired_by_department.hired * all_departments.departments
-        > hired_by_year.hired as is_above
+        hired_by_year.hired::double precision / all_departments.departments as mean
     from hired_by_department
     inner join departments on hired_by_department.department_id = departments.id
     inner join hired_by_year on hired_by_department.year = hired_by_year.year
     cross join all_departments
-
-),
-
-final as (
-
-    select
-        year,
-        {% if is_incremental() %}
-        not is_above as _gone,
-        {% endif %}
-        id,
-        department,
-        hired,
-        mean
-    from compared
-    {% if not is_incremental() %}
-    where is_above
-    {% endif %}
+    where
+        -- In whole numbers: a mean that a float cannot hold must not make a tie a win.
+        hired_by_department.hired * all_departments.departments
+        > hired_by_year.hired
 
 )
 

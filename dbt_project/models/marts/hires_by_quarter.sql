@@ -1,14 +1,3 @@
-{{ config(
-    unique_key=['year', 'department_id', 'job_id'],
-    meta={
-        'feeds': ['quarterly_hires', 'checked_departments', 'checked_jobs'],
-        'indexes': [
-            '(year, department collate "C", job collate "C", department_id, job_id)'
-        ],
-        'announced': true,
-    },
-) }}
-
 with
 
 quarters as (
@@ -29,51 +18,6 @@ jobs as (
 
 ),
 
-{% if is_incremental() %}
--- By what was counted anew, and by departments and jobs that have another name.
-{% set conditions = [
-    has_changed('quarters', 'quarterly_hires'),
-    'quarters.department_id in (select id from departments where '
-    ~ has_changed('departments', 'checked_departments') ~ ')',
-    'quarters.job_id in (select id from jobs where '
-    ~ has_changed('jobs', 'checked_jobs') ~ ')',
-] %}
-touched as (
-
-    {% for condition in conditions %}
-    select
-        quarters.year,
-        quarters.department_id,
-        quarters.job_id
-    from quarters
-    where {{ condition }}
-    {% if not loop.last %}union{% endif %}
-    {% endfor %}
-),
-
-hired as (
-
-    select quarters.*
-    from touched
-    cross join lateral (
-        select quarters.*
-        from quarters
-        where
-            quarters.year = touched.year
-            and quarters.department_id = touched.department_id
-            and quarters.job_id = touched.job_id
-    ) as quarters
-
-),
-
-{% else %}
-hired as (
-
-    select * from quarters
-
-),
-
-{% endif %}
 pivoted as (
 
     select
@@ -83,10 +27,10 @@ pivoted as (
         coalesce(sum(hired) filter (where quarter = 1), 0)::integer as q1,
         coalesce(sum(hired) filter (where quarter = 2), 0)::integer as q2,
         coalesce(sum(hired) filter (where quarter = 3), 0)::integer as q3,
-        coalesce(sum(hired) filter (where quarter = 4), 0)::integer as q4,
-        sum(hired) = 0 as is_empty
-    from hired
+        coalesce(sum(hired) filter (where quarter = 4), 0)::integer as q4
+    from quarters
     group by year, department_id, job_id
+    having sum(hired) > 0
 
 ),
 
@@ -94,9 +38,6 @@ final as (
 
     select
         pivoted.year,
-        {% if is_incremental() %}
-        pivoted.is_empty as _gone,
-        {% endif %}
         departments.id as department_id,
         departments.department,
         jobs.id as job_id,
@@ -108,9 +49,6 @@ final as (
     from pivoted
     inner join departments on pivoted.department_id = departments.id
     inner join jobs on pivoted.job_id = jobs.id
-    {% if not is_incremental() %}
-    where not pivoted.is_empty
-    {% endif %}
 
 )
 

@@ -1,9 +1,9 @@
 -- Taken once a build: all models of it see the same loads, whatever completes
 -- while it runs.
 {{ config(
-    materialized='incremental',
+    materialized='differential',
     unique_key=['load_id'],
-    meta={'indexes': ['(completion)']},
+    meta={'incremental': true, 'indexes': ['(completion)']},
 ) }}
 
 with
@@ -29,7 +29,7 @@ final as (
     from ledger
     where
         status = 'complete'
-        {% if is_incremental() %}
+        {% if is_incremental_build() %}
         and completion > (
             select coalesce(max(taken.completion), 0) from {{ this }} as taken
         )

@@ -1,4 +1,4 @@
--- One row a wrong field, and one row a record that is no row of its table at all.
+-- One row per wrong field, and one per record that the loader could make no row of.
 with
 
 loads as (
@@ -15,16 +15,10 @@ refused as (
 
 checked as (
 
-    {% for table in ['departments', 'jobs', 'hired_employees'] %}
-    select
-        _load_id,
-        _record,
-        reasons,
-        delivered
-    from {{ ref('checked_' ~ table) }}
+    select *
+    from {{ ref('checked_records') }}
     where disposition = 'rejected'
-    {% if not loop.last %}union all{% endif %}
-    {% endfor %}
+
 ),
 
 fields as (

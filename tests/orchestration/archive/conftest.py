@@ -98,7 +98,7 @@ class Warehouse:
         tables = ", ".join(f"raw.{name}" for name in LOAD_COLUMN)
         self.database.execute(f"truncate {tables} restart identity")
         self.database.execute("alter sequence raw.completions restart")
-        self.database.execute("truncate staging.progress")
+        self.database.execute("truncate staging.watermarks")
 
     @property
     def variables(self) -> dict[str, str]:

@@ -18,11 +18,12 @@ from orchestration.ingest.loader import Policy, load_object
 from orchestration.ingest.objects import current_version
 from orchestration.ingest.session import TableSession
 from orchestration.warehouse.build_lock import acquire_build_lock
-from orchestration.warehouse.published import MARTS, unpublished_loads
+from orchestration.warehouse.published import unpublished_loads
 from tests.conftest import Database, environment
 from tests.orchestration.archive.conftest import HIRED_EMPLOYEES, JOBS, Warehouse, bucket_of
 
 PROJECT = Path(__file__).parents[3]
+MARTS = ["departments_above_mean", "hires_by_quarter"]
 
 
 def test_an_empty_database_has_everything_again_and_goes_on_behind_it(filled: Warehouse) -> None:
@@ -92,16 +93,18 @@ def test_a_load_that_failed_and_was_tried_again_since_stays_as_it_is(filled: War
 def test_marts_count_as_not_built_until_the_next_build_which_is_a_full_one(filled: Warehouse) -> None:
     filled.export()
     for model in MARTS:
-        filled.database.execute("insert into staging.progress values (%s, 'loads', 4), (%s, 'builds', 7)", model, model)
-    filled.database.execute("insert into staging.progress values ('project', 'digest', 1)")
+        filled.database.execute(
+            "insert into staging.watermarks values (%s, 'loads', 4), (%s, 'builds', 7)", model, model
+        )
+    filled.database.execute("insert into staging.watermarks values ('project', 'digest', 1)")
     with filled.database.connect("hiring_transformer") as connection:
-        assert unpublished_loads(connection) == []
+        assert unpublished_loads(connection, MARTS) == []
 
         filled.restore()
 
-        assert len(unpublished_loads(connection)) == 4
+        assert len(unpublished_loads(connection, MARTS)) == 4
     # Numbers of builds only grow: a model that starts anew would be dropped under its readers.
-    assert sorted(filled.database.rows("select * from staging.progress")) == [(each, "builds", 7) for each in MARTS]
+    assert sorted(filled.database.rows("select * from staging.watermarks")) == [(each, "builds", 7) for each in MARTS]
 
 
 @pytest.mark.parametrize("table", ["jobs", "rejected_records", "loads"])
@@ -328,8 +331,8 @@ FORBIDDEN = [
     "select setval('raw.completions', 1)",
     "select setval('raw.loads_load_id_seq', 1)",
     "alter table raw.loads disable trigger all",
-    "insert into staging.progress values ('m', 'i', 1)",
-    "update staging.progress set mark = 0",
+    "insert into staging.watermarks values ('m', 'i', 1)",
+    "update staging.watermarks set watermark = 0",
     "select * from marts.publications",
     "create table raw.more (id int)",
     "create table public.more (id int)",

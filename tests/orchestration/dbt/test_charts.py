@@ -6,7 +6,9 @@ from xml.etree import ElementTree
 import pytest
 
 from orchestration.dbt import charts
-from orchestration.dbt.charts import Above, Quarters
+from orchestration.dbt.marts import departments_above_mean, hires_by_quarter
+from orchestration.dbt.marts.departments_above_mean import Above
+from orchestration.dbt.marts.hires_by_quarter import Quarters
 
 ODD_NAMES = ['R&D <Söns> "quoted"', "王小明", "\x01\x1b\ud800control\n", "x" * 500, ""]
 
@@ -22,7 +24,7 @@ def texts(svg: str) -> list[str]:
 
 @pytest.mark.parametrize("number", [1, 12, 500])
 def test_hires_by_quarter_show_the_first_departments_and_say_of_how_many(number: int) -> None:
-    shown = texts(charts.hires_by_quarter(2021, departments(number), number))
+    shown = texts(hires_by_quarter.draw(2021, departments(number), number))
 
     names = [text for text in shown if text.startswith("Department ")]
     assert [name.split(":")[0] for name in names if ":" in name] == [
@@ -34,7 +36,7 @@ def test_hires_by_quarter_show_the_first_departments_and_say_of_how_many(number:
 
 
 def test_departments_above_mean_show_their_hires_and_the_mean() -> None:
-    shown = texts(charts.departments_above_mean(2021, [Above("Sales", 1200), Above("Legal", 40)], 33.36, 2))
+    shown = texts(departments_above_mean.draw(2021, [Above("Sales", 1200), Above("Legal", 40)], 33.36, 2))
 
     assert {"Sales: 1,200", "Legal: 40", "up to the mean", "above it"} <= {*shown}
     assert "Hires of 2021 above the mean of 33.4" in shown
@@ -42,7 +44,7 @@ def test_departments_above_mean_show_their_hires_and_the_mean() -> None:
 
 @pytest.mark.parametrize("name", ODD_NAMES)
 def test_any_name_can_be_drawn_and_long_ones_are_cut(name: str) -> None:
-    shown = texts(charts.hires_by_quarter(2021, [Quarters(name, (1, 0, 0, 0))], 1))
+    shown = texts(hires_by_quarter.draw(2021, [Quarters(name, (1, 0, 0, 0))], 1))
 
     (label,) = [text for text in shown if text.endswith(": 1")]
     assert len(label) <= charts.LONGEST_NAME + len(": 1")
@@ -50,16 +52,16 @@ def test_any_name_can_be_drawn_and_long_ones_are_cut(name: str) -> None:
 
 def test_the_same_rows_are_the_same_picture() -> None:
     """Otherwise each build would store another one."""
-    svg = charts.hires_by_quarter(2021, departments(20), 20)
+    svg = hires_by_quarter.draw(2021, departments(20), 20)
 
-    assert charts.hires_by_quarter(2021, departments(20), 20) == svg
+    assert hires_by_quarter.draw(2021, departments(20), 20) == svg
     # In a comment stands when it was drawn.
     assert "<!--" not in svg
 
 
 def test_a_picture_stays_small_and_loads_nothing_from_elsewhere() -> None:
     rows = [Quarters("Département " + "é" * 500, (10**9, 10**9, 10**9, 10**9))] * 500
-    svg = charts.hires_by_quarter(2021, rows, 500)
+    svg = hires_by_quarter.draw(2021, rows, 500)
 
     assert len(charts.as_markdown("chart", svg)) < 100_000
     root = ElementTree.fromstring(svg)  # noqa: S314 - our own
@@ -69,7 +71,7 @@ def test_a_picture_stays_small_and_loads_nothing_from_elsewhere() -> None:
 
 def test_markdown_holds_the_picture_in_one_link() -> None:
     """A blank or a bracket would end the link, and the page show the rest as text."""
-    svg = charts.departments_above_mean(2021, [Above("Sales (North)", 3)], 1.5, 1)
+    svg = departments_above_mean.draw(2021, [Above("Sales (North)", 3)], 1.5, 1)
 
     head, _, data = charts.as_markdown("Hires (all)", svg).partition("](")
     assert head == "![Hires (all)"

@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 from dagster_dbt import DbtProject
 
+from contracts import TABLES as CONTRACT
 from orchestration.dbt import project as dbt
 
-TABLES = ("departments", "jobs", "hired_employees")
+TABLES = tuple(table.name for table in CONTRACT)
 
 
 # By table, what only new records in it can change: its view, and the tests of its checked model.
@@ -37,9 +38,37 @@ def test_a_build_spares_only_the_views_and_tests_of_tables_without_new_records(t
 def test_every_table_is_always_built(touched: set[str]) -> None:
     """One that is left out would not be marked as true up to the newest load, and nothing ever be published again."""
     nodes = dbt.manifest()["nodes"].values()
-    tables = {node["name"] for node in nodes if node["config"]["materialized"] == "incremental"}
+    tables = {node["name"] for node in nodes if node["config"]["materialized"] == dbt.MATERIALIZED}
     assert len(tables) == 7
     assert not tables & {*dbt.untouched(dbt.manifest(), touched)}
+
+
+LAYERS = ("staging", "intermediate", "marts")
+
+
+def test_no_model_reads_from_a_later_layer() -> None:
+    """Where a checked record depends on what is made of checked records, nobody can tell what is built first."""
+    models = {name: node for name, node in dbt.manifest()["nodes"].items() if node["resource_type"] == "model"}
+    layer = {name: LAYERS.index(node["fqn"][1]) for name, node in models.items()}
+    assert {*layer.values()} == {0, 1, 2}
+    backwards = [
+        (parent, name)
+        for name, node in models.items()
+        for parent in node["depends_on"]["nodes"]
+        if parent in layer and layer[parent] > layer[name]
+    ]
+    assert backwards == []
+    # Raw is read by the first layer alone.
+    reads_raw = {name for name, node in models.items() if node["sources"]}
+    assert {layer[name] for name in reads_raw} == {0}
+
+
+def test_the_marts_are_those_that_say_so_of_themselves() -> None:
+    in_their_layer = [node["name"] for node in dbt.manifest()["nodes"].values() if node["fqn"][1] == "marts"]
+    assert dbt.published_marts(dbt.manifest()) == sorted(
+        name for name in in_their_layer if name in ("departments_above_mean", "hires_by_quarter")
+    )
+    assert dbt.published_marts({"nodes": {"a": {"name": "a", "config": {"meta": {"published": False}}}}}) == []
 
 
 def test_the_arguments_leave_out_what_is_spared_and_unit_tests() -> None:
@@ -63,7 +92,7 @@ def test_a_table_that_is_no_source_is_an_error() -> None:
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> DbtProject:
     """A copy of the project, never parsed, in the project's place."""
     folder = tmp_path / "dbt_project"
-    shutil.copytree(dbt.PROJECT.project_dir, folder, ignore=shutil.ignore_patterns("target", "logs"))
+    shutil.copytree(dbt.PROJECT.project_dir, folder, ignore=shutil.ignore_patterns("target", "logs", "generated"))
     copy = DbtProject(project_dir=folder, target_path=Path("target"))
     monkeypatch.setattr(dbt, "PROJECT", copy)
     return copy

@@ -132,16 +132,16 @@ def test_a_table_that_is_not_there_lacks_every_column(database: Database, connec
 def test_the_marts_are_late_when_a_complete_load_waits_and_not_when_nothing_was_delivered(
     database: Database, bucket: Bucket, connection: Connection
 ) -> None:
-    assert not checks.waiting(connection).is_too_long
+    assert not checks.waiting(connection, ["hires_by_quarter"]).is_too_long
 
     first = load(database, bucket, "jobs_a.csv", b"1,Clerk\n")
     load(database, bucket, "jobs_b.csv", b"2,Cook\n")
-    new = checks.waiting(connection)
+    new = checks.waiting(connection, ["hires_by_quarter"])
     assert (new.loads, new.first_load_id, new.is_too_long) == (2, first, False)
 
     later = timedelta(seconds=checks.PATIENCE_SECONDS + 60)
     database.execute("update raw.loads set completed_at = completed_at - %s", later)
-    assert checks.waiting(connection).is_too_long
+    assert checks.waiting(connection, ["hires_by_quarter"]).is_too_long
 
 
 def test_the_sensor_tells_once_that_the_marts_are_late_and_once_that_they_are_not_any_more(

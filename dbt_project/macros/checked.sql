@@ -1,0 +1,309 @@
+-- The columns of a table of the contract. Each has the name that it was delivered
+-- under, and that of its value in the models (`value`).
+{% macro columns_of(table) %}
+    {{ return(contract()[table]) }}
+{% endmacro %}
+
+
+-- The name of the column that tells the records of a table apart.
+{% macro key_of(table) %}
+    {{ return((columns_of(table) | selectattr('primary_key') | first).value) }}
+{% endmacro %}
+
+
+-- The tables that a table refers to.
+{% macro tables_referred_to_by(table) %}
+    {{ return(
+        columns_of(table) | selectattr('table') | map(attribute='table') | unique | list
+    ) }}
+{% endmacro %}
+
+
+-- Metrics are by year and quarter in UTC: each point in time has both as columns.
+{% macro calendar_of(table) %}
+    {% set columns = [] %}
+    {% for column in columns_of(table) if column.type == 'timestamp' %}
+        {% for part in ('year', 'quarter') %}
+            {% do columns.append({
+                'name': column.value.removesuffix('_at') ~ '_' ~ part,
+                'part': part,
+                'value': in_range(column, column.value),
+            }) %}
+        {% endfor %}
+    {% endfor %}
+    {{ return(columns) }}
+{% endmacro %}
+
+
+-- The columns of a table's models that hold what was delivered and what follows of it.
+{% macro values_of(table) %}
+    {{ return(
+        columns_of(table) | map(attribute='value') | list
+        + calendar_of(table) | map(attribute='name') | list
+    ) }}
+{% endmacro %}
+
+
+-- Keeps a subquery apart from what uses it: an expression that is used twice would be
+-- computed twice, and all of a record be sorted. An offset of nothing skips nothing and
+-- needs no order; a materialized CTE would be written to disk and read by one process.
+{% macro optimization_fence() %}
+    offset 0
+{% endmacro %}
+
+
+-- Whether the references of a relation's record are all known: ids that count. As
+-- exists, which the planner hashes for many records and looks up for a few.
+{% macro references_are_known(table, records) %}
+    {% set conditions = [] %}
+    {% for column in columns_of(table) if column.table %}
+        {% set known %}
+            exists (
+                select from {{ column.table }}
+                where
+                    {{ column.table }}.{{ column.key }} = {{ records }}.{{ column.value }}
+                    and {{ column.table }}.disposition = 'accepted'
+            )
+        {% endset %}
+        {% do conditions.append(
+            known if column.required
+            else '(' ~ records ~ '.' ~ column.value ~ ' is null or ' ~ known ~ ')'
+        ) %}
+    {% endfor %}
+    {{ return(conditions | join(' and ')) }}
+{% endmacro %}
+
+
+-- Which records of earlier builds a build of what is new has to judge again: the others
+-- of the same ids, and those that refer to what has become known. What refers to
+-- records that may themselves wait is also judged again when these wait again.
+{% macro records_to_reconsider(table) %}
+    {% set key = key_of(table) %}
+    {% set conditions = [
+        key ~ " in (select " ~ key ~ " from judged where reasons = '[]')"
+        ~ " and reasons = '[]'",
+    ] %}
+    {% for column in columns_of(table) if column.table %}
+        {% set turns = [('accepted', 'waiting')] %}
+        {% if tables_referred_to_by(column.table) %}
+            {% do turns.append(('waiting', 'accepted')) %}
+        {% endif %}
+        {% for theirs, ours in turns %}
+            {% do conditions.append(
+                column.value ~ ' in (select ' ~ column.key ~ ' from ' ~ column.table
+                ~ ' where ' ~ has_changed(column.table, 'checked_' ~ column.table)
+                ~ " and disposition = '" ~ theirs ~ "')"
+                ~ " and disposition = '" ~ ours ~ "'"
+            ) %}
+        {% endfor %}
+    {% endfor %}
+    {{ return(conditions) }}
+{% endmacro %}
+
+
+-- What was delivered in some columns, by their names.
+{% macro json_of(columns) %}
+    jsonb_build_object(
+        {% for column in columns %}
+        '{{ column.name }}', delivered_{{ column.name }}
+        {% if not loop.last %},{% endif %}
+        {% endfor %}
+    )
+{% endmacro %}
+
+
+-- The checked model of a table of the contract: each delivered record with its values,
+-- its errors and its disposition.
+{% macro checked(table, indexes=[]) %}
+{% set columns = columns_of(table) %}
+{% set parents = tables_referred_to_by(table) %}
+{% set values = values_of(table) %}
+{% set key = key_of(table) %}
+{% set valid = [] %}
+{% set reasons = [] %}
+{% set of_references = [] %}
+{% for column in columns %}
+    {% set field = 'delivered_' ~ column.name %}
+    {% do valid.append(is_valid(column, field, column.value)) %}
+    {% do reasons.append(reason(column, field, column.value)) %}
+    {% if column.table %}
+        {% do of_references.append(
+            '(' ~ column.value ~ ") where disposition = 'waiting'"
+        ) %}
+        {% if tables_referred_to_by(column.table) %}
+            {% do of_references.append(
+                '(' ~ column.value ~ ") where disposition = 'accepted'"
+            ) %}
+        {% endif %}
+    {% endif %}
+{% endfor %}
+{% set is_valid_record = valid | join(' and ') %}
+{{ config(
+    materialized='differential',
+    unique_key=['_load_id', '_record'],
+    pre_hook="select raw.summarize_new_records('" ~ table ~ "')",
+    meta={
+        'incremental': true,
+        'indexes': ['(' ~ key ~ ')'] + of_references + indexes + [
+            "(_load_id) where disposition = 'rejected'",
+            '(_build) where _build > 1',
+        ],
+    },
+) }}
+
+with
+
+loads as (
+
+    select * from {{ ref('loads') }}
+
+),
+
+{% for parent in parents %}
+{{ parent }} as not materialized (
+
+    select * from {{ ref('checked_' ~ parent) }}
+
+),
+
+{% endfor %}
+to_judge as (
+
+    {{ loads_to_judge(table) }}
+
+),
+
+delivered as (
+
+    select *
+    from {{ source('raw', table) }}
+    where {{ is_of_load_in('to_judge', is_incremental_build()) }}
+
+),
+
+typed as (
+
+    select
+        {% for column in columns %}
+        {{ typed(column, column.name) }} as {{ column.value }},
+        {{ column.name }} as delivered_{{ column.name }},
+        {% endfor %}
+        _load_id,
+        _record
+    from delivered
+    {{ optimization_fence() }}
+
+),
+
+judged as (
+
+    select
+        _load_id,
+        _record,
+        {% for column in columns %}
+        {{ in_range(column, column.value) }} as {{ column.value }},
+        {% endfor %}
+        {% for each in calendar_of(table) %}
+        extract({{ each.part }} from {{ each.value }} at time zone 'UTC')::integer
+        as {{ each.name }},
+        {% endfor %}
+        -- As JSON, because rows of a unit test cannot hold any other array.
+        case
+            when {{ is_valid_record }} then '[]'::jsonb
+            else to_jsonb(
+                array_remove(array[{{ reasons | join(', ') }}]::text[], null)
+            )
+        end as reasons,
+        case
+            when {{ is_valid_record }} then null
+            else
+                {{ json_of(columns | selectattr('required')) }}
+                || jsonb_strip_nulls({{ json_of(columns | rejectattr('required')) }})
+        end as delivered
+    from typed
+    {{ optimization_fence() }}
+
+),
+
+{% if is_incremental_build() %}
+reconsidered as (
+
+    {% for condition in records_to_reconsider(table) %}
+    select
+        _load_id,
+        _record,
+        {{ values | join(', ') }},
+        reasons,
+        delivered
+    from {{ this }}
+    where
+        {{ condition }}
+        and _load_id not in (select to_judge.load_id from to_judge)
+    -- A record that two conditions find is judged once.
+    {% if not loop.last %}union{% endif %}
+    {% endfor %}
+),
+
+{% endif %}
+candidates as (
+
+    select * from judged
+    {% if is_incremental_build() %}
+    union all
+    select * from reconsidered
+    {% endif %}
+),
+
+final as (
+
+    select
+        _load_id,
+        _record,
+        {{ values | join(', ') }},
+        reasons,
+        case
+            when reasons <> '[]' then 'rejected'
+            -- Of the valid records of one id, the latest counts.
+            when
+                row_number() over (
+                    partition by {{ key }}, reasons = '[]'
+                    order by _load_id desc, _record desc
+                ) > 1
+                then 'superseded'
+            {% if parents %}
+            when not ({{ references_are_known(table, 'candidates') }}) then 'waiting'
+            {% endif %}
+            else 'accepted'
+        end as disposition,
+        delivered,
+        {{ build_number() }} as _build
+    from candidates
+
+)
+
+select * from final
+{% endmacro %}
+
+
+-- The accepted rows of a table of the contract.
+{% macro accepted(table) %}
+with
+
+checked as (
+
+    select * from {{ ref('checked_' ~ table) }}
+
+),
+
+final as (
+
+    select
+        {{ values_of(table) | join(', ') }},
+        _load_id
+    from checked
+    where disposition = 'accepted'
+
+)
+
+select * from final
+{% endmacro %}

@@ -1,0 +1,218 @@
+-- How a model of this project becomes a table: a build writes the rows that differ
+-- and no others, into the table that is there, in one transaction. Readers neither
+-- wait for it nor see half of it, a build that changes nothing writes nothing, and
+-- what depends on the table stays. A model's key is its config unique_key or the
+-- primary key of its contract. Its meta:
+--   incremental  whether a build yields only the rows of all keys that what is new
+--                may have changed; other models are computed whole in each build.
+--                With --full-refresh all are
+--   indexes      further indexes, as SQL after the table's name
+--   published    whether the model is a mart that readers are notified of
+-- A column _build is the number of the model's build that last changed the row.
+--
+-- Not dbt's `incremental`: its delete and insert rewrites rows that are the same.
+-- dbt's is_incremental() is about that one alone, is_incremental_build() is ours.
+{% materialization differential, adapter='postgres' %}
+    {% set existing = load_cached_relation(this) %}
+    {% set target = this.incorporate(type='table') %}
+    {% set temporary = make_temp_relation(target) %}
+    {% set is_there = existing is not none and existing.is_table %}
+
+    {{ run_hooks(pre_hooks, inside_transaction=False) }}
+    {{ run_hooks(pre_hooks, inside_transaction=True) }}
+
+    {% do lock_model() %}
+    {% set watermarks = new_watermarks() %}
+    {% set result = namespace(rows=0, is_new=not is_there) %}
+
+    {% if is_there %}
+        {% if not should_full_refresh() %}
+            {# Before its SQL reads a column that the table has not. #}
+            {% do require_columns(existing, dict.fromkeys(model.columns)) %}
+        {% endif %}
+        {% do run_query(
+            'create temporary table ' ~ temporary ~ ' on commit drop as (' ~ sql ~ ')'
+        ) %}
+        {% if should_full_refresh() %}
+            {% set result.is_new = was_made_otherwise(watermarks)
+                or column_differences(existing, columns_of_relation(temporary)) %}
+        {% else %}
+            {% do require_columns(existing, columns_of_relation(temporary)) %}
+        {% endif %}
+    {% endif %}
+    {% if result.is_new %}
+        {% do drop_relation_if_exists(existing) %}
+        {% set rows = 'select * from ' ~ temporary if is_there else sql %}
+        {% set result.rows = create_table(target, rows) %}
+    {% else %}
+        {% do run_query('analyze ' ~ temporary) %}
+        {% set result.rows = write_differences(target, temporary) %}
+    {% endif %}
+    {% if result.is_new or should_full_refresh() %}
+        {% do apply_grants(target, config.get('grants'), should_revoke=False) %}
+        {% do persist_docs(target, model) %}
+    {% endif %}
+    {% do save_watermarks(watermarks, result.rows or result.is_new) %}
+    {% if config.meta_get('published') and (result.rows or result.is_new) %}
+        {% do notify_readers(target) %}
+    {% endif %}
+
+    {{ run_hooks(post_hooks, inside_transaction=True) }}
+    {% do adapter.commit() %}
+    {{ run_hooks(post_hooks, inside_transaction=False) }}
+
+    {% do store_raw_result(
+        'main',
+        message=result.rows ~ ' rows',
+        code='CHANGED',
+        rows_affected=result.rows,
+    ) %}
+    {{ return({'relations': [target]}) }}
+{% endmaterialization %}
+
+
+-- Whether the model yields only what may have changed since its last build.
+{% macro is_incremental_build() %}
+    {% if not execute or should_full_refresh() or not config.meta_get('incremental') %}
+        {{ return(false) }}
+    {% endif %}
+    {% set existing = load_cached_relation(this) %}
+    {{ return(existing is not none and existing.is_table) }}
+{% endmacro %}
+
+
+-- Two builds of one model follow each other: the second begins with what the first
+-- has left. Ends with the transaction.
+{% macro lock_model() %}
+    {% do run_query(
+        "select pg_advisory_xact_lock(hashtextextended('"
+        ~ this.schema ~ '.' ~ this.name ~ "', 0))"
+    ) %}
+{% endmacro %}
+
+
+-- The columns of the model's key.
+{% macro key_columns() %}
+    {% for constraint in model.constraints if constraint.type == 'primary_key' %}
+        {{ return(constraint.columns) }}
+    {% endfor %}
+    {{ return(config.require('unique_key')) }}
+{% endmacro %}
+
+
+-- Creates and fills a table with its key and indexes; returns the number of its rows.
+{% macro create_table(target, sql) %}
+    {% call statement('create') %}
+        {{ get_create_table_as_sql(False, target, sql) }}
+    {% endcall %}
+    {% call statement('arrange') %}
+        {% if not config.get('contract').enforced %}
+        alter table {{ target }} add primary key ({{ key_columns() | join(', ') }});
+        {% endif %}
+        {% for index in config.meta_get('indexes', []) %}
+        create index on {{ target }} {{ index }};
+        {% endfor %}
+        analyze {{ target }};
+    {% endcall %}
+    {{ return(load_result('create')['response'].rows_affected) }}
+{% endmacro %}
+
+
+-- Whether a table that is there was not made by this materialization: it may lack
+-- the key and indexes.
+{% macro was_made_otherwise(watermarks) %}
+    {% for input, watermark in watermarks if input == 'builds' and watermark == 1 %}
+        {{ return(true) }}
+    {% endfor %}
+    {{ return(false) }}
+{% endmacro %}
+
+
+-- The columns of a relation by name, with their types.
+{% macro columns_of_relation(relation) %}
+    {% set columns = {} %}
+    {% for column in adapter.get_columns_in_relation(relation) %}
+        {% do columns.update({column.name: column.dtype}) %}
+    {% endfor %}
+    {{ return(columns) }}
+{% endmacro %}
+
+
+-- How the columns of a table differ from those of its model, in words; '' where they
+-- do not. Without a type, only the names are compared.
+{% macro column_differences(existing, wanted) %}
+    {% set stored = columns_of_relation(existing) %}
+    {% set differences = [] %}
+    {% for name, type in wanted.items() %}
+        {% if name not in stored %}
+            {% do differences.append(name ~ ' is new') %}
+        {% elif type and type != stored[name] %}
+            {% do differences.append(
+                name ~ ' is ' ~ type ~ ' instead of ' ~ stored[name]
+            ) %}
+        {% endif %}
+    {% endfor %}
+    {% for name in stored if name not in wanted %}
+        {% do differences.append(name ~ ' is gone') %}
+    {% endfor %}
+    {{ return(differences | join(', ')) }}
+{% endmacro %}
+
+
+-- Ends a build of what is new onto a table with other columns than its model's: only
+-- a build of everything can fill them.
+{% macro require_columns(existing, wanted) %}
+    {% set differences = column_differences(existing, wanted) if wanted else '' %}
+    {% if differences %}
+        {% do exceptions.raise_compiler_error(
+            this.schema ~ '.' ~ this.name ~ ' has other columns than its model ('
+            ~ differences ~ '): launch the job rebuild_marts, which builds it from '
+            ~ 'all records, or build with --full-refresh.'
+        ) %}
+    {% endif %}
+{% endmacro %}
+
+
+-- Makes the table equal to the temporary one, where that has anything to say;
+-- returns how many rows that took.
+{% macro write_differences(target, temporary) %}
+    {% set keys = key_columns() %}
+    {% set columns = columns_of_relation(temporary).keys() | list %}
+    {% set values = columns | reject('in', keys) | list %}
+    {% set compared = values | reject('equalto', '_build') | list %}
+    {% set same_key %}
+        {% for key in keys %}
+        old.{{ key }} = new.{{ key }} {% if not loop.last %}and{% endif %}
+        {% endfor %}
+    {% endset %}
+
+    {% call statement('delete') %}
+        {% if is_incremental_build() %}
+        select where false
+        {% else %}
+        delete from {{ target }} as old
+        where not exists (select from {{ temporary }} as new where {{ same_key }})
+        {% endif %}
+    {% endcall %}
+    {% call statement('update') %}
+        update {{ target }} as old
+        set ({{ values | join(', ') }}) = row(new.{{ values | join(', new.') }})
+        from {{ temporary }} as new
+        where
+            {{ same_key }}
+            and (old.{{ compared | join(', old.') }})
+            is distinct from (new.{{ compared | join(', new.') }})
+    {% endcall %}
+    {% call statement('insert') %}
+        insert into {{ target }} ({{ columns | join(', ') }})
+        select new.{{ columns | join(', new.') }}
+        from {{ temporary }} as new
+        where not exists (select from {{ target }} as old where {{ same_key }})
+    {% endcall %}
+    {% set changed = namespace(rows=0) %}
+    {% for name in ('delete', 'update', 'insert') %}
+        {% set changed.rows = changed.rows
+            + load_result(name)['response'].rows_affected %}
+    {% endfor %}
+    {{ return(changed.rows) }}
+{% endmacro %}

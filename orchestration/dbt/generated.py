@@ -1,0 +1,198 @@
+"""What dbt cannot find out by itself: the contract as dbt's files, in dbt_project/generated.
+
+dbt has to know sources, models and their columns before it runs anything, and reads them from files. These are written
+out of the contract before the project is parsed, so that a table or column of the contract needs no other edit. A model
+of the same name in dbt_project/models takes the place of a generated one; its description and tests stay generated.
+"""
+
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from pprint import pformat
+from typing import Any
+
+import yaml
+
+from contracts import TABLES, Column, LogicalType, Table
+
+PROJECT_DIR = Path(__file__).parents[2] / "dbt_project"
+FOLDER = "generated"
+STAGING, INTERMEDIATE, MACROS = Path("models/staging"), Path("models/intermediate"), Path("macros")
+
+HEAD = "Written from contracts/hiring.odcs.yaml by orchestration/dbt/generated.py; changes here are lost."
+LOAD = "The load that brought the record (raw.loads)."
+RECORD = "Number of the record in its object or batch, from 1."
+LAST_LOAD = "select max(completed_at) from raw.loads where status = 'complete' and table_name = '{{ this.identifier }}'"
+
+
+def write_generated(project_dir: Path = PROJECT_DIR, tables: Sequence[Table] = TABLES) -> None:
+    """Bring dbt_project/generated up to date with the contract; nothing is written where nothing differs.
+
+    Several processes may do so at once, also while dbt reads the files: each file changes as a whole.
+
+    Args:
+        project_dir: the folder of the dbt project.
+        tables: those of the contract.
+    """
+    folder = project_dir / FOLDER
+    files = {folder / path: text for path, text in _files(tables)}
+    by_hand = {path.name for path in (project_dir / "models").rglob("*.sql")}
+    files = {path: text for path, text in files.items() if path.name not in by_hand}
+    for path, text in files.items():
+        if not path.exists() or path.read_text() != text:
+            _replace(folder, path, text)
+    for parent in (MACROS, STAGING, INTERMEDIATE):
+        for path in set((folder / parent).glob("*")) - files.keys():
+            path.unlink(missing_ok=True)
+
+
+def _replace(folder: Path, path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # Outside of the folders that dbt reads.
+    with tempfile.NamedTemporaryFile("w", dir=folder, prefix=".new-", delete=False) as draft:
+        draft.write(text)
+    Path(draft.name).chmod(0o644)
+    Path(draft.name).replace(path)
+
+
+def _files(tables: Sequence[Table]) -> Iterator[tuple[Path, str]]:
+    """Yield the path below the folder and the text of each file."""
+    yield MACROS / "contract.sql", _contract(tables)
+    yield STAGING / "_sources.yml", _yml({"sources": [_source(tables)]})
+    for table in tables:
+        yield STAGING / f"checked_{table.name}.sql", _sql(f"{{{{ checked('{table.name}') }}}}")
+        yield STAGING / f"checked_{table.name}.yml", _yml({"models": [_checked(table)]})
+        yield INTERMEDIATE / f"{table.name}.sql", _sql(f"{{{{ accepted('{table.name}') }}}}")
+        yield INTERMEDIATE / f"{table.name}.yml", _yml({"models": [_accepted(table)]})
+
+
+def _sql(text: str) -> str:
+    return f"-- {HEAD}\n{text}\n"
+
+
+def _yml(content: Mapping[str, Any]) -> str:
+    text = yaml.safe_dump({"version": 2, **content}, sort_keys=False, allow_unicode=True, width=120)
+    return f"# {HEAD}\n{text}"
+
+
+def _contract(tables: Sequence[Table]) -> str:
+    """Return a macro that gives the models what they need of the contract, as data."""
+    data = {table.name: [column_data(column) for column in table.columns] for table in tables}
+    return _sql(f"{{% macro contract() %}}\n{{{{ return({pformat(data, sort_dicts=False)}) }}}}\n{{% endmacro %}}")
+
+
+def column_data(column: Column) -> dict[str, Any]:
+    """Return a column as the macros in dbt_project/macros see it."""
+    table, key = column.references or (None, None)
+    return {
+        "name": column.name,
+        "value": _name(column),
+        "type": str(column.logical_type),
+        "required": column.required,
+        "primary_key": column.primary_key,
+        "minimum": column.minimum,
+        "maximum": column.maximum,
+        "table": table,
+        "key": key,
+    }
+
+
+def _name(column: Column) -> str:
+    """Return a column's name in the models."""
+    return column.business_name or column.name
+
+
+def _source(tables: Sequence[Table]) -> dict[str, Any]:
+    return {
+        "name": "raw",
+        "description": "Records as they were delivered, as text, and the ledger of their loads.",
+        "schema": "raw",
+        # Rows of raw have no time of their own, the ledger has one for each load. What has never been delivered is
+        # stale, too.
+        "config": {"loaded_at_query": LAST_LOAD},
+        "tables": [_source_table(table) for table in tables],
+    }
+
+
+def _source_table(table: Table) -> dict[str, Any]:
+    columns = [(column.name, f"{column.description} As it was delivered.") for column in table.columns]
+    within = table.frequency_days
+    freshness = {"warn_after": {"count": within, "period": "day"}} if within else None
+    return {
+        "name": table.name,
+        "description": f"{table.description} One row per delivered record, as text.",
+        "config": {"freshness": freshness},
+        "columns": _described([("_load_id", LOAD), ("_record", RECORD), *columns]),
+    }
+
+
+def _checked(table: Table) -> dict[str, Any]:
+    one = _one(table)
+    waits = ", waiting when what it refers to is not known yet" if _references(table) else ""
+    several = f"{one}s" if table.business_name else one
+    tests = [
+        _test("each_record_once", f"each_{one}_once", table=table.name),
+        _test("loads_are_accounted_for", f"{one}_loads_are_accounted_for", table=table.name),
+        _test("one_record_counts_an_id", f"one_record_counts_a_{one}", id=_name(table.key)),
+    ]
+    if _references(table):
+        tests.append(_test("records_wait_for_what_is_unknown", f"{several}_wait_for_what_is_unknown", table=table.name))
+    columns = [
+        ("_load_id", LOAD),
+        ("_record", RECORD),
+        *_values(table, " Null where it breaks its rule."),
+        ("reasons", "What is wrong, as field:reason; empty for a valid record."),
+        (
+            "disposition",
+            f"rejected when a field is wrong, superseded when a later valid record has the same {_name(table.key)}"
+            f"{waits}, else accepted.",
+        ),
+        ("delivered", "The fields of a rejected record as they were delivered, null for any other."),
+        ("_build", "Number of the build of this model that last changed the row."),
+    ]
+    return {
+        "name": f"checked_{table.name}",
+        "description": f"One row per delivered {one} of a complete load, with its errors and its disposition.",
+        "data_tests": tests,
+        "columns": _described(columns),
+    }
+
+
+def _test(test: str, name: str, **arguments: str) -> dict[str, Any]:
+    return {test: {"name": name, "arguments": arguments}}
+
+
+def _accepted(table: Table) -> dict[str, Any]:
+    known = "; what it refers to is known" if _references(table) else ""
+    return {
+        "name": table.name,
+        "description": f"One row per accepted {_one(table)}, as its latest valid record says{known}.",
+        "columns": _described([*_values(table), ("_load_id", LOAD)]),
+    }
+
+
+def _values(table: Table, remark: str = "") -> Iterator[tuple[str, str]]:
+    """Yield the columns of a model that hold what was delivered, and what follows from them."""
+    for column in table.columns:
+        yield _name(column), f"{column.description}{remark}"
+    for column in table.columns:
+        if column.logical_type is LogicalType.TIMESTAMP:
+            stem = _name(column).removesuffix("_at")
+            yield f"{stem}_year", f"Year of {_name(column)} in UTC."
+            yield f"{stem}_quarter", f"Quarter of {_name(column)} in UTC, 1 to 4."
+
+
+def _one(table: Table) -> str:
+    return table.business_name or table.name
+
+
+def _references(table: Table) -> bool:
+    return any(column.references for column in table.columns)
+
+
+def _described(columns: Sequence[tuple[str, str]]) -> list[dict[str, str]]:
+    return [{"name": name, "description": " ".join(text.split())} for name, text in columns]
+
+
+if __name__ == "__main__":
+    write_generated()

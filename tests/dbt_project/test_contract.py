@@ -1,0 +1,215 @@
+"""A contract with more tables and columns goes through every layer without another edit of the dbt project."""
+
+import shutil
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from contracts import TABLES, Column, LogicalType, Table
+from orchestration.dbt.generated import write_generated
+from orchestration.dbt.project import BUILD, PROJECT
+from orchestration.warehouse.published import unpublished_loads
+from tests.conftest import Database
+from tests.dbt_project.conftest import COLUMNS, Dbt, Record, build, deliver, forget_builds, running_dbt, unsuccessful
+
+EMAIL = Column("email", description="Address of the person.", required=False)
+SALARIES = Table(
+    "salaries",
+    (
+        Column("id", LogicalType.INTEGER, "Number of the salary.", primary_key=True),
+        Column("employee_id", LogicalType.INTEGER, "Number of the hire.", references=("hired_employees", "id")),
+        Column("amount", LogicalType.NUMBER, "What is paid in a year.", minimum=0),
+        Column("bonus", LogicalType.NUMBER, "What is paid on top.", required=False),
+    ),
+    "What people are paid.",
+)
+MORE = [
+    *(replace(each, columns=(*each.columns, EMAIL)) if each.name == "hired_employees" else each for each in TABLES),
+    SALARIES,
+]
+HIRES = (*COLUMNS["hired_employees"], "email")
+
+
+@pytest.fixture
+def copy(tmp_path: Path) -> Path:
+    """A copy of the project, without what is generated."""
+    folder = tmp_path / "dbt_project"
+    shutil.copytree(PROJECT.project_dir, folder, ignore=shutil.ignore_patterns("target", "logs", "generated"))
+    return folder
+
+
+def add_to_raw(database: Database) -> None:
+    """Add to schema raw what the contract has more, as the migrations do."""
+    database.execute("alter table raw.hired_employees add column email text")
+    columns = ", ".join(f"{name} text" for name in SALARIES.column_names)
+    database.execute(f"create table raw.salaries (_load_id bigint not null, _record bigint not null, {columns})")
+    database.execute("create index on raw.salaries using brin (_load_id) with (pages_per_range = 32)")
+    database.execute("grant select on raw.salaries to hiring_transformer")
+
+
+@pytest.fixture
+def more(database: Database, tmp_path: Path, copy: Path) -> Iterator[Dbt]:
+    """Run dbt with the contract that has more."""
+    add_to_raw(database)
+    write_generated(copy, MORE)
+    with running_dbt(database, tmp_path / "target", copy) as run:
+        yield run
+
+
+def salaries(database: Database, records: list[Record]) -> int:
+    return deliver(database, "salaries", records, columns=SALARIES.column_names)
+
+
+def dispositions(database: Database) -> list[Any]:
+    return database.rows("select id, amount, disposition from staging.checked_salaries order by _load_id, _record")
+
+
+def test_a_new_table_is_checked_waits_for_what_it_refers_to_and_lists_its_wrong_fields(
+    database: Database, more: Dbt
+) -> None:
+    """And records that refer to a hire wait again when that hire does: its later record is of an unknown job."""
+    deliver(database, "departments", [("1", "Sales")])
+    deliver(database, "jobs", [("1", "Clerk")])
+    deliver(database, "hired_employees", [("1", "Ada", "2021-01-01", "1", "1", "ada@example.org")], columns=HIRES)
+    load = salaries(
+        database,
+        [
+            ("1", "1", "1000.50", None),
+            ("2", "9", "7", " 1.5 "),
+            ("3", "1", "a lot", "nothing"),
+            ("4", "x", "-1", None),
+            ("5", "1", "5", ""),
+            ("5", "1", "6", "2"),
+        ],
+    )
+    build(more)
+    assert [(id_, str(amount), fate) for id_, amount, fate in dispositions(database)] == [
+        (1, "1000.50", "accepted"), (2, "7", "waiting"), (3, "None", "rejected"), (4, "None", "rejected"),
+        (5, "5", "superseded"), (5, "6", "accepted"),
+    ]  # fmt: skip
+    assert database.rows("select id, employee_id, bonus from staging.salaries order by id") == [(1, 1, None), (5, 1, 2)]
+    rejected = database.rows("select load_id, record, field, reason, value from staging.rejected_records order by 2, 3")
+    assert rejected == [
+        (load, 3, "amount", "not_a_number", "a lot"),
+        (load, 3, "bonus", "not_a_number", "nothing"),
+        (load, 4, "amount", "out_of_range", "-1"),
+        (load, 4, "employee_id", "not_an_integer", "x"),
+    ]
+
+    deliver(database, "hired_employees", [("9", "Bob", "2021-01-01", "1", "1", "")], columns=HIRES)
+    deliver(database, "hired_employees", [("1", "Ada", "2021-01-01", "1", "7", None)], columns=HIRES)
+    build(more)
+    fates = [fate for *_, fate in dispositions(database)]
+    assert fates == ["waiting", "accepted", "rejected", "rejected", "superseded", "waiting"]
+    deliver(database, "jobs", [("7", "Cook")])
+    build(more)
+    by_increments = dispositions(database)
+    assert [fate for *_, fate in by_increments] == [
+        "accepted", "accepted", "rejected", "rejected", "superseded", "accepted"
+    ]  # fmt: skip
+    forget_builds(database)
+    build(more)
+    assert dispositions(database) == by_increments
+
+
+def test_what_the_contract_has_more_passes_unit_tests_and_is_described(more: Dbt) -> None:
+    build(more)
+    unit_tests = more("test", "--select", "test_type:unit")
+    assert unit_tests.success, unsuccessful(unit_tests)
+    catalog = more("docs", "generate").result
+    for name in ("source.hiring.raw.salaries", "model.hiring.checked_salaries", "model.hiring.salaries"):
+        stored = (catalog.sources | catalog.nodes)[name]
+        assert {"employee_id", "amount"} <= {*stored.columns}
+        assert [column.name for column in stored.columns.values() if not column.comment] == (
+            list(stored.columns) if name.startswith("source") else []
+        )
+
+
+def test_a_column_that_is_new_fails_a_build_of_what_is_new_in_words_and_comes_with_a_full_refresh(
+    database: Database, dbt: Dbt, tmp_path: Path, copy: Path
+) -> None:
+    """An error of SQL would not say what to do; a build that passed would leave the column out of all old records."""
+    deliver(database, "hired_employees", [("1", "Ada", "2021-01-01", "1", "1"), ("2", "Bob", "2021-01-01", "1", "1")])
+    build(dbt)
+    add_to_raw(database)
+    database.execute("update raw.hired_employees set email = 'ada@example.org' where id = '1'")
+    write_generated(copy, MORE)
+    with running_dbt(database, tmp_path / "target", copy) as run:
+        failed = run(*BUILD, "--select", "checked_hired_employees")
+        assert not failed.success
+        (message,) = [each.message for each in failed.result if each.status == "error"]
+        sentence = "staging.checked_hired_employees has other columns than its model (email is new): launch the job"
+        assert f"{sentence} rebuild_marts" in " ".join(message.split())
+        build(run, *BUILD, "--full-refresh")
+    assert database.rows("select id, email from staging.checked_hired_employees order by id") == [
+        (1, "ada@example.org"), (2, None)
+    ]  # fmt: skip
+
+
+def test_a_new_mart_leaves_every_load_unpublished_until_it_is_built(
+    database: Database, dbt: Dbt, tmp_path: Path, copy: Path
+) -> None:
+    """Were it forgotten, gates and models would pass over loads that it does not show."""
+    load = deliver(database, "departments", [("1", "Sales")])
+    build(dbt)
+    old, new = ["departments_above_mean", "hires_by_quarter"], ["departments_above_mean", "hires", "hires_by_quarter"]
+
+    def unpublished(marts: list[str]) -> list[tuple[int, str]]:
+        with database.connect("hiring_transformer") as connection:
+            return unpublished_loads(connection, marts)
+
+    assert unpublished(old) == []
+    assert unpublished(new) == [(load, "departments")]
+    write_generated(copy)
+    marts = copy / "models" / "marts"
+    (marts / "hires.sql").write_text(
+        "select year, sum(hired)::bigint as hired from {{ ref('quarterly_hires') }} group by year"
+    )
+    (marts / "hires.yml").write_text(
+        "{version: 2, models: [{name: hires, description: Hires, config: {meta: {published: true}},"
+        " constraints: [{type: primary_key, columns: [year]}], columns: ["
+        "{name: year, data_type: integer, constraints: [{type: not_null}]}, {name: hired, data_type: bigint}]}]}"
+    )
+    with running_dbt(database, tmp_path / "target", copy) as run:
+        build(run)
+        assert unpublished(new) == []
+        later = deliver(database, "departments", [("2", "Legal")])
+        assert unpublished(new) == [(later, "departments")]
+        build(run, *BUILD, "--exclude", "hires")
+        assert unpublished(new) == [(later, "departments")]
+        build(run)
+    assert unpublished(new) == []
+    # A mart without rows is published, too.
+    assert database.rows("select mart, version from marts.publications where mart = 'hires'") == [("hires", 1)]
+
+
+def files(folder: Path) -> dict[str, tuple[int, str]]:
+    return {
+        str(path.relative_to(folder)): (path.stat().st_mtime_ns, path.read_text())
+        for path in (folder / "generated").rglob("*")
+        if path.is_file()
+    }
+
+
+def test_several_processes_write_the_same_files_and_none_where_nothing_differs(copy: Path) -> None:
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(lambda _: write_generated(copy, MORE), range(16)))
+    first = files(copy)
+    assert "generated/models/staging/checked_salaries.sql" in first
+    write_generated(copy, MORE)
+    assert files(copy) == first
+
+
+def test_what_the_contract_has_no_more_goes_and_a_model_by_hand_stays(copy: Path) -> None:
+    """A generated model of a table that is gone would fail every build; one by hand must not be there twice."""
+    write_generated(copy, MORE)
+    (copy / "models" / "staging" / "checked_jobs.sql").write_text("{{ checked('jobs') }}")
+    write_generated(copy)
+    assert not [name for name in files(copy) if "salaries" in name]
+    assert "generated/models/staging/checked_jobs.yml" in files(copy)
+    assert "generated/models/staging/checked_jobs.sql" not in files(copy)
+    assert (copy / "models" / "staging" / "checked_jobs.sql").exists()
