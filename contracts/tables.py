@@ -12,6 +12,11 @@ import yaml
 CONTRACT = Path(__file__).with_name("hiring.odcs.yaml")
 
 
+UTF_8 = "utf-8"
+# What the contract may declare instead, where files have no byte order mark.
+ENCODINGS = {UTF_8, "windows-1252"}
+
+
 class LogicalType(StrEnum):
     """What a column holds, by the standard's own names."""
 
@@ -67,6 +72,8 @@ class Table:
         synonyms: other names of it in object keys.
         business_name: what one of its records is called; empty where there is no other word than the table's name.
         frequency_days: within how many days something of it should arrive; None where nobody expects it.
+        encodings: the encoding of objects whose keys begin with a prefix, where they have no byte order mark and are
+            not in UTF-8; an empty prefix is that of all of them.
     """
 
     name: str
@@ -75,6 +82,7 @@ class Table:
     synonyms: tuple[str, ...] = ()
     business_name: str = ""
     frequency_days: int | None = None
+    encodings: tuple[tuple[str, str], ...] = ()
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -90,6 +98,16 @@ class Table:
     def required_names(self) -> tuple[str, ...]:
         """The names of the columns that every header has to name."""
         return tuple(column.name for column in self.columns if column.required)
+
+    def encoding_of(self, key: str) -> str:
+        """Return the encoding that is declared for an object, by Python's name; the longest prefix counts.
+
+        Args:
+            key: the object's key; of a file, its path, in which a prefix may begin at any folder.
+        """
+        of_file = key.startswith("/")
+        matching = [each for each in self.encodings if key.startswith(each[0]) or (of_file and f"/{each[0]}" in key)]
+        return max(matching, key=lambda each: len(each[0]), default=("", UTF_8))[1]
 
     @property
     def key(self) -> Column:
@@ -138,6 +156,7 @@ def _table(declared: Mapping[str, Any], frequencies: Mapping[str, int]) -> Table
         _synonyms(declared),
         declared.get("businessName", ""),
         frequencies.get(name),
+        _encodings(declared),
     )
     if [column.required for column in table.columns if column.primary_key] != [True]:
         raise ContractError(f"table {name}: exactly one column has to be the primary key, and required")
@@ -192,6 +211,18 @@ def _references(table: str, declared: Mapping[str, Any]) -> tuple[str, str] | No
 
 def _synonyms(declared: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(each["synonym"] for each in declared.get("synonyms", ()))
+
+
+def _encodings(declared: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
+    encodings = tuple(
+        (str(each.get("prefix", "")), str(each["encoding"]).lower())
+        for own in declared.get("customProperties", ())
+        if own["property"] == "encodings"
+        for each in own["value"]
+    )
+    if unknown := sorted({encoding for _, encoding in encodings} - ENCODINGS):
+        raise ContractError(f"table {declared['name']}: encodings are utf-8 and windows-1252, not {', '.join(unknown)}")
+    return encodings
 
 
 def _require_known_references(tables: Sequence[Table]) -> None:
