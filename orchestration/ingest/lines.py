@@ -1,38 +1,31 @@
-"""The lines of the text in hand, and which of them make up a record: found with NumPy, field by field only in doubt.
+"""The lines of the text at hand, and which of them make up a record: found with NumPy, field by field only in doubt.
 
 A line end lies outside of quotes when the number of quotes before it, counted from the record's first byte, is even.
 That count misleads only where a quote stands in the middle of a field that does not begin with one, or where a quoted
-field does not end behind its closing quote. Such records, and those that go over several lines without having a row's
-number of fields, are looked at exactly: a quote that nobody closes spoils its own line and no other.
+field does not end after its closing quote. Such records, those with escapes, and those that go over several lines
+without having a row's number of fields, are read exactly: a quote that nobody closes spoils its own line and no other.
 """
 
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
-COMMA, LINE_FEED, RETURN, QUOTE = 44, 10, 13, 34
-LINE_END = re.compile(rb"\r\n?|\n")
-FIELD_END = re.compile(rb"[,\r\n]")
+from orchestration.ingest.dialect import BACKSLASH, UNCLOSED, Refusal
+from orchestration.ingest.encoding import BYTE_ORDER_MARK
+from orchestration.ingest.file_format import FileFormat
+
+LINE_FEED, RETURN, SPACE, NEUTRAL = b"\n\r x"
+MARK_BYTES = len(BYTE_ORDER_MARK)
 
 # Wide enough for the offsets in a text at hand, and half as much memory for a text of nothing but line ends.
 OFFSET = np.int32
 Integers = NDArray[np.signedinteger]
 Flags = NDArray[np.bool_]
 
-
-@dataclass(frozen=True)
-class Refusal:
-    """Why a record cannot be a row: a code to count by, and words that go on after "the record"."""
-
-    reason: str
-    message: str
-
-
-UNCLOSED = Refusal("unclosed_quote", "has a quote that is not closed")
-STRAY = Refusal("stray_quote", "has text behind a closing quote, or a quote in a quoted field that is not doubled")
+# What a name in a header may begin with and a number cannot: a letter, or anything that is not ASCII.
+LETTERS: Flags = np.array([chr(octet).isalpha() or octet >= 0x80 for octet in range(256)])
 
 
 def too_long(max_bytes: int) -> Refusal:
@@ -48,10 +41,10 @@ def wrong_fields(found: int, fields: int) -> Refusal:
 
 @dataclass(frozen=True)
 class Records:
-    """Consecutive records of the text in hand, empty lines among them: first and last line, number of fields of each.
+    """Consecutive records of the text at hand, blank lines among them: first and last line, number of fields of each.
 
-    `exact` has the judgement of those that had to be looked at exactly, by index: what COPY is to be given, or why it
-    is no row.
+    A blank line has 0 fields; surplus empty ones do not count. `exact` has the verdict on those that had to be read
+    exactly, by index: what COPY is to be given, or why it is no row.
     """
 
     first: Integers
@@ -66,7 +59,7 @@ class Records:
         exact = {index: each for index, each in self.exact.items() if index < len(self.first[: span.stop])}
         return Records(self.first[span], self.last[span], self.fields[span], exact)
 
-    def only(self, chosen: Flags) -> "Records":
+    def where(self, chosen: Flags) -> "Records":
         """Return those that are chosen."""
         index_of = np.cumsum(chosen) - 1
         exact = {int(index_of[index]): each for index, each in self.exact.items() if chosen[index]}
@@ -87,31 +80,41 @@ class Records:
         return Records(first, last, fields, exact)
 
 
-class TextInHand:
-    """A text that begins with a record: where its lines begin and end, what stands before the end of each.
+class CsvBuffer:
+    """A text that begins with a record, and an index of its lines.
+
+    `starts` and `ends` are the offsets of each line's first byte and of the first one after it, `begins` and
+    `contents` those of what stands in it: without byte order marks before it, as they stand where files were put
+    together, and without its line end.
 
     Args:
         text: the bytes.
-        fields: how many fields a row has.
+        file_format: how its records are written.
         at_end: whether nothing follows the text; if something does, its last bytes may not make a line yet.
         max_bytes: the longest that a record may be.
     """
 
-    def __init__(self, text: bytes, fields: int, at_end: bool, max_bytes: int) -> None:
+    def __init__(self, text: bytes, file_format: FileFormat, at_end: bool, max_bytes: int) -> None:
         self.text = text
-        self._fields = fields
+        self._format = file_format
+        self._dialect = file_format.dialect
+        self._width = len(file_format.fields)
         self.at_end = at_end
         self._max_bytes = max_bytes
-        self._octets = np.frombuffer(text, np.uint8)
+        # The text as COPY is to have it, and as delimiters and quotes are counted: both are the text, but for escapes.
+        self._rows = text
+        self._octets = self._marks = np.frombuffer(text, np.uint8)
         self.ends = self._line_ends()
         self.starts = np.concatenate([np.zeros(1, OFFSET), self.ends])
         self.contents = self._content_ends()
+        self.has_marks = BYTE_ORDER_MARK in text
+        self.begins = self._content_begins()
         lengths = self.ends - self.starts[:-1]
         self._long_lines = np.flatnonzero(lengths > max_bytes) if len(text) > max_bytes else lengths[:0]
-        self._count_quotes_and_commas()
+        self._count_quotes_and_delimiters()
 
     def _line_ends(self) -> Integers:
-        """Return the offset behind each line; a carriage return that may be half of a line's end does not end it."""
+        """Return the offset after each line; a carriage return that may be half of a line's end does not end it."""
         octets = self._octets
         ends = np.flatnonzero(octets == LINE_FEED) + 1
         if b"\r" in self.text:
@@ -124,7 +127,7 @@ class TextInHand:
         return ends.astype(OFFSET)
 
     def _content_ends(self) -> Integers:
-        """Return the offset behind each line's content, that is before its end."""
+        """Return the offset after each line's content, that is before its end."""
         if not len(self.ends):
             return self.ends
         last, before_last = self._octets[self.ends - 1], self._octets[self.ends - 2]
@@ -132,42 +135,97 @@ class TextInHand:
         contents: Integers = self.ends - ((last == LINE_FEED) | (last == RETURN)) - both
         return contents
 
-    def _count_quotes_and_commas(self) -> None:
-        """Count what stands before each line: quotes, commas outside of quotes, quotes that mislead.
+    def _content_begins(self) -> Integers:
+        """Return the offset of each line's content, that is after the byte order marks before it."""
+        begins = self.starts[:-1]
+        if not self.has_marks:
+            return begins
+        begins = begins.copy()
+        # A line that is too long may have been seen in part only: nothing is looked for in it.
+        marked = np.flatnonzero(self.ends - begins <= self._max_bytes)
+        while len(marked):
+            marked = marked[begins[marked] + MARK_BYTES <= self.contents[marked]]
+            for index, octet in enumerate(BYTE_ORDER_MARK):
+                marked = marked[self._octets[begins[marked] + index] == octet]
+            begins[marked] += MARK_BYTES
+        return begins
+
+    def _count_quotes_and_delimiters(self) -> None:
+        """Count what stands before each line: quotes, delimiters outside of quotes, what cannot be told by counting.
 
         The latter two twice: for a record that begins after an even number of quotes, and after an odd one.
         """
-        octets = self._octets
-        commas = np.flatnonzero(octets == COMMA)
+        has_escapes = self._dialect.has_escapes and BACKSLASH in self.text
+        escapes = self._resolve_escapes() if has_escapes else None
+        octets = self._marks
+        delimiters = np.flatnonzero(octets == self._dialect.delimiter_byte[0])
         nothing = np.zeros(len(self.starts), OFFSET)
-        self._quotes, self._commas, self._misleading = nothing, [self._before(commas)] * 2, [nothing] * 2
-        if b'"' in self.text:
-            quotes = np.flatnonzero(octets == QUOTE)
-            quoted = np.searchsorted(quotes, commas) % 2
+        self._delimiters = [delimiters] * 2
+        self._quotes, self._delimiters_before, self._misleading = nothing, [self._before(delimiters)] * 2, [nothing] * 2
+        if self._dialect.quote_byte in self.text:
+            quotes = np.flatnonzero(octets == self._dialect.quote_byte[0])
+            quoted = np.searchsorted(quotes, delimiters) % 2
             self._quotes = self._before(quotes)
-            self._commas = [self._before(commas[quoted == parity]) for parity in (0, 1)]
-            self._misleading = [self._before(quotes[each]) for each in self._misleading_quotes(quotes)]
+            self._delimiters = [delimiters[quoted == parity] for parity in (0, 1)]
+            self._delimiters_before = [self._before(each) for each in self._delimiters]
+            self._misleading = [self._before(quotes[each]) for each in self._misleading_quotes(octets, quotes)]
+        if escapes is not None:
+            self._misleading = [each + self._before(escapes) for each in self._misleading]
 
     def _before(self, positions: Integers) -> Integers:
         return np.searchsorted(positions, self.starts).astype(OFFSET)
 
-    def _misleading_quotes(self, quotes: Integers) -> tuple[Flags, Flags]:
+    def _resolve_escapes(self) -> Integers:
+        """Double the quotes that have a backslash before them, in place; return where else escapes are.
+
+        The latter are left to reading exactly. So is a field that begins with an escaped quote: doubled, it would be an
+        empty one.
+        """
+        dialect, octets = self._dialect, self._octets
+        found = np.flatnonzero(octets == BACKSLASH[0])
+        order = np.arange(len(found))
+        # Of backslashes in a row, the first escapes the second.
+        run_begins = np.maximum.accumulate(np.where(np.diff(found, prepend=-2) != 1, order, 0))
+        escapes = found[(order - run_begins) % 2 == 0]
+        escapes = escapes[escapes + 1 < len(octets)]
+        escaped = octets[escapes + 1]
+        is_quote = escaped == dialect.quote_byte[0]
+        before = octets[np.maximum(escapes - 1, 0)]
+        edges = dialect.special + b" " * dialect.skips_spaces
+        opens = (escapes == 0) | np.isin(before, list(edges)) | np.isin(escapes, self.begins)
+        is_delimiter = escaped == dialect.delimiter_byte[0]
+        octets = octets.copy()
+        octets[escapes[is_quote]] = dialect.quote_byte[0]
+        self._rows = octets.tobytes()
+        octets[escapes[is_delimiter] + 1] = NEUTRAL
+        self._marks = octets
+        unresolved: Integers = escapes[is_delimiter | (escaped == BACKSLASH[0]) | (is_quote & opens)]
+        return unresolved
+
+    def _misleading_quotes(self, octets: NDArray[np.uint8], quotes: Integers) -> tuple[Flags, Flags]:
         """Say which quotes do not open or close a field where their number has them do so, for either parity.
 
-        Opening ones stand behind a comma or a line's end, closing ones before such; of a doubled quote in a field, the
-        first seems to close it and the second to open it again.
+        Opening ones stand after a delimiter or a line's end, closing ones before such; of a doubled quote in a field,
+        the first seems to close it and the second to open it again.
         """
         around = np.zeros(256, np.bool_)
-        around[[COMMA, LINE_FEED, RETURN, QUOTE]] = True
+        around[list(self._dialect.special + self._dialect.quote_byte)] = True
         opens, closes = np.ones((2, len(quotes)), np.bool_)
-        opens[quotes > 0] = around[self._octets[quotes[quotes > 0] - 1]]
+        opens[quotes > 0] = around[octets[quotes[quotes > 0] - 1]]
+        if self._dialect.skips_spaces:
+            # More spaces than one are left to reading exactly.
+            around[self._dialect.quote_byte[0]] = False
+            opens |= (octets[quotes - 1] == SPACE) & ((quotes < 2) | around[octets[quotes - 2]])
+            around[self._dialect.quote_byte[0]] = True
+        if self.has_marks:
+            opens |= np.isin(quotes, self.begins)
         last = len(self.text) - 1
-        closes[quotes < last] = around[self._octets[quotes[quotes < last] + 1]]
+        closes[quotes < last] = around[octets[quotes[quotes < last] + 1]]
         even = np.arange(len(quotes)) % 2 == 0
         return np.where(even, ~opens, ~closes), np.where(even, ~closes, ~opens)
 
     def records(self, line: int, window: int) -> Iterator[Records]:
-        """Yield the records from a line on, in stretches of about `window` lines, as far as the text tells them."""
+        """Yield the records from a line on, in stretches of about `window` lines, as far as the text shows them."""
         while line < len(self.ends):
             # A line that is too long is a record of its own, whatever its quotes: nobody has to hold it in memory.
             barrier = self._next_long_line(line)
@@ -192,18 +250,38 @@ class TextInHand:
         return int(later[0]) if len(later) else len(self.ends)
 
     def _by_parity(self, line: int, until: int) -> Records:
-        """Return the records between two lines as counting quotes tells them; one that goes beyond is left out."""
+        """Return the records between two lines by the number of quotes; one that goes beyond is left out."""
         last = np.flatnonzero((self._quotes[line + 1 : until + 1] - self._quotes[line]) % 2 == 0) + line
         first = np.concatenate([np.array([line]), last[:-1] + 1])[: len(last)]
-        commas = self._commas[self._quotes[line] % 2]
-        return Records(first, last, commas[last + 1] - commas[first] + 1)
+        return Records(first, last, self._count_fields(first, last, int(self._quotes[line] % 2)))
+
+    def _count_fields(self, first: Integers, last: Integers, parity: int) -> Integers:
+        """Return how many fields records have that begin after an even or odd number of quotes; blank ones have 0."""
+        before = self._delimiters_before[parity]
+        fields = before[last + 1] - before[first] + 1
+        lengths = self.contents[last] - self.begins[first]
+        # A line that is all delimiters holds nothing, as one that is empty.
+        fields[lengths == fields - 1] = 0
+        if self._format.has_surplus:
+            wider = np.flatnonzero(fields > self._width)
+            ends = self._delimiters[parity][before[first[wider]] + self._width - 1]
+            tails = self.contents[last[wider]] - ends
+            is_blank = tails == fields[wider] - self._width
+            for index in np.flatnonzero(~is_blank).tolist():
+                is_blank[index] = self._is_blank(int(ends[index]), int(self.contents[last[wider[index]]]))
+            fields[wider[is_blank]] = self._width
+        return fields
+
+    def _is_blank(self, begin: int, end: int) -> bool:
+        """Return whether nothing but empty fields stands from a delimiter to a record's end."""
+        return self._dialect.blanks.fullmatch(self.text, begin, end) is not None
 
     def _settled(self, records: Records) -> Records | None:
-        """Look at the doubtful ones exactly, up to the first that ends elsewhere; None if that needs more text."""
+        """Read the doubtful ones exactly, up to the first that ends elsewhere; None if that needs more text."""
         first, last = records.first, records.last
         misleading = self._misleading[self._quotes[first[0]] % 2]
         doubtful = misleading[last + 1] > misleading[first]
-        doubtful |= (last > first) & (records.fields != self._fields)
+        doubtful |= (last > first) & (records.fields != self._width)
         doubtful |= self.ends[last] - self.starts[first] > self._max_bytes
         for index in np.flatnonzero(doubtful).tolist():
             found = self._exactly(int(first[index]))
@@ -211,86 +289,105 @@ class TextInHand:
                 return records[:index]
             if found.last[0] != last[index]:
                 return Records.joined([records[:index], found])
-            records.exact[index], records.fields[index] = found.exact[0], self._fields
+            records.exact[index], records.fields[index] = found.exact[0], self._width
         return records
 
     def _exactly(self, line: int) -> Records | None:
         """Return the record that begins with a line, read field by field; None if that needs more text."""
-        begin = int(self.starts[line])
-        limit = min(begin + self._max_bytes, len(self.text))
-        reading = read_fields(self.text, begin, limit)
+        start, begin = int(self.starts[line]), int(self.begins[line])
+        limit = min(start + self._max_bytes, len(self.text))
+        reading = self._dialect.read_fields(self.text, begin, limit)
         if isinstance(reading, Refusal):
             # A quote that closes lines further down, and badly, is rather the opening one of another field.
-            is_on_line = read_fields(self.text, begin, int(self.contents[line])) == reading
+            is_on_line = self._dialect.read_fields(self.text, begin, int(self.contents[line])) == reading
             return self._single(line, reading if is_on_line else UNCLOSED)
         if reading is None or (stop := self._line_of(reading[-1][1])) >= len(self.ends):
-            is_decided = self.at_end or len(self.text) - begin > self._max_bytes
+            is_decided = self.at_end or len(self.text) - start > self._max_bytes
             return self._single(line, UNCLOSED) if is_decided else None
-        if self.ends[stop] - begin > self._max_bytes:
+        if self.ends[stop] - start > self._max_bytes:
             return self._single(line, UNCLOSED)
-        if len(reading) == self._fields:
-            row = b",".join(_as_copy_reads_it(self.text[start:end]) for start, end in reading)
-            return self._single(line, row, stop)
-        if stop > line and self._is_row(line + 1):
+        if self._is_row(reading):
+            return self._single(line, self._row(reading), stop)
+        if stop > line and self._is_row_by_parity(line + 1):
             return self._single(line, UNCLOSED)
-        return self._single(line, wrong_fields(len(reading), self._fields), stop)
+        return self._single(line, wrong_fields(len(reading), self._width), stop)
+
+    def _is_row(self, reading: Sequence[tuple[int, int]]) -> bool:
+        if len(reading) > self._width and self._format.has_surplus:
+            return self._is_blank(reading[self._width][0] - 1, reading[-1][1])
+        return len(reading) == self._width
+
+    def _row(self, reading: Sequence[tuple[int, int]]) -> bytes:
+        """Return the fields of a record that are loaded, as COPY reads them."""
+        return self._dialect.delimiter_byte.join(
+            self._dialect.as_copy_reads_it(self.text[start:end])
+            for column, (start, end) in zip(self._format.fields, reading, strict=False)
+            if column is not None
+        )
 
     def _line_of(self, offset: int) -> int:
-        """Return the line whose content ends at an offset; the number of lines if the line's end is not in hand."""
+        """Return the line whose content ends at an offset; the number of lines if the line's end is not at hand."""
         if self.at_end and offset == len(self.text):
             return len(self.ends) - 1
         return int(np.searchsorted(self.ends, offset, "right"))
 
-    def _single(self, line: int, judgement: bytes | Refusal, last: int | None = None) -> Records:
+    def _single(self, line: int, verdict: bytes | Refusal, last: int | None = None) -> Records:
         return Records(
-            np.array([line]), np.array([line if last is None else last]), np.array([self._fields]), {0: judgement}
+            np.array([line]), np.array([line if last is None else last]), np.array([self._width]), {0: verdict}
         )
 
-    def _is_row(self, line: int) -> bool:
+    def _is_row_by_parity(self, line: int) -> bool:
         """Return whether a line would be a row if a record began with it."""
-        parity = self._quotes[line] % 2
-        quotes, commas, misleading = (
-            int(counts[line + 1] - counts[line])
-            for counts in (self._quotes, self._commas[parity], self._misleading[parity])
+        parity = int(self._quotes[line] % 2)
+        quotes, misleading = (
+            int(counts[line + 1] - counts[line]) for counts in (self._quotes, self._misleading[parity])
         )
-        return quotes % 2 == 0 and commas + 1 == self._fields and not misleading
+        at = np.array([line])
+        return quotes % 2 == 0 and not misleading and int(self._count_fields(at, at, parity)[0]) == self._width
 
+    def field_begins(self, records: Records, index: int) -> Integers:
+        """Return the offset at which a field, counted from 0, begins in each record."""
+        return self._delimiters_after(records.first, index) + 1 if index else self.begins[records.first]
 
-def read_fields(text: bytes, begin: int, limit: int) -> list[tuple[int, int]] | Refusal | None:
-    """Read the record that begins at an offset, field by field.
+    def field_ends(self, records: Records, index: int) -> Integers:
+        """Return the offset after a field, counted from 0, in each record."""
+        return np.minimum(self._delimiters_after(records.first, index + 1), self.contents[records.last])
 
-    Returns:
-        Where each field begins and ends, quotes included; why it is no record; None if it does not end before `limit`.
-    """
-    spans = []
-    while True:
-        end = begin
-        if text[begin : begin + 1] == b'"':
-            end = _behind_closing_quote(text, begin, limit)
-            if end < 0:
-                return None
-            if end < limit and text[end] not in b",\r\n":
-                return STRAY
-        elif found := FIELD_END.search(text, begin, limit):
-            end = found.start()
-        else:
-            end = limit
-        spans.append((begin, end))
-        if end >= limit or text[end] != COMMA:
-            return spans
-        begin = end + 1
+    def _delimiters_after(self, first: Integers, count: int) -> Integers:
+        """Return the offset of the delimiter after so many fields of each record that begins with a line.
 
+        Where a record has no such field, it is one of another record, or the text's end.
+        """
+        found = np.full(len(first), len(self.text))
+        for parity in (0, 1):
+            delimiters = self._delimiters[parity]
+            indices = self._delimiters_before[parity][first] + count - 1
+            there = (self._quotes[first] % 2 == parity) & (indices < len(delimiters))
+            found[there] = delimiters[indices[there]]
+        return found
 
-def _behind_closing_quote(text: bytes, begin: int, limit: int) -> int:
-    """Return the offset behind a quoted field, -1 if it is not closed before `limit`."""
-    at = text.find(b'"', begin + 1, limit)
-    while at >= 0 and text[at + 1 : at + 2] == b'"':
-        at = text.find(b'"', at + 2, limit)
-    return at + 1 if at >= 0 else -1
+    def loaded_fields(self, records: Records) -> list[bytes]:
+        """Return of each record the fields that are loaded; of one that was read exactly or is no row, anything."""
+        runs = [
+            [
+                self._rows[begin:end]
+                for begin, end in zip(
+                    self.field_begins(records, first).tolist(), self.field_ends(records, last).tolist(), strict=True
+                )
+            ]
+            for first, last in self._format.runs()
+        ]
+        return runs[0] if len(runs) == 1 else list(map(self._dialect.delimiter_byte.join, zip(*runs, strict=True)))
 
-
-def _as_copy_reads_it(field: bytes) -> bytes:
-    """Quote a field that has quotes in its middle, which COPY would take for the beginning of a quoted stretch."""
-    if b'"' not in field or field.startswith(b'"'):
-        return field
-    return b'"' + field.replace(b'"', b'""') + b'"'
+    def begin_with_a_letter(self, records: Records, index: int) -> Flags:
+        """Say in which records a field, counted from 0, begins with a letter after quotes and spaces."""
+        at, last = self.field_begins(records, index), len(self.text) - 1
+        octets = self._octets[np.minimum(at, last)]
+        for _ in range(2):
+            skipped = (octets == self._dialect.quote_byte[0]) | (octets == SPACE)
+            if not skipped.any():
+                break
+            at = at + skipped
+            octets = self._octets[np.minimum(at, last)]
+        letters: Flags = LETTERS[octets]
+        return letters

@@ -4,6 +4,7 @@ import re
 from dataclasses import dataclass
 
 SPECIAL = b",\r\n"
+MARK = b"\xef\xbb\xbf"
 
 
 @dataclass(frozen=True)
@@ -27,8 +28,12 @@ def read(text: bytes, columns: int, max_bytes: int) -> list[Found]:
     found, at, line = [], 0, 1
     while at < len(text):
         end, behind = line_end(text, at)
-        if end > at:
-            record = one(text, at, columns, max_bytes, line)
+        start = at
+        is_long = behind - start > max_bytes
+        while not is_long and text.startswith(MARK, at):
+            at += len(MARK)
+        if is_long or text[at:end].strip(b","):
+            record = one(text, start, at, columns, max_bytes, line)
             found.append(record)
             if record.reason != "too_long":
                 end, behind = line_end(text, at + len(record.raw))
@@ -37,20 +42,20 @@ def read(text: bytes, columns: int, max_bytes: int) -> list[Found]:
     return found
 
 
-def one(text: bytes, at: int, columns: int, max_bytes: int, line: int) -> Found:
+def one(text: bytes, start: int, at: int, columns: int, max_bytes: int, line: int) -> Found:
     end, behind = line_end(text, at)
     first_line = text[at:end]
-    if behind - at > max_bytes:
-        return Found(line, at, first_line, None, "too_long")
+    if behind - start > max_bytes:
+        return Found(line, start, first_line, None, "too_long")
     reading = fields_from(text, at)
-    if isinstance(reading, Reading) and line_end(text, reading.end)[1] - at > max_bytes:
+    if isinstance(reading, Reading) and line_end(text, reading.end)[1] - start > max_bytes:
         reading = "unclosed_quote"
     if reading == "stray_quote" and fields_from(text[:end], at) != "stray_quote":
         reading = "unclosed_quote"
     if isinstance(reading, str):
         return judged(Found(line, at, first_line, None, reading))
     raw = text[at : reading.end]
-    if len(reading.fields) != columns and reading.end > end and is_row(text, behind, columns):
+    if len(reading.fields) != columns and reading.end > end and is_row(text, after_marks(text, behind), columns):
         return judged(Found(line, at, first_line, None, "unclosed_quote"))
     if len(reading.fields) != columns:
         return judged(Found(line, at, raw, None, f"too_{'few' if len(reading.fields) < columns else 'many'}_fields"))
@@ -67,10 +72,18 @@ def judged(found: Found) -> Found:
     return Found(found.line, found.byte, found.raw, None, "nul_character")
 
 
+def after_marks(text: bytes, at: int) -> int:
+    while text.startswith(MARK, at):
+        at += len(MARK)
+    return at
+
+
 def is_row(text: bytes, at: int, columns: int) -> bool:
     end, _ = line_end(text, at)
     reading = fields_from(text[:end], at)
-    return isinstance(reading, Reading) and b'"' not in other_quotes(text[at:end]) and len(reading.fields) == columns
+    is_blank = not text[at:end].strip(b",")
+    is_sound = not is_blank and b'"' not in other_quotes(text[at:end])
+    return isinstance(reading, Reading) and is_sound and len(reading.fields) == columns
 
 
 def other_quotes(line: bytes) -> bytes:

@@ -1,0 +1,75 @@
+"""What the beginning of an object tells about all of it: kept in the ledger, since a load may resume further down."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+
+from orchestration.ingest.dialect import PLAIN, Dialect, Refusal
+from orchestration.ingest.encoding import Encoding
+
+
+@dataclass(frozen=True)
+class FileFormat:
+    """How the records of an object are written, and which columns their fields are.
+
+    Attributes:
+        fields: the column of each field of a record, in their order; None for one that is left out.
+        dialect: how the text is written.
+        encoding: how its characters are encoded.
+        has_surplus: whether empty fields may follow the last one, as spreadsheets write them.
+        header_line: the line, from 1, in which the header begins; None without one.
+        left_out: the names of the fields that are left out, as the header has them.
+    """
+
+    fields: tuple[str | None, ...]
+    dialect: Dialect = PLAIN
+    encoding: Encoding = Encoding.UTF_8
+    has_surplus: bool = False
+    header_line: int | None = None
+    left_out: tuple[str, ...] = ()
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns that are loaded, in the order of their fields."""
+        return tuple(column for column in self.fields if column is not None)
+
+    @property
+    def is_rewritten(self) -> bool:
+        """Whether COPY is to be given something else than the records themselves."""
+        return self.has_surplus or None in self.fields or self.dialect.has_escapes
+
+    def runs(self) -> Iterator[tuple[int, int]]:
+        """Yield the first and the last of each stretch of fields that are loaded."""
+        begin = None
+        for index, column in enumerate((*self.fields, None)):
+            if column is not None and begin is None:
+                begin = index
+            elif column is None and begin is not None:
+                yield begin, index - 1
+                begin = None
+
+    def values(self, record: bytes) -> list[str] | None:
+        """Return the values of a record's fields, None of one whose quotes are wrong."""
+        spans = self.dialect.read_fields(record, 0, len(record))
+        if spans is None or isinstance(spans, Refusal):
+            return None
+        values = (self.dialect.value(record[begin:end]) for begin, end in spans)
+        return [value.decode(self.encoding.of_records, "replace") for value in values]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as the ledger keeps it, but for the names that are left out, which have a column of their own."""
+        return {
+            "fields": self.fields,
+            "encoding": self.encoding,
+            "has_surplus": self.has_surplus,
+            "header_line": self.header_line,
+            **self.dialect.to_json(),
+        }
+
+    @classmethod
+    def from_json(cls, stored: dict[str, Any], left_out: Sequence[str] = ()) -> Self:
+        """Return the format that `to_json` gave."""
+        own = dict(stored)
+        fields, encoding = tuple(own.pop("fields")), Encoding(own.pop("encoding"))
+        has_surplus, header_line = own.pop("has_surplus"), own.pop("header_line")
+        return cls(fields, Dialect.from_json(own), encoding, has_surplus, header_line, tuple(left_out))

@@ -1,0 +1,148 @@
+"""What the names in a header mean, and what the values of a record say about where there is none."""
+
+import re
+import unicodedata
+from collections.abc import Sequence
+
+from contracts import Column, LogicalType, Table
+from contracts.rules import Reason, parse
+from orchestration.ingest.encoding import UnreadableFile
+from orchestration.ingest.records import HeaderProbe
+
+# Of many names, as many are shown.
+NAMES_SHOWN = 10
+# What people write where there is no value. Whether it is one is not decided here.
+NO_VALUE = re.compile(r"\s*(null|none|nan|n/?a|#n/a|nat|\\n|-*)\s*", re.IGNORECASE)
+# Numbers of all kinds: whether one is an integer in range is a question about the value, not about the column.
+NUMBER = re.compile(r"\s*[+-]?\$?[0-9][0-9.,' ]*(e[+-]?[0-9]+)?\s*", re.IGNORECASE)
+NUMBER_OR_DATE = re.compile(r"\s*[+-]?[0-9].*", re.DOTALL)
+DIGIT = re.compile(r"[0-9]")
+WORD = re.compile(r"[\W_]*[^\W\d_]")
+NUMBERS = {LogicalType.INTEGER, LogicalType.NUMBER}
+
+Columns = tuple[str | None, ...]
+
+
+class HeaderMismatch(UnreadableFile):
+    """The header does not name the table's columns, or there is none and the records do not fit them."""
+
+
+def comparable(name: str) -> str:
+    """Return a name without case, white space, punctuation and accents."""
+    decomposed = unicodedata.normalize("NFKD", name.casefold())
+    return "".join(character for character in decomposed if character.isalnum())
+
+
+class Header:
+    """The names that a table's columns go by in headers."""
+
+    def __init__(self, table: Table) -> None:
+        self.table = table
+        self._columns = {
+            comparable(synonym): column.name for column in table.columns for synonym in column.synonyms
+        } | {comparable(column.name): column.name for column in table.columns}
+
+    def columns_of(self, names: Sequence[str]) -> Columns:
+        """Return the column that each name means, None for one that means none.
+
+        Quotes around a name are none of it: they show that it was not read as it was written.
+        """
+        return tuple(
+            None if name.strip().startswith(("'", '"')) else self._columns.get(comparable(name)) for name in names
+        )
+
+    def is_complete(self, names: Sequence[str]) -> bool:
+        """Return whether every column that a file has to have is named."""
+        return set(self.table.required_names) <= set(self.columns_of(names))
+
+    def known(self, names: Sequence[str]) -> int:
+        """Return how many different columns a record names that may be a header, 0 where it cannot be one."""
+        columns = {column for column in self.columns_of(names) if column is not None}
+        is_header = 2 * len(columns) >= len(names) or len(columns) >= 2
+        return len(columns) if is_header and not any(map(NUMBER_OR_DATE.fullmatch, names)) else 0
+
+    def complaint(self, names: Sequence[str]) -> str | None:
+        """Return what is wrong with the names of a header, None if nothing is."""
+        columns = self.columns_of(names)
+        shown = [name.strip().lower() for name in names]
+        lacking = [name for name in self.table.required_names if name not in columns]
+        repeated = {
+            column: list(dict.fromkeys(name for name, own in zip(shown, columns, strict=True) if own == column))
+            for column in self.table.column_names
+            if columns.count(column) > 1
+        }
+        unknown = [name for name, column in zip(shown, columns, strict=True) if column is None]
+        complaints = [
+            f"{what} {', '.join(which[:NAMES_SHOWN])}"
+            for what, which in (
+                ("lacks", [*map(repr, lacking)]),
+                ("repeats", [_twice(column, as_named) for column, as_named in repeated.items()]),
+                ("has unknown", [*map(repr, unknown)] if lacking else []),
+            )
+            if which
+        ]
+        if not lacking and not repeated:
+            return None
+        return f"{' and '.join(complaints)}; the columns are {', '.join(self.table.column_names)}"
+
+    def probe(self, columns: Columns) -> HeaderProbe:
+        """Return how to recognise this header, further down, in an object of some columns."""
+        typed = {column.name for column in self.table.columns if column.logical_type != LogicalType.STRING}
+        field = next((index for index, column in enumerate(columns) if column in typed), None)
+
+        def is_header(names: Sequence[str], line: int) -> bool:
+            found = self.columns_of(names)
+            if found[: len(columns)] == columns and not any(name.strip() for name in names[len(columns) :]):
+                return True
+            if not self.known(names) or self.table.key.name not in found:
+                return False
+            raise HeaderMismatch(
+                f"has another header in line {line}: {_listed(names)}; above it the columns are "
+                f"{', '.join(column or '(left out)' for column in columns)}: deliver the two as files of their own"
+            )
+
+        return HeaderProbe(field, frozenset(name.encode() for name in self._columns), is_header)
+
+
+def _twice(column: str, as_named: Sequence[str]) -> str:
+    return repr(column) if len(as_named) == 1 else f"{column!r} (as {' and '.join(map(repr, as_named))})"
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(name.strip() for name in names[:NAMES_SHOWN])
+
+
+def fits(column: Column, text: str) -> bool | None:
+    """Return whether a text can be a value of a column, good or bad; None where it tells nothing.
+
+    A date of another format or a number out of range is a bad value of its column. A word where numbers belong is a
+    value of another column, or a name in a header.
+    """
+    if column.logical_type == LogicalType.STRING or NO_VALUE.fullmatch(text):
+        return None
+    if parse(column, text) not in {Reason.NOT_AN_INTEGER, Reason.NOT_A_NUMBER, Reason.NOT_A_DATETIME}:
+        return True
+    if column.logical_type in NUMBERS:
+        return NUMBER.fullmatch(text) is not None
+    return DIGIT.search(text) is not None
+
+
+def verdicts(columns: Sequence[Column | None], fields: Sequence[str]) -> list[bool]:
+    """Return of each field whether it fits its column, where that tells anything."""
+    found = (fits(column, text) for column, text in zip(columns, fields, strict=False) if column is not None)
+    return [fit for fit in found if fit is not None]
+
+
+def is_data(columns: Sequence[Column | None], fields: Sequence[str]) -> bool:
+    """Return whether a record is one of these columns: at least half of what can be told fits."""
+    found = verdicts(columns, fields)
+    return 2 * sum(found) >= len(found) > 0
+
+
+def is_labels(columns: Sequence[Column | None], fields: Sequence[str]) -> bool:
+    """Return whether a record has words in place of all numbers and dates, and no numbers in place of words."""
+    if any(map(NUMBER_OR_DATE.fullmatch, fields)):
+        return False
+    found = [(text, fits(column, text)) for column, text in zip(columns, fields, strict=False) if column is not None]
+    judged = [(text, fit) for text, fit in found if fit is not None]
+    return bool(judged) and all(not fit and WORD.match(text) for text, fit in judged)

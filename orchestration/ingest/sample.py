@@ -1,0 +1,106 @@
+"""The first records of an object, read in any dialect."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from orchestration.ingest.dialect import DELIMITERS, LINE_END, Dialect
+from orchestration.ingest.encoding import BYTE_ORDER_MARK, Encoding, UnreadableFile
+from orchestration.ingest.file_format import FileFormat
+from orchestration.ingest.records import Position
+
+SEPARATOR = b"sep="
+
+
+@dataclass(frozen=True)
+class Line:
+    """A record of the beginning.
+
+    Attributes:
+        line: the number of its first line.
+        end: where what follows it begins.
+        fields: its values; None of one that is damaged, which is taken to be one line.
+        is_spaced: whether each field but the first begins with a space.
+        raw: its first line.
+    """
+
+    line: int
+    end: Position
+    fields: tuple[str, ...] | None
+    is_spaced: bool
+    raw: str
+
+
+@dataclass(frozen=True)
+class Sample:
+    """The first bytes of an object, in the encoding of its records and without a byte order mark."""
+
+    text: bytes
+    is_whole: bool
+    encoding: Encoding = Encoding.UTF_8
+
+    def declared_delimiter(self) -> tuple[Position, tuple[str]] | None:
+        """Return where the text begins after a line such as `sep=;`, and that delimiter; None without one.
+
+        Raises:
+            UnreadableFile: the delimiter is none that is read.
+        """
+        end = self._after_line(Position())
+        line = self.text[: end.byte].rstrip(b"\r\n").strip(b'"')
+        if not line.lower().startswith(SEPARATOR) or len(line) > len(SEPARATOR) + 1:
+            return None
+        declared = line[len(SEPARATOR) :].decode("ascii", "replace")
+        if declared not in DELIMITERS:
+            raise UnreadableFile(f"declares the delimiter {declared!r}: it has to be a comma, ; | or a tab")
+        return end, (declared,)
+
+    def dialects(self, delimiters: Sequence[str]) -> Iterator[Dialect]:
+        """Yield the dialects that the text may be in, the plain one first."""
+        for quote in ('"', "'"):
+            for has_escapes in (False, True):
+                for skips_spaces in (False, True):
+                    for delimiter in delimiters:
+                        dialect = Dialect(delimiter, quote, has_escapes, skips_spaces)
+                        is_first = dialect == Dialect(delimiters[0])
+                        if is_first or self._may_be_in(dialect):
+                            yield dialect
+
+    def _may_be_in(self, dialect: Dialect) -> bool:
+        return (
+            dialect.delimiter_byte in self.text
+            and (dialect.quote == '"' or dialect.quote_byte in self.text)
+            and (not dialect.has_escapes or b"\\" in self.text)
+            and (not dialect.skips_spaces or self.may_skip_spaces(dialect))
+        )
+
+    def may_skip_spaces(self, dialect: Dialect) -> bool:
+        """Return whether a quote follows a space after a delimiter somewhere."""
+        return dialect.delimiter_byte + b" " + dialect.quote_byte in self.text
+
+    def lines(self, dialect: Dialect, start: Position) -> Iterator[Line]:
+        """Yield the records from a position on as far as they are complete; blank lines are none."""
+        text, at = self.text, start
+        file_format = FileFormat((), dialect, self.encoding)
+        while at.byte < len(text):
+            begin = at.byte
+            while text.startswith(BYTE_ORDER_MARK, begin):
+                begin += len(BYTE_ORDER_MARK)
+            end = self._after_line(replace(at, byte=begin))
+            content = text[begin : end.byte].rstrip(b"\r\n")
+            spans = dialect.read_fields(text, begin, len(text)) if content.strip(dialect.delimiter_byte) else []
+            fields = None
+            if isinstance(spans, list) and spans:
+                stop = spans[-1][1]
+                # A NUL character is in no text: it damages a record, and UTF-16 without a mark is full of them.
+                fields = None if b"\0" in text[begin:stop] else file_format.values(text[begin:stop])
+                end = self._after_line(Position(line=at.line + len(LINE_END.findall(text, begin, stop)), byte=stop))
+            if not self.is_whole and end.byte == len(text):
+                return
+            if spans != []:
+                is_spaced = isinstance(spans, list) and all(text.startswith(b" ", span[0]) for span in spans[1:])
+                raw = content.decode(self.encoding.of_records, "replace")
+                yield Line(at.line, end, None if fields is None else tuple(fields), is_spaced, raw)
+            at = end
+
+    def _after_line(self, at: Position) -> Position:
+        found = LINE_END.search(self.text, at.byte)
+        return replace(at, line=at.line + 1, byte=found.end() if found else len(self.text))
