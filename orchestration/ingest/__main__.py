@@ -19,6 +19,7 @@ from rich.table import Table as Grid
 from contracts import TABLES, Table
 from orchestration.database import connect
 from orchestration.ingest.candidates import Candidates
+from orchestration.ingest.file_format import FileFormat
 from orchestration.ingest.limits import RejectLimit
 from orchestration.ingest.loader import Loaded, OnProgress, Outcome, Policy, load_object, load_pending, reload_object
 from orchestration.ingest.loader import Progress as LoadProgress
@@ -69,8 +70,8 @@ def validate(
     with _progress_bar() as on_progress:
         found = dry_run(client, owner, item, RejectLimit(reject_share, reject_count), on_progress)
     out.print(f"{item} for raw.{owner.name}: {found.totals.records:,} records, {found.totals.rejected:,} rejected")
-    if found.columns:
-        out.print(f"columns: {', '.join(found.columns)}")
+    if found.file_format:
+        _print_format(found.file_format, found.repeated_headers)
     if found.by_reason:
         grid = Grid("reason", "records", "for example", box=box.SIMPLE_HEAD)
         for count, samples in found.by_reason:
@@ -81,6 +82,20 @@ def validate(
         err.print(f"would fail: {found.failure}", soft_wrap=True)
         raise typer.Exit(1)
     out.print("would load")
+
+
+def _print_format(file_format: FileFormat, repeated_headers: int) -> None:
+    """Print what was found out about how a file is written."""
+    out.print(f"encoding: {file_format.encoding}")
+    out.print(f"delimiter: {file_format.dialect}", markup=False)
+    out.print(
+        f"header: {f'line {file_format.header_line}' if file_format.header_line else 'none, columns by position'}"
+    )
+    out.print(f"columns: {', '.join(file_format.columns)}")
+    if file_format.left_out:
+        out.print(f"left out: {', '.join(name or '(without a name)' for name in file_format.left_out)}", markup=False)
+    if repeated_headers:
+        out.print(f"headers that come again: {repeated_headers:,}")
 
 
 @app.command()

@@ -2,27 +2,35 @@
 
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
+from functools import cache
 
 import psycopg
 from psycopg import sql
 
 from contracts import Table
 from orchestration.database import Connection
-from orchestration.ingest.lines import Refusal
+from orchestration.ingest.dialect import Refusal
+from orchestration.ingest.encoding import Encoding
+from orchestration.ingest.file_format import FileFormat
 from orchestration.ingest.records import Chunk, Rejection
 
-LAST_DIGITS = [b"%03d," % number for number in range(1000)]
+# What Postgres calls the encodings of records.
+ENCODINGS = {Encoding.UTF_8: "UTF8", Encoding.WINDOWS_1252: "WIN1252"}
 
 
-def copy_statement(table: Table, columns: Sequence[str]) -> sql.Composed:
-    """Return the COPY that takes records with their load's and their own number in front."""
-    return sql.SQL("copy {} ({}) from stdin (format csv)").format(
+def copy_statement(table: Table, file_format: FileFormat) -> sql.Composed:
+    """Return the COPY that takes records of an object with their load's and their own number in front."""
+    dialect = file_format.dialect
+    options = {"delimiter": dialect.delimiter, "quote": dialect.quote}
+    options["encoding"] = ENCODINGS[file_format.encoding.of_records]
+    return sql.SQL("copy {} ({}) from stdin (format csv, {})").format(
         sql.Identifier("raw", table.name),
-        sql.SQL(", ").join(map(sql.Identifier, ("_load_id", "_record", *columns))),
+        sql.SQL(", ").join(map(sql.Identifier, ("_load_id", "_record", *file_format.columns))),
+        sql.SQL(", ").join(sql.SQL(name) + sql.SQL(" ") + sql.Literal(value) for name, value in options.items()),
     )
 
 
-def copy_text(load_id: int, numbers: Sequence[int], rows: Sequence[bytes]) -> bytes:
+def copy_text(load_id: int, numbers: Sequence[int], rows: Sequence[bytes], delimiter: bytes = b",") -> bytes:
     """Return records as that COPY reads them; their numbers ascend."""
     parts: list[bytes] = []
     at = 0
@@ -31,16 +39,23 @@ def copy_text(load_id: int, numbers: Sequence[int], rows: Sequence[bytes]) -> by
         # long as all the rest of the loader's work on a record.
         thousand = numbers[at] // 1000
         until = bisect_left(numbers, (thousand + 1) * 1000, at)
-        parts += _interleaved(b"%d,%d" % (load_id, thousand), _last_digits(numbers[at:until]), rows[at:until])
+        head = b"%d%b%d" % (load_id, delimiter, thousand)
+        parts += _interleaved(head, _last_digits(numbers[at:until], delimiter), rows[at:until])
         at = until
     return b"".join(parts)
 
 
-def _last_digits(numbers: Sequence[int]) -> Sequence[bytes]:
+def _last_digits(numbers: Sequence[int], delimiter: bytes) -> Sequence[bytes]:
+    all_digits = _all_last_digits(delimiter)
     if isinstance(numbers, range):
         first = numbers.start % 1000
-        return LAST_DIGITS[first : first + len(numbers)]
-    return [LAST_DIGITS[number % 1000] for number in numbers]
+        return all_digits[first : first + len(numbers)]
+    return [all_digits[number % 1000] for number in numbers]
+
+
+@cache
+def _all_last_digits(delimiter: bytes) -> Sequence[bytes]:
+    return [b"%03d%b" % (number, delimiter) for number in range(1000)]
 
 
 def _interleaved(head: bytes, numbers: Sequence[bytes], rows: Sequence[bytes]) -> list[bytes]:
@@ -70,14 +85,16 @@ def try_copy(connection: Connection, statement: sql.Composed, text: bytes) -> st
     return None
 
 
-def copy_accepted_rows(connection: Connection, statement: sql.Composed, load_id: int, chunk: Chunk) -> list[Rejection]:
+def copy_accepted_rows(
+    connection: Connection, statement: sql.Composed, load_id: int, chunk: Chunk, delimiter: bytes = b","
+) -> list[Rejection]:
     """Copy the rows of a chunk that the table accepts; return the others. For tables that are more than text.
 
     Bisects: halves of what was refused are tried, and halves of those, so that few bad rows cost few statements.
     """
 
     def refused(begin: int, end: int) -> Iterator[Rejection]:
-        text = copy_text(load_id, chunk.numbers[begin:end], chunk.rows[begin:end])
+        text = copy_text(load_id, chunk.numbers[begin:end], chunk.rows[begin:end], delimiter)
         reason = try_copy(connection, statement, text) if text else None
         if reason is None:
             return

@@ -7,9 +7,11 @@ from enum import StrEnum
 from typing import Any
 
 from psycopg.rows import class_row
+from psycopg.types.json import Jsonb
 
 from contracts import Table
 from orchestration.database import Connection
+from orchestration.ingest.file_format import FileFormat
 from orchestration.ingest.objects import ObjectVersion
 from orchestration.ingest.records import START, Chunk, Position, Rejection
 
@@ -38,11 +40,11 @@ class Totals:
 
 @dataclass(frozen=True)
 class Load:
-    """A load: its state, its columns once they are known, where its next chunk begins, what came before that."""
+    """A load: its state, its format once that is known, where its next chunk begins, what came before that."""
 
     load_id: int
     status: LoadStatus
-    columns: tuple[str, ...] | None
+    file_format: FileFormat | None
     position: Position
     totals: Totals
 
@@ -114,7 +116,7 @@ def open_load(connection: Connection, table: Table, item: ObjectVersion) -> Load
     object may have changed before that was noticed: its version, should it come back, begins anew.
     """
     version = [item.bucket, item.key, item.version]
-    load_id, status, columns = _one(
+    load_id, status, columns, dialect, left_out = _one(
         connection.execute(
             """
             insert into raw.loads (table_name, source, bucket, key, version, bytes, last_modified, reload)
@@ -125,7 +127,7 @@ def open_load(connection: Connection, table: Table, item: ObjectVersion) -> Load
             set
                 status = case loads.status when 'complete' then loads.status else 'loading' end,
                 error = null
-            returning load_id, status, columns
+            returning load_id, status, columns, dialect, left_out_columns
             """,
             [table.name, *version, item.size, item.last_modified, *version],
         ).fetchone()
@@ -148,24 +150,33 @@ def open_load(connection: Connection, table: Table, item: ObjectVersion) -> Load
         "select coalesce(sum(records), 0), coalesce(sum(rejected), 0) from raw.load_chunks where load_id = %s",
         [load_id],
     ).fetchone()
-    return Load(
-        load_id, LoadStatus(status), tuple(columns) if columns else None, position or Position(), Totals(*_one(totals))
-    )
+    # A load that was begun before dialects were kept is of a plain text.
+    plain = FileFormat(tuple(columns)) if columns else None
+    file_format = FileFormat.from_json(dialect, left_out) if dialect else plain
+    return Load(load_id, LoadStatus(status), file_format, position or Position(), Totals(*_one(totals)))
 
 
 def record_chunks(
     connection: Connection,
     load: Load,
-    columns: Sequence[str],
+    file_format: FileFormat,
     chunks: Sequence[Chunk],
     rejections: Sequence[Sequence[Rejection]],
 ) -> None:
     """Enter chunks and what was rejected of each. Belongs into the transaction that copies their rows.
 
-    With the first of them the object's columns are kept, which only its beginning tells.
+    With the first of them the object's format is kept, which only its beginning shows.
     """
     if chunks[0].begin == START:
-        connection.execute("update raw.loads set columns = %s where load_id = %s", [list(columns), load.load_id])
+        connection.execute(
+            "update raw.loads set columns = %s, dialect = %s, left_out_columns = %s where load_id = %s",
+            [list(file_format.columns), Jsonb(file_format.to_json()), list(file_format.left_out), load.load_id],
+        )
+    if repeated_headers := sum(chunk.repeated_headers for chunk in chunks):
+        connection.execute(
+            "update raw.loads set repeated_headers = repeated_headers + %s where load_id = %s",
+            [repeated_headers, load.load_id],
+        )
     connection.execute(
         """
         insert into raw.load_chunks (

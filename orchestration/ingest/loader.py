@@ -9,8 +9,12 @@ import psycopg
 
 from contracts import Table
 from orchestration.ingest import ledger
+from orchestration.ingest.beginning import read_beginning
 from orchestration.ingest.bulk_copy import copy, copy_accepted_rows, copy_statement, copy_text
 from orchestration.ingest.candidates import Candidates
+from orchestration.ingest.encoding import Encoding, UnreadableFile, in_utf8
+from orchestration.ingest.file_format import FileFormat
+from orchestration.ingest.header import Header
 from orchestration.ingest.ledger import Load, LoadStatus, Totals
 from orchestration.ingest.limits import SAMPLES, RejectLimit, diagnosis
 from orchestration.ingest.objects import (
@@ -22,10 +26,9 @@ from orchestration.ingest.objects import (
     is_transient,
     listed_version,
 )
-from orchestration.ingest.preamble import NotThisTable, read_preamble
 from orchestration.ingest.prefetch import prefetch
 from orchestration.ingest.reading import read
-from orchestration.ingest.records import START, Chunk, Position, cut
+from orchestration.ingest.records import START, Chunk, Position, split_chunks
 from orchestration.ingest.retry import retry_transient
 from orchestration.ingest.session import TableSession, retry_outages
 
@@ -46,7 +49,7 @@ STATUS = {
     BucketUnavailable: LoadStatus.LOADING,
     ObjectChanged: LoadStatus.ABANDONED,
     ObjectDamaged: LoadStatus.FAILED,
-    NotThisTable: LoadStatus.FAILED,
+    UnreadableFile: LoadStatus.FAILED,
 }
 
 
@@ -258,7 +261,7 @@ def _load_chunks(
 ) -> tuple[Totals, str | None]:
     """Load the missing chunks; return the totals of the load, and the limit that they violate, if any."""
     totals, limit = load.totals, policy.reject_limit
-    chunks = chunks_of(client, session.table, item, load.columns, load.position, policy.give_up_seconds)
+    chunks = chunks_of(client, session.table, item, load.file_format, load.position, policy.give_up_seconds)
     with prefetch(batches(load.load_id, chunks), TRANSACTIONS_AHEAD) as prepared:
         for batch in prepared:
             totals += _commit(session, load, batch)
@@ -273,17 +276,18 @@ def _load_chunks(
 def _commit(session: TableSession, load: Load, batch: "Batch") -> Totals:
     """Copy the rows of a batch and enter its chunks, in one transaction."""
     connection = session.connection
-    statement = copy_statement(session.table, batch.columns)
+    statement = copy_statement(session.table, batch.file_format)
     rejections = [list(chunk.rejections) for chunk in batch.chunks]
     try:
         with connection.transaction():
             copy(connection, statement, batch.texts)
-            ledger.record_chunks(connection, load, batch.columns, batch.chunks, rejections)
+            ledger.record_chunks(connection, load, batch.file_format, batch.chunks, rejections)
     except (psycopg.DataError, psycopg.IntegrityError):
         with connection.transaction():
             for chunk, rejected in zip(batch.chunks, rejections, strict=True):
-                rejected.extend(copy_accepted_rows(connection, statement, load.load_id, chunk))
-            ledger.record_chunks(connection, load, batch.columns, batch.chunks, rejections)
+                delimiter = batch.file_format.dialect.delimiter_byte
+                rejected.extend(copy_accepted_rows(connection, statement, load.load_id, chunk, delimiter))
+            ledger.record_chunks(connection, load, batch.file_format, batch.chunks, rejections)
     return Totals(sum(chunk.records for chunk in batch.chunks), sum(map(len, rejections)))
 
 
@@ -298,9 +302,9 @@ def _failed(session: TableSession, load: Load, item: ObjectVersion, status: Load
 
 @dataclass(frozen=True)
 class Batch:
-    """What goes into one transaction: chunks, the object's columns, the rows of each chunk as COPY reads them."""
+    """What goes into one transaction: chunks, the object's format, the rows of each chunk as COPY reads them."""
 
-    columns: tuple[str, ...]
+    file_format: FileFormat
     chunks: list[Chunk]
     texts: list[bytes]
 
@@ -309,17 +313,17 @@ def chunks_of(
     client: "S3Client | None",
     table: Table,
     item: ObjectVersion,
-    columns: tuple[str, ...] | None = None,
+    file_format: FileFormat | None = None,
     start: Position = START,
     give_up_seconds: float = 0,
-) -> Iterator[tuple[tuple[str, ...], Chunk]]:
-    """Yield the chunks of an object version from one on, each with the object's columns in their order.
+) -> Iterator[tuple[FileFormat, Chunk]]:
+    """Yield the chunks of an object version from one on, each with the object's format.
 
     Args:
         client: a boto3 S3 client; none is needed for a file.
         table: the table that the object is for.
         item: the version to read.
-        columns: its columns, if they are known from an earlier reading.
+        file_format: how it is written, if that is known from an earlier reading.
         start: what the first chunk is to be.
         give_up_seconds: how long to retry while the server gives no further byte.
 
@@ -327,32 +331,35 @@ def chunks_of(
         BucketUnavailable: the server refused, or went away for longer than that.
         ObjectChanged: this version is gone.
         ObjectDamaged: the gzip stream is broken.
-        NotThisTable: it is no CSV text, or its header does not name the table's columns.
+        UnreadableFile: it is no CSV text, or its header does not name the table's columns.
     """
     blocks = read(client, item, start.byte, give_up_seconds)
-    if columns is not None and start != START:
-        yield from ((columns, chunk) for chunk in cut(blocks, len(columns), start))
-        return
     try:
-        preamble = read_preamble(blocks, table.column_names)
-    except NotThisTable as error:
-        raise NotThisTable(f"{item} {error}") from None
-    for chunk in cut(preamble.blocks, len(preamble.columns), START, preamble.body):
-        yield preamble.columns, chunk
+        if file_format is not None and start != START:
+            body, blocks = start, in_utf8(blocks, file_format.encoding)
+        else:
+            beginning = read_beginning(blocks, table, Encoding(table.encoding_of(item.key)))
+            file_format, body, blocks = beginning.file_format, beginning.body, beginning.blocks
+        probe = Header(table).probe(file_format.fields)
+        for chunk in split_chunks(blocks, file_format, start, body, probe):
+            yield file_format, chunk
+    except UnreadableFile as error:
+        raise UnreadableFile(f"{item} {error}") from None
 
 
-def batches(load_id: int, chunks: Iterator[tuple[tuple[str, ...], Chunk]]) -> Iterator[Batch]:
+def batches(load_id: int, chunks: Iterator[tuple[FileFormat, Chunk]]) -> Iterator[Batch]:
     """Group chunks into transactions, independently of where the load was taken up."""
     held: list[Chunk] = []
-    for columns, chunk in chunks:
+    for file_format, chunk in chunks:
         held.append(chunk)
         size = chunk.end.byte - held[0].begin.byte
         if len(held) == CHUNKS_PER_TRANSACTION or size >= BYTES_PER_TRANSACTION:
-            yield _batch(load_id, columns, held)
+            yield _batch(load_id, file_format, held)
             held = []
     if held:
-        yield _batch(load_id, columns, held)
+        yield _batch(load_id, file_format, held)
 
 
-def _batch(load_id: int, columns: tuple[str, ...], chunks: list[Chunk]) -> Batch:
-    return Batch(columns, chunks, [copy_text(load_id, chunk.numbers, chunk.rows) for chunk in chunks])
+def _batch(load_id: int, file_format: FileFormat, chunks: list[Chunk]) -> Batch:
+    delimiter = file_format.dialect.delimiter_byte
+    return Batch(file_format, chunks, [copy_text(load_id, chunk.numbers, chunk.rows, delimiter) for chunk in chunks])

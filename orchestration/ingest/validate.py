@@ -4,11 +4,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from contracts import Table
+from orchestration.ingest.encoding import UnreadableFile
+from orchestration.ingest.file_format import FileFormat
 from orchestration.ingest.ledger import Totals
 from orchestration.ingest.limits import RejectLimit, Tally, diagnosis
 from orchestration.ingest.loader import OnProgress, Progress, batches, chunks_of
 from orchestration.ingest.objects import BucketUnavailable, ObjectChanged, ObjectDamaged, ObjectVersion
-from orchestration.ingest.preamble import NotThisTable
 from orchestration.ingest.records import Rejection
 
 if TYPE_CHECKING:
@@ -17,9 +18,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class DryRun:
-    """What a load would do: its columns, records, rejections (number and samples per reason), why it would fail."""
+    """What a load would do: how the file is written, its records and rejections, why it would fail.
 
-    columns: tuple[str, ...] | None
+    `repeated_headers` counts the headers further down; `by_reason` has the number of rejections and samples per reason.
+    """
+
+    file_format: FileFormat | None
+    repeated_headers: int
     totals: Totals
     by_reason: list[tuple[int, list[Rejection]]]
     failure: str | None
@@ -33,20 +38,21 @@ def dry_run(
     on_progress: OnProgress | None = None,
 ) -> DryRun:
     """Read an object version as a load would, and return what that would do. Nothing is written anywhere."""
-    columns, totals, tally = None, Totals(), Tally()
+    file_format, repeated, totals, tally = None, 0, Totals(), Tally()
     violation = None
     try:
         for batch in batches(0, chunks_of(client, table, item)):
-            columns = batch.columns
+            file_format = batch.file_format
             for chunk in batch.chunks:
                 totals += Totals(chunk.records, len(chunk.rejections))
+                repeated += chunk.repeated_headers
                 tally.add(chunk.rejections)
             if on_progress:
                 on_progress(Progress(0, item, totals, batch.chunks[-1].end.byte))
             if violation := limit.violation(totals, at_end=False):
                 break
-    except (BucketUnavailable, ObjectChanged, ObjectDamaged, NotThisTable) as error:
-        return DryRun(columns, totals, tally.by_reason(), str(error))
+    except (BucketUnavailable, ObjectChanged, ObjectDamaged, UnreadableFile) as error:
+        return DryRun(file_format, repeated, totals, tally.by_reason(), str(error))
     violation = violation or limit.violation(totals, at_end=True)
     failure = f"{item}: {violation}: {diagnosis(tally.by_reason(), totals.records)}" if violation else None
-    return DryRun(columns, totals, tally.by_reason(), failure)
+    return DryRun(file_format, repeated, totals, tally.by_reason(), failure)

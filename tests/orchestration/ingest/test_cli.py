@@ -68,11 +68,28 @@ class TestValidate:
         assert "8 records, 3 rejected" in " ".join(found.stdout.split())
 
     def test_it_says_why_a_load_would_fail(self, tmp_path: Path) -> None:
-        (tmp_path / "jobs.csv").write_bytes(b"1;a\n2;b\n")
+        (tmp_path / "jobs.csv").write_bytes(b"1;a;x\n2;b;y\n")
         found = run("validate", str(tmp_path / "jobs.csv"))
         assert found.exit_code == 1
         assert "is the delimiter ';'?" in in_words(found)
         assert "more than 50% of the records are rejected" in in_words(found)
+
+    def test_it_shows_how_the_file_is_written(self, tmp_path: Path) -> None:
+        (tmp_path / "jobs.csv").write_text("Jobs\nID;Title;[Pay]\n1;a;9\nid;TITLE;pay\n2;b;9\n", encoding="utf-16")
+        found = run("validate", str(tmp_path / "jobs.csv"))
+        assert found.exit_code == 0, found.output
+        for line in (
+            "encoding: utf-16-le",
+            "delimiter: semicolon",
+            "header: line 2",
+            "columns: id, job",
+            "left out: [Pay]",
+            "headers that come again: 1",
+            "2 records, 0 rejected",
+        ):
+            assert line in found.output
+        (tmp_path / "jobs.csv").write_bytes(b"1,a\n")
+        assert "header: none, columns by position" in run("validate", str(tmp_path / "jobs.csv")).output
 
     def test_how_much_may_be_rejected_is_a_setting(self, tmp_path: Path) -> None:
         (tmp_path / "jobs.csv").write_bytes(BAD)
@@ -164,7 +181,7 @@ class TestLoad:
 class TestStatus:
     def test_it_shows_finished_and_failed_loads_and_that_everything_adds_up(self, servers: Bucket) -> None:
         servers.put("jobs.csv", BAD)
-        servers.put("jobs_bad.csv", b"1;a\n")
+        servers.put("jobs_bad.csv", b"1;a;x\n")
         run("load")
         found = run("status")
         assert found.exit_code == 0, found.output

@@ -117,11 +117,11 @@ def test_a_tally_counts_all_and_keeps_samples_of_each_reason() -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        pytest.param(b"1;a\n2;b\n3,c\n", "2 of 3 rejected, 2 of them as too_few_fields; the first, record 1 in line 1, "
-                     f"has 1 field instead of 2. {SEMICOLONS}", id="semicolons"),
-        pytest.param(b"\n1\ta\n2\tb\n", "2 of 2 rejected, 2 of them as too_few_fields; the first, record 1 in line 2, "
-                     f"has 1 field instead of 2. {TABS}", id="tabs"),
-        pytest.param(b"id|job\n1|a\n2|b\n", "3 of 3 rejected, 3 of them as too_few_fields; the first, record 1 in "
+        pytest.param(b"1;a;x\n2;b;y\n3,c\n", "2 of 3 rejected, 2 of them as too_few_fields; the first, record 1 "
+                     f"in line 1, has 1 field instead of 2. {SEMICOLONS}", id="semicolons"),
+        pytest.param(b"\n1\ta\tx\n2\tb\ty\n", "2 of 2 rejected, 2 of them as too_few_fields; the first, record 1 "
+                     f"in line 2, has 1 field instead of 2. {TABS}", id="tabs"),
+        pytest.param(b"nr|x|y\n1|a|b\n2|b|c\n", "3 of 3 rejected, 3 of them as too_few_fields; the first, record 1 in "
                      f"line 1, has 1 field instead of 2. {PIPES}", id="pipes"),
         pytest.param("id,job\n1,café\n2,naïve\n3,Zoë\n4,d\n".encode("latin-1"), "3 of 4 rejected, 3 of them as "
                      "invalid_utf8; the first, record 1 in line 2, is not UTF-8 from byte 6 on (0xE9). "

@@ -71,11 +71,11 @@ class TestWhatAFileHolds:
         ]
 
     def test_a_field_without_anything_in_it_is_null(self, landing: Landing) -> None:
-        landing.bucket.put("hired_employees.csv", b"1,,2021-01-01T00:00:00Z,,\n,,,,\n")
+        landing.bucket.put("hired_employees.csv", b'1,,2021-01-01T00:00:00Z,,\n"",,,,\n')
         landing.load_one(HIRED_EMPLOYEES)
         assert landing.database.rows("select * from raw.hired_employees order by _record") == [
             (1, 1, "1", None, "2021-01-01T00:00:00Z", None, None),
-            (1, 2, None, None, None, None, None),
+            (1, 2, "", None, None, None, None),
         ]
 
     def test_a_header_in_another_order_puts_values_into_their_columns(self, landing: Landing) -> None:

@@ -15,11 +15,11 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+from orchestration.ingest.encoding import BYTE_ORDER_MARK
 from orchestration.ingest.limits import RejectLimit
 from orchestration.ingest.loader import Failed, Loaded, Policy, load_object
 from orchestration.ingest.objects import file_version
-from orchestration.ingest.preamble import BYTE_ORDER_MARK
-from orchestration.ingest.records import cut
+from orchestration.ingest.records import split_chunks
 from orchestration.ingest.session import TableSession
 from tests.conftest import Database
 from tests.orchestration.ingest.conftest import JOBS, Landing, discrepancies, jobs
@@ -65,10 +65,13 @@ TEXTS: list[tuple[str, bytes, Rows, Rejected]] = [
     ("a byte order mark", b"\xef\xbb\xbf1,a\n2,b\n", TWO, {}),
     ("a byte order mark and a header", b"\xef\xbb\xbfid,job\r\n1,a\r\n2,b\r\n", TWO, {}),
     ("a byte order mark before a quote", b'\xef\xbb\xbf"1","a"\n2,b\n', TWO, {}),
-    ("a second byte order mark is text", b"\xef\xbb\xbf\xef\xbb\xbf1,a\n2,b\n", {
-        1: ("\ufeff1", "a"), 2: ("2", "b"),
+    ("two byte order marks", b"\xef\xbb\xbf\xef\xbb\xbf1,a\n2,b\n", TWO, {}),
+    ("a byte order mark at a line's beginning, as cat leaves it", b"1,a\n\xef\xbb\xbf2,b\n", TWO, {}),
+    ("a byte order mark at a line's beginning before a quote", b'1,a\n\xef\xbb\xbf"2","b"\n', TWO, {}),
+    ("a byte order mark in a quoted field", b'1,"a\n\xef\xbb\xbfb"\n', {1: ("1", "a\n\ufeffb")}, {}),
+    ("a byte order mark in the middle of a line is text", b"1,\xef\xbb\xbfa\n2,b\n", {
+        1: ("1", "\ufeffa"), 2: ("2", "b"),
     }, {}),
-    ("a byte order mark in the middle is text", b"1,a\n\xef\xbb\xbf2,b\n", {1: ("1", "a"), 2: ("\ufeff2", "b")}, {}),
     ("UTF-8 of every length", "1,aé€🦆\n2,\u2028\x85\x0b\x0c\n".encode(), {
         1: ("1", "aé€🦆"), 2: ("2", "\u2028\x85\x0b\x0c"),
     }, {}),
@@ -134,7 +137,8 @@ TEXTS: list[tuple[str, bytes, Rows, Rejected]] = [
     # Fields.
     ("too few fields", b"1\n2,b\n", {2: ("2", "b")}, {1: ("too_few_fields", 1, b"1")}),
     ("too many fields", b"1,a,\n2,b\n", {2: ("2", "b")}, {1: ("too_many_fields", 1, b"1,a,")}),
-    ("empty fields", b',\n1,\n,a\n"",""\n', {1: (None, None), 2: ("1", None), 3: (None, "a"), 4: ("", "")}, {}),
+    ("empty fields", b'1,\n,a\n"",""\n', {1: ("1", None), 2: (None, "a"), 3: ("", "")}, {}),
+    ("lines of nothing but delimiters", b",\n1,a\n,,,\n2,b\n,", TWO, {}),
     ("white space is kept", b" 1 ,\ta\t\n", {1: (" 1 ", "\ta\t")}, {}),
     # Headers.
     ("a header", b"id,job\n1,a\n2,b\n", TWO, {}),
@@ -143,7 +147,7 @@ TEXTS: list[tuple[str, bytes, Rows, Rejected]] = [
     ("a header behind empty lines", b"\n\r\nid,job\n1,a\n2,b\n", TWO, {}),
     ("a header with CR", b"id,job\r1,a\r2,b\r", TWO, {}),
     ("a header with an empty line behind it", b"id,job\n\n1,a\n2,b\n", TWO, {}),
-    ("a header twice", b"id,job\nid,job\n2,b\n", {1: ("id", "job"), 2: ("2", "b")}, {}),
+    ("a header twice", b"id,job\n1,a\nid,job\n2,b\n", TWO, {}),
     ("a job that is called job", b"1,job\n2,b\n", {1: ("1", "job"), 2: ("2", "b")}, {}),
 ]  # fmt: skip
 
@@ -164,24 +168,23 @@ def test_a_text_becomes_these_rows_and_these_rejected_records(
     assert len(landing.database.rows("select from raw.loads where status = 'complete'")) == 2
 
 
-UTF16 = "is UTF-16, not UTF-8: save it as UTF-8"
+UTF16 = "seems to be UTF-16, not UTF-8: save it as UTF-8, or with a byte order mark"
 NAMES = "the columns are id, job"
 PACKED = gzip.compress(b"1,a\n2,b\n")
 
 # Every row: what it is, the file, what the message says behind the object's name.
 FAILING: list[tuple[str, bytes, str]] = [
-    ("UTF-16 LE with a mark", "id,job\n1,a\n".encode("utf-16"), UTF16),
-    ("UTF-16 BE with a mark", b"\xfe\xff" + "1,é\n".encode("utf-16-be"), UTF16),
-    ("UTF-16 LE", "id,job\r\n1,é\r\n".encode("utf-16-le"), f"seems to be {UTF16[3:]}"),
-    ("UTF-16 BE", "id,job\r\n1,é\r\n".encode("utf-16-be"), f"seems to be {UTF16[3:]}"),
+    ("UTF-16 LE", "id,job\r\n1,é\r\n".encode("utf-16-le"), UTF16),
+    ("UTF-16 BE", "id,job\r\n1,é\r\n".encode("utf-16-be"), UTF16),
+    ("UTF-16 that is cut off", "\ufeffid,job\n1,a\n".encode("utf-16-le")[:-1], "is cut off: it is UTF-16 that ends"),
+    ("UTF-32", "id,job\n1,a\n".encode("utf-32"), "is UTF-32: save it as UTF-8"),
     ("gzip by another name", PACKED, "is compressed with gzip: its name has to end in .csv.gz"),
     ("a ZIP archive", b"PK\x03\x04\x14\0\0\0\x08\0", "is a ZIP archive or an Excel workbook: unpack it, or export"),
     ("Parquet", b"PAR1\x15\x04\x15\x10", "is a Parquet file: export it as CSV"),
     ("a header that lacks a column", b"id\n1\n", f"has a header that lacks 'job'; {NAMES}"),
-    ("a header with an unknown column", b"id,job,pay\n1,a,2\n", f"has a header that has unknown 'pay'; {NAMES}"),
     ("a header with a column twice", b"id,job,id\n1,a,1\n", f"has a header that repeats 'id'; {NAMES}"),
-    ("a header with a wrong name", b"id,title\n1,a\n",
-        f"has a header that lacks 'job' and has unknown 'title'; {NAMES}"),
+    ("a header with a wrong name", b"id,trade\n1,a\n",
+        f"has a header that lacks 'job' and has unknown 'trade'; {NAMES}"),
 ]  # fmt: skip
 
 
@@ -302,7 +305,7 @@ def test_of_any_bytes_each_record_is_kept_once_and_what_is_csv_ends_up_as_python
     path = tmp_path / (next(names) + ".gz" * packed)
     path.write_bytes(gzip.compress(content) if packed else content)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("orchestration.ingest.loader.cut", partial(cut, chunk_records=chunk_records))
+        patch.setattr("orchestration.ingest.loader.split_chunks", partial(split_chunks, chunk_records=chunk_records))
         patch.setattr("orchestration.ingest.reading.BLOCK_BYTES", block_bytes)
         outcome = load_object(jobs_session, None, file_version(path), ALL_MAY_BE_REJECTED)
     rows = module_database.rows(
@@ -330,13 +333,17 @@ def test_of_any_bytes_each_record_is_kept_once_and_what_is_csv_ends_up_as_python
 
 
 def rows_as_python_reads_them(content: bytes) -> list[list[str]] | None:
-    """The rows of a text that Python's csv module takes, all of them of two fields; None of any other."""
+    """The rows of a text that Python's csv module takes, all of them of two fields; None of any other.
+
+    None, too, where the text may be in another dialect than that module's own.
+    """
     try:
         text = content.removeprefix(BYTE_ORDER_MARK).decode()
         rows = [row for row in csv.reader(io.StringIO(text, newline=""), strict=True) if row]
     except (UnicodeDecodeError, csv.Error):
         return None
-    return rows if "\0" not in text and all(len(row) == 2 for row in rows) else None
+    is_plain = not any(each in text for each in ("\0", "\ufeff", ";", "\t", "|", "'", "\\", ', "'))
+    return rows if is_plain and all(len(row) == 2 and any(row) for row in rows) else None
 
 
 # Memory ---------------------------------------------------------------------------------------------------------------
@@ -398,7 +405,9 @@ BIG = {
     "an unquoted field of 100 MB": ("jobs.csv", repeated(b"1,", b"x" * MEGABYTE, 100, b"\n2,b\n"), 2, 1),
     "100 MB of quotes": ("jobs.csv", repeated(b"1,", b'"' * MEGABYTE, 100, b"\n2,b\n"), 2, 1),
     "100 MB of commas": ("jobs.csv", repeated(b"1,", b"," * MEGABYTE, 100, b"\n2,b\n"), 2, 1),
-    "records of 10,000 columns": ("jobs.csv", repeated(b"1,a\n", b"," * 9999 + b"\n", 5000, b"2,b\n"), 5002, 5000),
+    "records of 10,000 columns": (
+        "jobs.csv", repeated(b"1,a\n", b"x," * 9999 + b"x\n", 2500, b"2,b\n"), 2502, 2500,
+    ),
     "records that are just short enough": (
         "jobs.csv", repeated(b"", b"1," + b'""' * (MEGABYTE // 2 - 2) + b"\n", 30, b"2,b\n"), 31, 0,
     ),
