@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import Any
 
@@ -233,6 +234,15 @@ def _require_known_references(tables: Sequence[Table]) -> None:
                 raise ContractError(
                     f"{table.name}.{column.name}: {'.'.join(column.references)} is not the primary key of a table"
                 )
+    referred_to = {
+        table.name: {column.references[0] for column in table.columns if column.references} for table in tables
+    }
+    try:
+        TopologicalSorter(referred_to).prepare()
+    except CycleError as error:
+        raise ContractError(
+            f"relationships lead in a circle, {' to '.join(error.args[1])}: no table of it could be checked first"
+        ) from None
 
 
 TABLES = read_contract()

@@ -226,6 +226,7 @@ judged as (
 ),
 
 {% if is_incremental_build() %}
+-- A record that two conditions find is judged once: union.
 reconsidered as (
 
     {% for condition in records_to_reconsider(table) %}
@@ -239,7 +240,6 @@ reconsidered as (
     where
         {{ condition }}
         and _load_id not in (select to_judge.load_id from to_judge)
-    -- A record that two conditions find is judged once.
     {% if not loop.last %}union{% endif %}
     {% endfor %}
 ),

@@ -1,6 +1,9 @@
 """A contract with more tables and columns goes through every layer without another edit of the dbt project."""
 
+import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -8,10 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from contracts import TABLES, Column, LogicalType, Table
+from contracts.tables import CONTRACT, ContractError, read_contract
 from orchestration.dbt.generated import write_generated
 from orchestration.dbt.project import BUILD, PROJECT
+from orchestration.warehouse.build_lock import acquire_build_lock
 from orchestration.warehouse.published import unpublished_loads
 from tests.conftest import Database
 from tests.dbt_project.conftest import COLUMNS, Dbt, Record, build, deliver, forget_builds, running_dbt, unsuccessful
@@ -213,3 +219,29 @@ def test_what_the_contract_has_no_more_goes_and_a_model_by_hand_stays(copy: Path
     assert "generated/models/staging/checked_jobs.yml" in files(copy)
     assert "generated/models/staging/checked_jobs.sql" not in files(copy)
     assert (copy / "models" / "staging" / "checked_jobs.sql").exists()
+
+
+def test_a_contract_whose_tables_refer_to_each_other_in_a_circle_is_refused(tmp_path: Path) -> None:
+    """dbt would say so in words about its models, once everything else is in place."""
+    declared = yaml.safe_load(CONTRACT.read_text())
+    (jobs,) = [table for table in declared["schema"] if table["name"] == "jobs"]
+    manager = {"name": "manager_id", "logicalType": "integer", "relationships": [{"to": "hired_employees.id"}]}
+    jobs["properties"].append(manager)
+    (tmp_path / "contract.yaml").write_text(yaml.safe_dump(declared))
+    with pytest.raises(ContractError, match=r"circle, .*(jobs to hired_employees|hired_employees to jobs)"):
+        read_contract(tmp_path / "contract.yaml")
+
+
+def test_dbt_by_hand_waits_for_a_build_that_is_under_way(database: Database) -> None:
+    """Tests of one build would look at what another has half done."""
+    command = [sys.executable, "-m", "orchestration.dbt", "--quiet", "run", "-s", "loads"]
+    with database.connect() as other:
+        acquire_build_lock(other, lambda _: None)
+        with subprocess.Popen(command, env=os.environ | database.environment, stderr=subprocess.PIPE, text=True) as dbt:
+            assert dbt.stderr
+            assert dbt.stderr.readline() == "Another run is building the models; waiting for that to end.\n"
+            assert dbt.poll() is None
+            assert database.rows("select to_regclass('staging.loads')") == [(None,)]
+            other.close()
+            assert dbt.wait(120) == 0
+    assert database.rows("select count(*) from staging.loads") == [(0,)]

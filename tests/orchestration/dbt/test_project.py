@@ -64,11 +64,10 @@ def test_no_model_reads_from_a_later_layer() -> None:
 
 
 def test_the_marts_are_those_that_say_so_of_themselves() -> None:
-    in_their_layer = [node["name"] for node in dbt.manifest()["nodes"].values() if node["fqn"][1] == "marts"]
-    assert dbt.published_marts(dbt.manifest()) == sorted(
-        name for name in in_their_layer if name in ("departments_above_mean", "hires_by_quarter")
-    )
-    assert dbt.published_marts({"nodes": {"a": {"name": "a", "config": {"meta": {"published": False}}}}}) == []
+    assert dbt.published_marts(dbt.manifest()) == ["departments_above_mean", "hires_by_quarter"]
+    silent = {"name": "draft", "config": {"meta": {}}}
+    published = {"name": "leavers", "config": {"meta": {"published": True}}}
+    assert dbt.published_marts({"nodes": {"draft": silent, "leavers": published}}) == ["leavers"]
 
 
 def test_the_arguments_leave_out_what_is_spared_and_unit_tests() -> None:
