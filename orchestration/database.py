@@ -16,6 +16,10 @@ SESSION = (
     "-c tcp_keepalives_idle=10 -c tcp_keepalives_interval=5 -c tcp_keepalives_count=3"
 )
 
+# Classes of SQLSTATE: data exception, integrity constraint violation, program limit exceeded. The last is an
+# OperationalError to psycopg, as if the server were away.
+REFUSALS = {"22", "23", "54"}
+
 
 def connect(conninfo: str) -> Connection:
     """Open a connection that commits each statement, in UTC and UTF-8.
@@ -38,5 +42,18 @@ def connect(conninfo: str) -> Connection:
 
 
 def is_outage(error: BaseException) -> bool:
-    """Return whether an error is the server's or the network's, not the data's: it may pass with time."""
-    return isinstance(error, psycopg.OperationalError | psycopg.InterfaceError)
+    """Return whether an error is the server's or the network's, not the data's: it may pass with time.
+
+    A server that has become a standby refuses writes until the loader finds the new primary.
+    """
+    if isinstance(error, psycopg.InterfaceError):
+        return True
+    if not isinstance(error, psycopg.Error) or is_refusal(error):
+        return False
+    is_standby = error.sqlstate == "25006" or (error.sqlstate == "0A000" and "recovery" in str(error))
+    return is_standby or isinstance(error, psycopg.OperationalError)
+
+
+def is_refusal(error: psycopg.Error) -> bool:
+    """Return whether it is the data that the database refuses: wrong values, constraints, a row beyond its limits."""
+    return (error.sqlstate or "")[:2] in REFUSALS

@@ -131,7 +131,7 @@ def _fill_landing(stack: Stack) -> None:
     settings = stack.settings
     folder = settings.landing_folder
     folder.mkdir(parents=True, exist_ok=True)
-    if any(table_of(path.name) for path in folder.rglob("*")) or _last_load(stack):
+    if any(table_of(path.relative_to(folder).as_posix()) for path in folder.rglob("*")) or _last_load(stack):
         return
     if settings.landing:
         raise StackError(f"{folder} holds no file that is named after a table (departments*.csv, jobs*.csv, …)")

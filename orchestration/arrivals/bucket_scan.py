@@ -25,6 +25,7 @@ PAUSE_TO_SETTLE_SECONDS = 0.3
 # As many are enough to start a run for, which then lists the bucket itself.
 MAX_FOUND = MAX_REMEMBERED
 MAX_UNMATCHED = 250
+NAMED = 3
 
 
 class Listing(BaseModel):
@@ -60,7 +61,7 @@ class SensorCursor(BaseModel):
 
 @dataclass
 class ScanResult:
-    """What a scan has found: pending objects, objects of no table, how many are not settled yet.
+    """What a scan has found: pending objects, objects of no table, objects of a table that are not settled yet.
 
     `next` is where the following scan continues, None when the bucket was scanned to its end.
     """
@@ -69,7 +70,7 @@ class ScanResult:
     pages: int = 0
     found: list[tuple[Table, ObjectVersion]] = field(default_factory=list)
     unmatched: list[ObjectVersion] = field(default_factory=list)
-    unsettled: int = 0
+    unsettled: list[ObjectVersion] = field(default_factory=list)
     next: Place | None = None
 
     @property
@@ -92,7 +93,7 @@ def scan(
         connection: of a role that reads the ledger.
         client: a boto3 S3 client.
         bucket: its name.
-        settle_seconds: objects that changed less than this long ago are counted only.
+        settle_seconds: objects that changed less than this long ago are named only.
         place: where an earlier scan ended.
         until: of time.monotonic: no page is asked for after it.
 
@@ -104,7 +105,9 @@ def scan(
         settled = [item for item in page.objects if is_settled(item, settle_seconds)]
         result.pages += 1
         result.listed += len(page.objects)
-        result.unsettled += len(page.objects) - len(settled)
+        result.unsettled += [
+            item for item in page.objects if not is_settled(item, settle_seconds) and table_of(item.key) is not None
+        ]
         result.found += pending_of(connection, settled)
         result.unmatched += [item for item in settled if table_of(item.key) is None]
         del result.unmatched[MAX_UNMATCHED:]
@@ -191,8 +194,15 @@ def summary(cursor: SensorCursor, result: ScanResult) -> str:
     so_far = " so far" if result.next else ""
     parts = [f"{objects:,} object{'s' * (objects != 1)}{so_far}", f"{new:,} new" if new else "none new"]
     if result.unsettled:
-        parts.append(f"{result.unsettled:,} that may still be growing")
+        named = [f"{item.key} ({_since_change(item)})" for item in result.unsettled[:NAMED]]
+        more = f" and {len(result.unsettled) - NAMED:,} more" if len(result.unsettled) > NAMED else ""
+        parts.append(f"{len(result.unsettled):,} that may still be growing: {', '.join(named)}{more}")
     if result.unmatched:
         count = len(result.unmatched)
         parts.append(f"{count:,}{' or more' * (count == MAX_UNMATCHED)} of no table")
     return ", ".join(parts)
+
+
+def _since_change(item: ObjectVersion) -> str:
+    seconds = time.time() - item.last_modified.timestamp()
+    return f"changed {seconds:.1f} s ago" if seconds >= 0 else f"dated {-seconds:.1f} s ahead"

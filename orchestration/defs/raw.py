@@ -37,17 +37,25 @@ class FoundObject(dg.Config):
     etag: str
     size: int
     last_modified: str
+    is_weak: bool
 
     @classmethod
     def of(cls, item: ObjectVersion) -> "FoundObject":
         """Return an object version for a run's configuration."""
         moment = item.last_modified.isoformat()
-        return cls(key=item.key, version=item.version, etag=item.etag, size=item.size, last_modified=moment)
+        return cls(
+            key=item.key,
+            version=item.version,
+            etag=item.etag,
+            size=item.size,
+            last_modified=moment,
+            is_weak=item.is_weak,
+        )
 
     def in_bucket(self, bucket: str) -> ObjectVersion:
         """Return the object version."""
         moment = datetime.fromisoformat(self.last_modified)
-        return ObjectVersion(bucket, self.key, self.version, self.etag, self.size, moment)
+        return ObjectVersion(bucket, self.key, self.version, self.etag, self.size, moment, self.is_weak)
 
 
 class LoadConfig(dg.Config):

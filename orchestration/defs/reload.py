@@ -7,7 +7,7 @@ from orchestration.arrivals.partitions import OBJECTS, key_of, report
 from orchestration.defs.resources import Landing, Warehouse
 from orchestration.ingest.limits import RejectLimit
 from orchestration.ingest.loader import Failed, Policy, reload_object
-from orchestration.ingest.objects import BucketUnavailable, ObjectChanged, current_version
+from orchestration.ingest.objects import BucketUnavailable, ObjectChanged, ObjectUnreadable, current_version
 from orchestration.ingest.session import DatabaseUnavailable, TableSession
 from orchestration.ingest.tables import table_of
 
@@ -42,7 +42,7 @@ def load_again(context: dg.OpExecutionContext, config: ReloadConfig, landing: La
             outcome = reload_object(session, landing.client, item, Policy(limit))
     except ObjectChanged:
         raise dg.Failure(f"s3://{landing.bucket}/{key} is not in the bucket any more", allow_retries=False) from None
-    except (BucketUnavailable, DatabaseUnavailable, OperationalError) as error:
+    except (BucketUnavailable, ObjectUnreadable, DatabaseUnavailable, OperationalError) as error:
         raise dg.Failure(str(error), allow_retries=False) from None
     with warehouse.loader() as connection:
         report(context.instance, connection, table, context.run_id, [outcome.load_id])

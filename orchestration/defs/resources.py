@@ -46,7 +46,7 @@ class Landing(dg.ConfigurableResource[Any]):
     def candidates(self, objects: Sequence[tuple[Table, ObjectVersion]]) -> Candidates:
         """Return what a run's loads begin with: the objects that were found before it, or without any all there are."""
         if objects:
-            return Candidates(self.client, self.bucket, objects=objects)
+            return Candidates(self.client, self.bucket, self.settle_seconds, objects)
         if self._listing is None:
             self._listing = Candidates(self.client, self.bucket, self.settle_seconds)
         return self._listing

@@ -26,6 +26,7 @@ from orchestration.ingest.loader import Progress as LoadProgress
 from orchestration.ingest.objects import (
     BucketUnavailable,
     ObjectChanged,
+    ObjectUnreadable,
     ObjectVersion,
     current_version,
     file_version,
@@ -232,7 +233,7 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         app(prog_name="python -m orchestration.ingest")
-    except (BucketUnavailable, ObjectChanged, DatabaseUnavailable, psycopg.OperationalError) as error:
+    except (BucketUnavailable, ObjectChanged, ObjectUnreadable, DatabaseUnavailable, psycopg.OperationalError) as error:
         err.print(str(error).strip(), soft_wrap=True)
         sys.exit(1)
 

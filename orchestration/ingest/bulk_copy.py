@@ -8,7 +8,7 @@ import psycopg
 from psycopg import sql
 
 from contracts import Table
-from orchestration.database import Connection
+from orchestration.database import Connection, is_refusal
 from orchestration.ingest.dialect import Refusal
 from orchestration.ingest.encoding import Encoding
 from orchestration.ingest.file_format import FileFormat
@@ -68,7 +68,7 @@ def copy(connection: Connection, statement: sql.Composed, texts: Sequence[bytes]
     """Copy texts in one statement.
 
     Raises:
-        psycopg.DataError, psycopg.IntegrityError: the table refuses a row; nothing is copied.
+        psycopg.Error: nothing is copied; where is_refusal says so, the table refuses a row.
     """
     with connection.cursor().copy(statement) as target:
         for text in texts:
@@ -80,7 +80,9 @@ def try_copy(connection: Connection, statement: sql.Composed, text: bytes) -> st
     try:
         with connection.transaction():
             copy(connection, statement, [text])
-    except (psycopg.DataError, psycopg.IntegrityError) as error:
+    except psycopg.Error as error:
+        if not is_refusal(error):
+            raise
         return error.diag.message_primary or str(error)
     return None
 

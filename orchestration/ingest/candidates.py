@@ -1,13 +1,14 @@
 """Which objects a run has to load: those that it was given, or those of a bucket that is listed once for all tables."""
 
 import itertools
+import time
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from contracts import Table
 from orchestration.database import Connection
 from orchestration.ingest import ledger
-from orchestration.ingest.objects import ObjectVersion, list_objects
+from orchestration.ingest.objects import ObjectVersion, is_dated_ahead, list_objects, listed_version
 from orchestration.ingest.tables import table_of
 
 if TYPE_CHECKING:
@@ -61,6 +62,8 @@ class Candidates:
     def pending(self, connection: Connection, table: Table) -> list[ObjectVersion]:
         """Return those of a table that are pending now, the oldest first.
 
+        Those that are dated ahead are among them only if they are still the same after the time to settle.
+
         Raises:
             BucketUnavailable: the bucket cannot be listed.
         """
@@ -70,4 +73,12 @@ class Candidates:
         # Asked again: since it was found, another loader may have loaded it.
         pages = (items[first : first + VERSIONS_PER_QUERY] for first in range(0, len(items), VERSIONS_PER_QUERY))
         pending = [item for page in pages for item in ledger.pending(connection, page)]
-        return sorted(pending, key=lambda item: (item.last_modified, item.key))
+        return sorted(self._without_changing(pending), key=lambda item: (item.last_modified, item.key))
+
+    def _without_changing(self, items: list[ObjectVersion]) -> list[ObjectVersion]:
+        ahead = {item for item in items if is_dated_ahead(item, self._settle_seconds)}
+        if ahead:
+            time.sleep(self._settle_seconds)
+        return [
+            item for item in items if item not in ahead or listed_version(self._client, self._bucket, item.key) == item
+        ]

@@ -17,6 +17,17 @@ from orchestration.ingest.records import START, Chunk, Position, Rejection
 
 log = logging.getLogger(__name__)
 
+# Whether a load decides about the version that is listed: of its object, and where versions have ids of that version.
+DECIDES = "loads.status <> 'abandoned' and (loads.version = listed.version or not listed.has_id)"
+# Whether the latest of these is of that version. Where versions are dates and sizes, these are compared and not the
+# version: a server may have given ETags when the load began. Some dates are kept to the second.
+IS_OF_THE_SAME = """(
+    latest.version = listed.version
+    or listed.is_weak
+    and latest.bytes = listed.bytes
+    and latest.last_modified in (listed.last_modified, date_trunc('second', listed.last_modified))
+)"""
+
 
 class LoadStatus(StrEnum):
     """How a load stands: raw.loads.status. Only the records of complete loads count."""
@@ -62,24 +73,69 @@ def acquire_table_lock(connection: Connection, table: Table) -> None:
 
 
 def pending(connection: Connection, versions: Sequence[ObjectVersion]) -> list[ObjectVersion]:
-    """Return those of the versions that are still to be loaded: neither complete nor failed for good.
+    """Return those of the versions that are still to be loaded: their object's latest load is another, or unfinished.
 
-    A version that was complete and is being loaded again is pending until that load has ended.
+    An object that is put back to what it was before its latest load is delivered again; where versions have ids, that
+    is another version. Abandoned loads do not count.
     """
     settled = connection.execute(
-        """
-        select l.key, l.version
-        from raw.loads as l
-        inner join unnest(%s::text[], %s::text[], %s::text[]) as v (bucket, key, version)
-            using (bucket, key, version)
-        where l.status <> 'abandoned'
-        group by l.bucket, l.key, l.version
-        having not bool_or(l.status = 'loading')
-        """,
-        [[v.bucket for v in versions], [v.key for v in versions], [v.version for v in versions]],
+        f"""
+        select listed.key, listed.version
+        from unnest(
+            %s::text[], %s::text[], %s::text[], %s::bigint[], %s::timestamptz[], %s::boolean[], %s::boolean[]
+        ) as listed (bucket, key, version, bytes, last_modified, is_weak, has_id)
+        cross join lateral (
+            select * from raw.loads
+            where loads.bucket = listed.bucket and loads.key = listed.key and {DECIDES}
+            order by load_id desc limit 1
+        ) as latest
+        where latest.status <> 'loading' and {IS_OF_THE_SAME}
+        """,  # noqa: S608 - a constant
+        [
+            [v.bucket for v in versions],
+            [v.key for v in versions],
+            [v.version for v in versions],
+            [v.size for v in versions],
+            [v.last_modified for v in versions],
+            [v.is_weak for v in versions],
+            [v.has_id for v in versions],
+        ],
     ).fetchall()
     done = set(settled)
     return [version for version in versions if (version.key, version.version) not in done]
+
+
+def digest_of_latest(connection: Connection, item: ObjectVersion) -> str | None:
+    """Return the digest of an object's latest load if that is complete and of the same size, but of another date."""
+    found = connection.execute(
+        """
+        select latest.digest
+        from (
+            select * from raw.loads where bucket = %s and key = %s and status <> 'abandoned'
+            order by load_id desc limit 1
+        ) as latest
+        where latest.status = 'complete' and latest.bytes = %s and latest.last_modified <> %s
+        """,
+        [item.bucket, item.key, item.size, item.last_modified],
+    ).fetchone()
+    return found[0] if found else None
+
+
+def date_latest(connection: Connection, item: ObjectVersion) -> None:
+    """Give an object's latest load the object's date, since its bytes are the same."""
+    connection.execute(
+        """
+        update raw.loads set last_modified = %s where load_id = (
+            select max(load_id) from raw.loads where bucket = %s and key = %s and status <> 'abandoned'
+        )
+        """,
+        [item.last_modified, item.bucket, item.key],
+    )
+
+
+def record_digest(connection: Connection, load: Load, digest: str) -> None:
+    """Enter the digest of all the text that a load has read."""
+    connection.execute("update raw.loads set digest = %s where load_id = %s", [digest, load.load_id])
 
 
 def start_reload(connection: Connection, table: Table, item: ObjectVersion) -> None:
@@ -110,26 +166,50 @@ def start_reload(connection: Connection, table: Table, item: ObjectVersion) -> N
 
 
 def open_load(connection: Connection, table: Table, item: ObjectVersion) -> Load:
-    """Begin the load of an object version, or take the last one up where its last committed chunk ends.
+    """Begin the load of an object version, or take the object's latest load up where its last committed chunk ends.
 
-    A complete load stays complete, a failed one is tried again. An abandoned one is left alone for good, since the
-    object may have changed before that was noticed: its version, should it come back, begins anew.
+    That is taken up when it is of this version: a complete one stays complete, a failed one is tried again. An
+    abandoned one is left alone for good, since the object may have changed before that was noticed.
     """
-    version = [item.bucket, item.key, item.version]
     load_id, status, columns, dialect, left_out = _one(
         connection.execute(
-            """
+            f"""
+            with listed as (
+                select
+                    %(version)s::text as version, %(bytes)s::bigint as bytes,
+                    %(last_modified)s::timestamptz as last_modified, %(is_weak)s::boolean as is_weak,
+                    %(has_id)s::boolean as has_id
+            ),
+            latest as (
+                select loads.* from raw.loads, listed
+                where loads.bucket = %(bucket)s and loads.key = %(key)s and {DECIDES}
+                order by load_id desc limit 1
+            ),
+            reloads as (
+                select coalesce(max(reload) + 1, 0) as next from raw.loads
+                where bucket = %(bucket)s and key = %(key)s and version = %(version)s and status <> 'abandoned'
+            )
             insert into raw.loads (table_name, source, bucket, key, version, bytes, last_modified, reload)
-            select %s, 'object', %s, %s, %s, %s, %s, coalesce(max(reload), 0)
-            from raw.loads
-            where bucket = %s and key = %s and version = %s and status <> 'abandoned'
+            select
+                %(table)s, 'object', %(bucket)s, %(key)s, coalesce(latest.version, listed.version), listed.bytes,
+                listed.last_modified, coalesce(latest.reload, reloads.next)
+            from reloads cross join listed left join latest on {IS_OF_THE_SAME}
             on conflict (bucket, key, version, reload) where status <> 'abandoned' do update
             set
                 status = case loads.status when 'complete' then loads.status else 'loading' end,
                 error = null
             returning load_id, status, columns, dialect, left_out_columns
-            """,
-            [table.name, *version, item.size, item.last_modified, *version],
+            """,  # noqa: S608 - a constant
+            {
+                "table": table.name,
+                "bucket": item.bucket,
+                "key": item.key,
+                "version": item.version,
+                "bytes": item.size,
+                "last_modified": item.last_modified,
+                "is_weak": item.is_weak,
+                "has_id": item.has_id,
+            },
         ).fetchone()
     )
     position = (
@@ -281,11 +361,19 @@ def rejections_by_reason(connection: Connection, load: Load, samples: int) -> li
 
 def unfinished(
     connection: Connection, table: Table, bucket: str, other_than: Sequence[int], limit: int
-) -> list[tuple[int, str, str]]:
-    """Return the loads of a table's objects that have not ended, but for `other_than`: load_id, key, version."""
+) -> list[tuple[int, str, str, bool]]:
+    """Return the loads of a table's objects that have not ended, but for `other_than`.
+
+    Returns:
+        load_id, key, version, and whether the object has a later load: after it was put back, of the same version.
+    """
     return connection.execute(
         """
-        select load_id, key, version
+        select load_id, key, version, exists (
+            select from raw.loads as later
+            where (later.bucket, later.key) = (loads.bucket, loads.key) and later.load_id > loads.load_id
+                and later.status <> 'abandoned'
+        )
         from raw.loads
         where status = 'loading' and bucket = %s and table_name = %s and load_id <> all(%s)
         order by load_id

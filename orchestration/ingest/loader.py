@@ -1,5 +1,6 @@
 """Loads objects into raw tables: each version exactly once, several chunks per transaction, recorded in the ledger."""
 
+import hashlib
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -8,6 +9,7 @@ from typing import TYPE_CHECKING
 import psycopg
 
 from contracts import Table
+from orchestration.database import is_refusal
 from orchestration.ingest import ledger
 from orchestration.ingest.beginning import read_beginning
 from orchestration.ingest.bulk_copy import copy, copy_accepted_rows, copy_statement, copy_text
@@ -20,7 +22,7 @@ from orchestration.ingest.limits import SAMPLES, RejectLimit, diagnosis
 from orchestration.ingest.objects import (
     BucketUnavailable,
     ObjectChanged,
-    ObjectDamaged,
+    ObjectUnreadable,
     ObjectVersion,
     is_settled,
     is_transient,
@@ -48,7 +50,7 @@ MAX_UNFINISHED_LOOKED_FOR = 100
 STATUS = {
     BucketUnavailable: LoadStatus.LOADING,
     ObjectChanged: LoadStatus.ABANDONED,
-    ObjectDamaged: LoadStatus.FAILED,
+    ObjectUnreadable: LoadStatus.FAILED,
     UnreadableFile: LoadStatus.FAILED,
 }
 
@@ -80,13 +82,17 @@ class Progress:
 
 @dataclass(frozen=True)
 class Loaded:
-    """An object version that is in raw, whole; `rejected` of its `records` are in raw.rejected_records."""
+    """An object version that is in raw, whole; `rejected` of its `records` are in raw.rejected_records.
+
+    It is not new when the object's bytes turned out to be those of its latest load, which this then is.
+    """
 
     load_id: int
     item: ObjectVersion
     records: int
     rejected: int
     seconds: float
+    is_new: bool = True
 
 
 @dataclass(frozen=True)
@@ -142,7 +148,8 @@ def load_pending(
                 tried.append(outcome.load_id)
                 if isinstance(outcome, Failed) and outcome.status == LoadStatus.ABANDONED:
                     changed.append(item.key)
-                yield outcome
+                if not isinstance(outcome, Loaded) or outcome.is_new:
+                    yield outcome
             if not changed:
                 break
             candidates = _as_they_are_now(client, bucket, table, changed, policy)
@@ -172,8 +179,8 @@ def _abandon_vanished(session: TableSession, client: "S3Client", bucket: str, tr
     """Abandon the unfinished loads of a table whose versions are gone from the bucket."""
     vanished: list[int] = []
     try:
-        for load_id, key, version in _unfinished(session, bucket, tried):
-            item = listed_version(client, bucket, key)
+        for load_id, key, version, has_later in _unfinished(session, bucket, tried):
+            item = None if has_later else listed_version(client, bucket, key)
             if item is None or item.version != version:
                 vanished.append(load_id)
     except BucketUnavailable:
@@ -183,7 +190,7 @@ def _abandon_vanished(session: TableSession, client: "S3Client", bucket: str, tr
 
 
 @retry_outages
-def _unfinished(session: TableSession, bucket: str, tried: Sequence[int]) -> list[tuple[int, str, str]]:
+def _unfinished(session: TableSession, bucket: str, tried: Sequence[int]) -> list[tuple[int, str, str, bool]]:
     return ledger.unfinished(session.connection, session.table, bucket, tried, MAX_UNFINISHED_LOOKED_FOR)
 
 
@@ -213,14 +220,19 @@ def load_object(
         DatabaseUnavailable: the database went away and stayed away.
     """
     started = time.monotonic()
+    is_new = not _has_bytes_of_latest(session, client, item, policy)
     load = ledger.open_load(session.connection, session.table, item)
     if load.status == LoadStatus.COMPLETE:
-        return _loaded(load, item, load.totals, started)
+        return _loaded(load, item, load.totals, started, is_new)
     try:
         totals, violation = _load_chunks(session, client, load, item, policy, on_progress)
     except tuple(STATUS) as error:
         status = next(status for kind, status in STATUS.items() if isinstance(error, kind))
         return _failed(session, load, item, status, str(error))
+    except psycopg.Error as error:
+        if not is_refusal(error):
+            raise
+        return _failed(session, load, item, LoadStatus.FAILED, f"{item} is refused by the database: {error}")
     if violation:
         causes = diagnosis(ledger.rejections_by_reason(session.connection, load, SAMPLES), totals.records)
         return _failed(session, load, item, LoadStatus.FAILED, f"{item}: {violation}: {causes}")
@@ -251,6 +263,23 @@ def _start_reload(session: TableSession, item: ObjectVersion) -> None:
     ledger.start_reload(session.connection, session.table, item)
 
 
+def _has_bytes_of_latest(session: TableSession, client: "S3Client | None", item: ObjectVersion, policy: Policy) -> bool:
+    """Return whether the object only has another date than its latest load, and enter that date if so."""
+    latest = ledger.digest_of_latest(session.connection, item) if item.is_weak else None
+    if latest is None:
+        return False
+    digest = hashlib.sha256()
+    try:
+        for block in read(client, item, give_up_seconds=policy.give_up_seconds):
+            digest.update(block)
+    except (BucketUnavailable, ObjectChanged, ObjectUnreadable):
+        return False  # Whatever it is, the load meets it, too, and records it.
+    if digest.hexdigest() != latest:
+        return False
+    ledger.date_latest(session.connection, item)
+    return True
+
+
 def _load_chunks(
     session: TableSession,
     client: "S3Client | None",
@@ -261,7 +290,8 @@ def _load_chunks(
 ) -> tuple[Totals, str | None]:
     """Load the missing chunks; return the totals of the load, and the limit that they violate, if any."""
     totals, limit = load.totals, policy.reject_limit
-    chunks = chunks_of(client, session.table, item, load.file_format, load.position, policy.give_up_seconds)
+    digest = hashlib.sha256() if item.is_weak and load.position == START else None
+    chunks = chunks_of(client, session.table, item, load.file_format, load.position, policy.give_up_seconds, digest)
     with prefetch(batches(load.load_id, chunks), TRANSACTIONS_AHEAD) as prepared:
         for batch in prepared:
             totals += _commit(session, load, batch)
@@ -270,6 +300,8 @@ def _load_chunks(
                 on_progress(Progress(load.load_id, item, totals, batch.chunks[-1].end.byte))
             if violation := limit.violation(totals, at_end=False):
                 return totals, violation
+    if digest:
+        ledger.record_digest(session.connection, load, digest.hexdigest())
     return totals, limit.violation(totals, at_end=True)
 
 
@@ -282,7 +314,9 @@ def _commit(session: TableSession, load: Load, batch: "Batch") -> Totals:
         with connection.transaction():
             copy(connection, statement, batch.texts)
             ledger.record_chunks(connection, load, batch.file_format, batch.chunks, rejections)
-    except (psycopg.DataError, psycopg.IntegrityError):
+    except psycopg.Error as error:
+        if not is_refusal(error):
+            raise
         with connection.transaction():
             for chunk, rejected in zip(batch.chunks, rejections, strict=True):
                 delimiter = batch.file_format.dialect.delimiter_byte
@@ -291,8 +325,8 @@ def _commit(session: TableSession, load: Load, batch: "Batch") -> Totals:
     return Totals(sum(chunk.records for chunk in batch.chunks), sum(map(len, rejections)))
 
 
-def _loaded(load: Load, item: ObjectVersion, totals: Totals, started: float) -> Loaded:
-    return Loaded(load.load_id, item, totals.records, totals.rejected, time.monotonic() - started)
+def _loaded(load: Load, item: ObjectVersion, totals: Totals, started: float, is_new: bool = True) -> Loaded:
+    return Loaded(load.load_id, item, totals.records, totals.rejected, time.monotonic() - started, is_new)
 
 
 def _failed(session: TableSession, load: Load, item: ObjectVersion, status: LoadStatus, message: str) -> Failed:
@@ -316,6 +350,7 @@ def chunks_of(
     file_format: FileFormat | None = None,
     start: Position = START,
     give_up_seconds: float = 0,
+    digest: "hashlib._Hash | None" = None,
 ) -> Iterator[tuple[FileFormat, Chunk]]:
     """Yield the chunks of an object version from one on, each with the object's format.
 
@@ -326,14 +361,17 @@ def chunks_of(
         file_format: how it is written, if that is known from an earlier reading.
         start: what the first chunk is to be.
         give_up_seconds: how long to retry while the server gives no further byte.
+        digest: is updated with all the text that is read.
 
     Raises:
         BucketUnavailable: the server refused, or went away for longer than that.
         ObjectChanged: this version is gone.
-        ObjectDamaged: the gzip stream is broken.
+        ObjectUnreadable: it may not be read, is archived, or its gzip stream is broken.
         UnreadableFile: it is no CSV text, or its header does not name the table's columns.
     """
     blocks = read(client, item, start.byte, give_up_seconds)
+    if digest:
+        blocks = _updating(digest, blocks)
     try:
         if file_format is not None and start != START:
             body, blocks = start, in_utf8(blocks, file_format.encoding)
@@ -345,6 +383,12 @@ def chunks_of(
             yield file_format, chunk
     except UnreadableFile as error:
         raise UnreadableFile(f"{item} {error}") from None
+
+
+def _updating(digest: "hashlib._Hash", blocks: Iterator[bytes]) -> Iterator[bytes]:
+    for block in blocks:
+        digest.update(block)
+        yield block
 
 
 def batches(load_id: int, chunks: Iterator[tuple[FileFormat, Chunk]]) -> Iterator[Batch]:

@@ -1,9 +1,9 @@
 """Objects in the bucket, and files: which versions there are, and the errors that reaching them can end in."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,9 +11,15 @@ from typing import TYPE_CHECKING
 from botocore.exceptions import BotoCoreError, ClientError, FlexibleChecksumError
 from urllib3.exceptions import HTTPError
 
+from orchestration.ingest.tables import is_hidden
+
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
-    from mypy_boto3_s3.type_defs import ListObjectsV2RequestTypeDef, ListObjectVersionsRequestTypeDef
+    from mypy_boto3_s3.type_defs import (
+        GetObjectOutputTypeDef,
+        ListObjectsV2RequestTypeDef,
+        ListObjectVersionsRequestTypeDef,
+    )
 
 # Instead of a bucket's name, for a file of this machine.
 FILES = "file://"
@@ -31,13 +37,27 @@ class ObjectChanged(RuntimeError):
     """The object was overwritten or deleted after it had been listed; this version can no longer be read."""
 
 
-class ObjectDamaged(RuntimeError):
+class ObjectUnreadable(RuntimeError):
+    """The object is there and cannot be read, however often it is asked for; the message says what to do."""
+
+
+class ObjectDamaged(ObjectUnreadable):
     """The object's bytes are not what its name or the server promises: broken gzip, a checksum that does not fit."""
 
 
 @dataclass(frozen=True)
 class ObjectVersion:
-    """One version of one object, as listed. Sizes in bytes; `version` is its VersionId, without one its ETag."""
+    """One version of one object, as listed.
+
+    Attributes:
+        bucket: its bucket, or FILES.
+        key: its key, or the path of a file.
+        version: its VersionId; without one its ETag; of a server that gives none, its date and size.
+        etag: its ETag, or what stands for it.
+        size: in bytes.
+        last_modified: in UTC.
+        is_weak: whether its version is its date and size only, which the same bytes may get again.
+    """
 
     bucket: str
     key: str
@@ -45,11 +65,17 @@ class ObjectVersion:
     etag: str
     size: int
     last_modified: datetime
+    is_weak: bool = False
 
     @property
     def is_file(self) -> bool:
         """Whether it is a file of this machine."""
         return self.bucket == FILES
+
+    @property
+    def has_id(self) -> bool:
+        """Whether its version is a VersionId: no other bytes ever get that, and it can be read while it is kept."""
+        return self.version != self.etag
 
     def __str__(self) -> str:
         return self.key if self.is_file else f"s3://{self.bucket}/{self.key}"
@@ -79,7 +105,7 @@ class Page:
 def list_pages(client: "S3Client", bucket: str, place: Place | None = None, prefix: str = "") -> Iterator[Page]:
     """Yield the current version of every object of a bucket, a thousand or fewer at a time, from a place on.
 
-    With a prefix those only whose keys begin with it.
+    With a prefix those only whose keys begin with it. Hidden and unfinished files are left out.
 
     Raises:
         BucketUnavailable: the listing failed.
@@ -90,7 +116,7 @@ def list_pages(client: "S3Client", bucket: str, place: Place | None = None, pref
         page = _page_of_versions if versioned else _page_of_objects
         while True:
             found = page(client, bucket, place, prefix)
-            yield found
+            yield replace(found, objects=[item for item in found.objects if not is_hidden(item.key)])
             if found.next is None:
                 return
             place = found.next
@@ -120,9 +146,15 @@ def listed_version(client: "S3Client", bucket: str, key: str) -> ObjectVersion |
 def is_settled(item: ObjectVersion, settle_seconds: float) -> bool:
     """Return whether an object changed longer than `settle_seconds` ago; 0 asks of none.
 
-    For folders that are served as a bucket, where a file is listed while it is still being copied.
+    For folders that are served as a bucket, where a file is listed while it is still being copied. The date of one
+    that is dated ahead says nothing about that: it is settled as far as this goes, and has to be looked at twice.
     """
-    return not settle_seconds or item.last_modified.timestamp() <= time.time() - settle_seconds
+    return not settle_seconds or abs(time.time() - item.last_modified.timestamp()) >= settle_seconds
+
+
+def is_dated_ahead(item: ObjectVersion, settle_seconds: float) -> bool:
+    """Return whether an object's date is in the future, so that only a second look shows whether it still changes."""
+    return bool(settle_seconds) and item.last_modified.timestamp() >= time.time() + settle_seconds
 
 
 def _page_of_objects(client: "S3Client", bucket: str, place: Place | None, prefix: str) -> Page:
@@ -132,12 +164,10 @@ def _page_of_objects(client: "S3Client", bucket: str, place: Place | None, prefi
     if place:
         asked["StartAfter"] = place.key
     page = client.list_objects_v2(**asked)
-    objects = []
-    for item in page.get("Contents", []):
-        etag = bare(item["ETag"])
-        objects.append(
-            ObjectVersion(bucket, item["Key"], etag, etag, item["Size"], item["LastModified"].astimezone(UTC))
-        )
+    objects = [
+        _object_version(bucket, item["Key"], bare(item["ETag"]), item["Size"], item["LastModified"])
+        for item in page.get("Contents", [])
+    ]
     return Page(objects, Place(objects[-1].key) if objects and page.get("IsTruncated") else None)
 
 
@@ -151,17 +181,24 @@ def _page_of_versions(client: "S3Client", bucket: str, place: Place | None, pref
     if place and place.version:
         asked["VersionIdMarker"] = place.version
     page = client.list_object_versions(**asked)
-    objects = []
-    for item in page.get("Versions", []):
-        if item["IsLatest"]:
-            etag = bare(item["ETag"])
-            # An object from before versioning was switched on has the VersionId "null", whatever its bytes.
-            version = etag if item["VersionId"] == "null" else item["VersionId"]
-            objects.append(
-                ObjectVersion(bucket, item["Key"], version, etag, item["Size"], item["LastModified"].astimezone(UTC))
-            )
+    objects = [
+        _object_version(bucket, item["Key"], bare(item["ETag"]), item["Size"], item["LastModified"], item["VersionId"])
+        for item in page.get("Versions", [])
+        if item["IsLatest"]
+    ]
     more = page.get("IsTruncated")
     return Page(objects, Place(page["NextKeyMarker"], page.get("NextVersionIdMarker", "")) if more else None)
+
+
+def _object_version(
+    bucket: str, key: str, etag: str, size: int, last_modified: datetime, version_id: str = "null"
+) -> ObjectVersion:
+    last_modified = last_modified.astimezone(UTC)
+    if not etag:
+        version = f"{round(last_modified.timestamp() * 1000):x}-{size:x}"
+        return ObjectVersion(bucket, key, version, version, size, last_modified, is_weak=True)
+    # An object from before versioning was switched on has the VersionId "null", whatever its bytes.
+    return ObjectVersion(bucket, key, etag if version_id == "null" else version_id, etag, size, last_modified)
 
 
 def bare(etag: str) -> str:
@@ -176,18 +213,25 @@ def current_version(client: "S3Client", bucket: str, key: str) -> ObjectVersion:
         ObjectChanged: there is no such object.
         BucketUnavailable: the server refused or went away.
     """
-    with explained(f"s3://{bucket}/{key}"):
+    with explained(f"s3://{bucket}/{key}", is_object=True):
         answer = client.head_object(Bucket=bucket, Key=key)
-    etag = bare(answer["ETag"])
-    version = answer.get("VersionId", "null")
-    return ObjectVersion(
-        bucket,
-        key,
-        etag if version == "null" else version,
-        etag,
-        answer["ContentLength"],
-        answer["LastModified"].astimezone(UTC),
-    )
+        etag = bare(answer.get("ETag", ""))
+        if etag:
+            version_id = answer.get("VersionId", "null")
+            return _object_version(bucket, key, etag, answer["ContentLength"], answer["LastModified"], version_id)
+    # The answer about one object knows no fractions of a second, a listing does.
+    found = listed_version(client, bucket, key)
+    if found is None:
+        raise _changed(f"s3://{bucket}/{key}")
+    return found
+
+
+def is_answer_about(item: ObjectVersion, answer: "GetObjectOutputTypeDef") -> bool:
+    """Return whether the answer to a read is, as far as it shows, about this version of the object."""
+    if not item.is_weak:
+        return bare(answer["ETag"]) == item.etag
+    size = answer["ContentRange"].rpartition("/")[2] if "ContentRange" in answer else answer["ContentLength"]
+    return int(size) == item.size and answer["LastModified"] == item.last_modified.replace(microsecond=0)
 
 
 def file_version(path: Path) -> ObjectVersion:
@@ -202,49 +246,69 @@ def file_version(path: Path) -> ObjectVersion:
         raise ObjectChanged(f"{path}: {error.strerror}") from None
     version = f"{found.st_mtime_ns:x}-{found.st_size:x}"
     changed = datetime.fromtimestamp(found.st_mtime, UTC)
-    return ObjectVersion(FILES, str(path.resolve()), version, version, found.st_size, changed)
+    return ObjectVersion(FILES, str(path.resolve()), version, version, found.st_size, changed, is_weak=True)
 
 
 @contextmanager
-def explained(what: str, setting: str = "S3_BUCKET") -> Iterator[None]:
+def explained(what: str, setting: str = "S3_BUCKET", *, is_object: bool = False) -> Iterator[None]:
     """Turn what boto3 raises about `what` into one of this module's errors, in words for an operator.
 
     Args:
         what: an object or a bucket.
         setting: the variable that names the bucket.
+        is_object: whether it is one object of a bucket that can be listed: what is refused then is that object.
     """
     try:
         yield
     except ClientError as error:
-        code = str(error.response.get("Error", {}).get("Code", ""))
-        if code == "NoSuchBucket":
-            raise BucketRefused(f"{what} does not exist: create it, or name another in {setting}") from None
-        explain = _EXPLANATIONS.get(code)
-        raise (explain(what, error) if explain else BucketUnavailable(f"{what}: {error}")) from None
+        raise _explanation(what, setting, is_object, error) from None
     except FlexibleChecksumError as error:
         raise ObjectDamaged(f"{what} arrived with other bytes than the server has: {error}") from None
     except (BotoCoreError, HTTPError) as error:
         raise BucketUnavailable(f"{what}: {error}") from None
 
 
-def _denied(what: str, error: ClientError) -> RuntimeError:
-    return BucketRefused(f"{what}: access denied, check the AWS credentials ({error})")
+# HEAD is answered without a code, by the status alone.
+CHANGED = {"NoSuchKey", "NoSuchVersion", "PreconditionFailed", "InvalidRange", "404", "412", "416"}
+DENIED = {"AccessDenied", "AllAccessDisabled", "403"}
+WRONG_CREDENTIALS = {
+    "SignatureDoesNotMatch", "InvalidAccessKeyId", "InvalidToken", "ExpiredToken", "RequestTimeTooSkewed",
+}  # fmt: skip
+# Refused like a fault of the caller's, and granted a moment later.
+BUSY = {"RequestTimeout", "SlowDown", "OperationAborted", "ConditionalRequestConflict", "TooManyRequests"}
+BUSY_STATUSES = {408, 409, 425, 429}
+LOAD_AFTERWARDS = "then load it with the job reload_object"
 
 
-def _changed(what: str, _error: ClientError) -> RuntimeError:
+def _explanation(what: str, setting: str, is_object: bool, error: ClientError) -> RuntimeError:
+    details = error.response.get("Error", {})
+    code = str(details.get("Code", ""))
+    status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+    if code == "NoSuchBucket":
+        return BucketRefused(f"{what} does not exist: create it, or name another in {setting}")
+    if code in CHANGED:
+        return _changed(what)
+    if code in WRONG_CREDENTIALS or (code in DENIED and not is_object):
+        return BucketRefused(f"{what}: access denied, check the AWS credentials ({error})")
+    if not is_object or code in BUSY or "Throttl" in code or status in BUSY_STATUSES or not 400 <= status < 500:
+        return BucketUnavailable(f"{what}: {error}")
+    if code == "InvalidObjectState":
+        storage_class = details.get("StorageClass", "an archive")
+        return ObjectUnreadable(f"{what} is archived (storage class {storage_class}): restore it, {LOAD_AFTERWARDS}")
+    said = f"{code}: {details.get('Message', status)}"
+    if code.startswith("KMS."):
+        return ObjectUnreadable(f"{what} cannot be decrypted: see to its KMS key, {LOAD_AFTERWARDS} ({said})")
+    if code in DENIED:
+        return ObjectUnreadable(
+            f"{what} may be listed, but not read: it takes s3:GetObject (s3:GetObjectVersion in a bucket with "
+            "versions), kms:Decrypt where a KMS key encrypts it, and the consent of its owner where that is another "
+            f"account; grant what is missing, {LOAD_AFTERWARDS} ({said})"
+        )
+    return ObjectUnreadable(f"{what} cannot be read ({said})")
+
+
+def _changed(what: str) -> RuntimeError:
+    if "\ufffd" in what:
+        # Listed with this sign for what is not UTF-8, an object is not found by the name that it is listed under.
+        return ObjectUnreadable(f"{what} cannot be asked for by its name, which is not UTF-8: rename it")
     return ObjectChanged(f"{what} was overwritten or deleted while it was being read")
-
-
-_EXPLANATIONS: dict[str, Callable[[str, ClientError], RuntimeError]] = {
-    "AccessDenied": _denied,
-    "SignatureDoesNotMatch": _denied,
-    "InvalidAccessKeyId": _denied,
-    "403": _denied,
-    "NoSuchKey": _changed,
-    "NoSuchVersion": _changed,
-    "PreconditionFailed": _changed,
-    "404": _changed,
-    "412": _changed,
-    "416": _changed,
-    "InvalidRange": _changed,
-}

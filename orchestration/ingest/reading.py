@@ -2,19 +2,21 @@
 
 import logging
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from orchestration.ingest.objects import (
+    BucketRefused,
     BucketUnavailable,
     ObjectChanged,
     ObjectDamaged,
+    ObjectUnreadable,
     ObjectVersion,
-    bare,
     current_version,
     explained,
     file_version,
+    is_answer_about,
     is_transient,
 )
 from orchestration.ingest.retry import retry_transient
@@ -27,6 +29,7 @@ BLOCK_BYTES = 512 << 10
 # What is lost at most when a connection breaks: the client keeps nothing of what it was reading.
 PIECE_BYTES = 16 << 10
 GZIP_FRAME = zlib.MAX_WBITS | 16
+GZIP_SIGNATURE = b"\x1f\x8b"
 
 log = logging.getLogger(__name__)
 
@@ -48,10 +51,13 @@ def read(
     Raises:
         BucketUnavailable: the server refused, or went away for longer than that.
         ObjectChanged: this version is gone.
-        ObjectDamaged: the gzip stream is broken.
+        ObjectUnreadable: it may not be read, is archived, or its gzip stream is broken.
     """
     if item.key.lower().endswith(".gz"):
-        yield from _skip(_unpacked(item, _stored_pieces(client, item, 0, give_up_seconds)), byte_from)
+        packed = _stored_pieces(client, item, 0, give_up_seconds)
+        packed = _refuse(packed, _is_not_gzip, f"{item} is not valid gzip but something else: name it without .gz")
+        text = _refuse(_unpacked(item, packed), _is_gzip, f"{item} is gzip in gzip: compress it once")
+        yield from _skip(text, byte_from)
     else:
         yield from _blocks(_stored_pieces(client, item, byte_from, give_up_seconds))
 
@@ -64,7 +70,7 @@ def _stored_pieces(
         now = file_version(Path(item.key))
     else:
         yield from _object_pieces(client, item, byte_from, give_up_seconds)
-        if item.version != item.etag:
+        if item.has_id:
             return  # a version of a bucket with versioning is never another one
         now = retry_transient(give_up_seconds, is_transient)(current_version, client, item.bucket, item.key)
     # Not every server keeps an object under a reader as it was.
@@ -86,7 +92,13 @@ def _object_pieces(client: "S3Client", item: ObjectVersion, byte_from: int, give
     position = byte_from
     while position < item.size:
         # With the first piece the server has shown that it serves, and the time to wait for it begins again.
-        piece, rest = retry_transient(give_up_seconds, is_transient)(_first_piece, client, item, position)
+        try:
+            piece, rest = retry_transient(give_up_seconds, is_transient)(_first_piece, client, item, position)
+        except ObjectUnreadable as error:
+            if position == byte_from:
+                raise
+            # It was readable a moment ago: not the object is what changed, and its load can be taken up.
+            raise BucketRefused(str(error)) from None
         yield piece
         position += len(piece)
         try:
@@ -124,19 +136,36 @@ def _blocks(pieces: Iterator[bytes]) -> Iterator[bytes]:
 
 def _answered(client: "S3Client", item: ObjectVersion, byte_from: int) -> Iterator[bytes]:
     request: GetObjectRequestTypeDef = {"Bucket": item.bucket, "Key": item.key}
-    if item.version != item.etag:
+    if item.has_id:
         request["VersionId"] = item.version
-    else:
+    elif not item.is_weak:
         request["IfMatch"] = f'"{item.etag}"'
     if byte_from:
         request["Range"] = f"bytes={byte_from}-"
-    with explained(str(item)):
+    with explained(str(item), is_object=True):
         answer = client.get_object(**request)
         # Not every server heeds If-Match, nor Range.
-        if bare(answer["ETag"]) != item.etag:
+        if not is_answer_about(item, answer):
             raise ObjectChanged(f"{item} was overwritten while it was being read")
         pieces = answer["Body"].iter_chunks(PIECE_BYTES)
         yield from pieces if "ContentRange" in answer else _skip(pieces, byte_from)
+
+
+def _refuse(pieces: Iterator[bytes], is_wrong: Callable[[bytes], bool], complaint: str) -> Iterator[bytes]:
+    """Yield the pieces of what does not begin with a wrong one."""
+    first = next(pieces, b"")
+    if first and is_wrong(first):
+        raise ObjectDamaged(complaint)
+    yield first
+    yield from pieces
+
+
+def _is_gzip(piece: bytes) -> bool:
+    return piece.startswith(GZIP_SIGNATURE)
+
+
+def _is_not_gzip(piece: bytes) -> bool:
+    return not GZIP_SIGNATURE.startswith(piece[:2])
 
 
 def _unpacked(item: ObjectVersion, packed: Iterator[bytes]) -> Iterator[bytes]:

@@ -90,16 +90,19 @@ def retry_outages(
             try:
                 session.connect()
                 return work(session, *args, **kwargs)
-            except (psycopg.OperationalError, psycopg.InterfaceError):
+            except psycopg.Error as error:
                 # A session that was cut in the middle of a COPY may look alive, and never be of use again.
-                session.close()
+                if is_outage(error):
+                    session.close()
                 raise
 
         session.committed = 0
         retries = retry_transient(session.give_up_seconds, is_outage, lambda: session.committed)
         try:
             return retries(attempt)
-        except (psycopg.OperationalError, psycopg.InterfaceError) as error:
+        except psycopg.Error as error:
+            if not is_outage(error):
+                raise
             raise DatabaseUnavailable(
                 f"Postgres took nothing for {session.give_up_seconds:g} s: {_in_one_line(error)}; "
                 "what was committed stays, and the next load goes on after it"

@@ -9,7 +9,7 @@ from orchestration.ingest.file_format import FileFormat
 from orchestration.ingest.ledger import Totals
 from orchestration.ingest.limits import RejectLimit, Tally, diagnosis
 from orchestration.ingest.loader import OnProgress, Progress, batches, chunks_of
-from orchestration.ingest.objects import BucketUnavailable, ObjectChanged, ObjectDamaged, ObjectVersion
+from orchestration.ingest.objects import BucketUnavailable, ObjectChanged, ObjectUnreadable, ObjectVersion
 from orchestration.ingest.records import Rejection
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def dry_run(
                 on_progress(Progress(0, item, totals, batch.chunks[-1].end.byte))
             if violation := limit.violation(totals, at_end=False):
                 break
-    except (BucketUnavailable, ObjectChanged, ObjectDamaged, UnreadableFile) as error:
+    except (BucketUnavailable, ObjectChanged, ObjectUnreadable, UnreadableFile) as error:
         return DryRun(file_format, repeated, totals, tally.by_reason(), str(error))
     violation = violation or limit.violation(totals, at_end=True)
     failure = f"{item}: {violation}: {diagnosis(tally.by_reason(), totals.records)}" if violation else None

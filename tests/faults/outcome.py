@@ -16,7 +16,7 @@ COLUMNS = {
 def what_counts(conninfo: str, table: str = "jobs") -> Left:
     """Return everything about complete loads that has to be the same however they came about.
 
-    That is all but the bucket, load ids, which an interrupted attempt may use up, and times.
+    That is all but the bucket, load ids, which an interrupted attempt may use up, and times, versions among them.
     """
     counting = "inner join raw.loads as l on l.load_id = r.{} and l.status = 'complete'"
     questions = {
@@ -33,8 +33,8 @@ def what_counts(conninfo: str, table: str = "jobs") -> Left:
             from raw.load_chunks as r {counting.format("load_id")} order by 1, 2
         """,
         "loads": """
-            select table_name, source, key, version, bytes, columns, records, loaded, rejected, error
-            from raw.loads where status = 'complete' order by key, version
+            select table_name, source, key, bytes, columns, records, loaded, rejected, error
+            from raw.loads where status = 'complete' order by key, load_id
         """,
     }
     with psycopg.connect(conninfo, autocommit=True) as connection:

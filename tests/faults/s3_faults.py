@@ -5,9 +5,9 @@ import socket
 import struct
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Literal
 from urllib.parse import urlsplit
@@ -38,6 +38,7 @@ class Fault:
         after: how many bytes of the body are passed on before that.
         status: the HTTP status of kind "status".
         code: S3's name for it.
+        details: what else S3 says of it, by the names of its elements.
         action: what to do at that point.
         of: which kind of request it is for: reading an object, looking at its head, listing the bucket.
     """
@@ -46,6 +47,7 @@ class Fault:
     after: int = 0
     status: int = 503
     code: str = "SlowDown"
+    details: Mapping[str, str] = field(default_factory=dict)
     action: Callable[[], object] | None = None
     of: Request = "read"
 
@@ -158,7 +160,8 @@ class _Handler(BaseHTTPRequestHandler):
             upstream.close()
 
     def _refuse(self, fault: Fault) -> None:
-        body = f"<Error><Code>{fault.code}</Code><Message>by the script</Message></Error>".encode()
+        details = "".join(f"<{name}>{value}</{name}>" for name, value in fault.details.items())
+        body = f"<Error><Code>{fault.code}</Code><Message>by the script</Message>{details}</Error>".encode()
         self.send_response_only(fault.status)
         self.send_header("Content-Type", "application/xml")
         self.send_header("Content-Length", str(len(body)))

@@ -9,10 +9,12 @@ from typing import Literal
 
 import pytest
 
-from orchestration.ingest.loader import Failed, Loaded, Progress
+from orchestration.ingest.loader import Failed, Loaded, Policy, Progress, reload_object
+from orchestration.ingest.objects import BucketRefused, current_version
 from orchestration.ingest.reading import PIECE_BYTES
+from orchestration.ingest.session import TableSession
 from tests.conftest import Bucket, Database
-from tests.faults.conftest import Engine
+from tests.faults.conftest import JOBS, Engine
 from tests.faults.outcome import Left, discrepancies, forget, what_counts
 from tests.faults.s3_faults import Fault, S3Proxy
 from tests.faults.texts import jobs_text
@@ -132,16 +134,95 @@ class TestAReadThatBreaksOff:
         assert s3.ranges == [None if key.endswith(".gz") else f"bytes={end}-"]
 
 
-class TestAServerThatRefuses:
-    def test_is_not_asked_again(self, engine: Engine, database: Database, bucket: Bucket, s3: S3Proxy) -> None:
+ARCHIVED = Fault("status", status=403, code="InvalidObjectState", details={"StorageClass": "DEEP_ARCHIVE"})
+
+
+class TestAnObjectThatCannotBeRead:
+    @pytest.mark.parametrize(
+        ("fault", "reason"),
+        [
+            pytest.param(
+                ARCHIVED,
+                "is archived (storage class DEEP_ARCHIVE): restore it, then load it with the job reload_object",
+                id="an archive",
+            ),
+            pytest.param(
+                Fault("status", status=403, code="AccessDenied"),
+                "may be listed, but not read: it takes s3:GetObject (s3:GetObjectVersion in a bucket with versions), "
+                "kms:Decrypt where a KMS key encrypts it, and the consent of its owner where that is another account; "
+                "grant what is missing, then load it with the job reload_object (AccessDenied: by the script)",
+                id="missing rights",
+            ),
+            pytest.param(
+                Fault("status", status=400, code="KMS.DisabledException"),
+                "cannot be decrypted: see to its KMS key, then load it with the job reload_object "
+                "(KMS.DisabledException: by the script)",
+                id="a KMS key that is switched off",
+            ),
+            pytest.param(
+                Fault("status", status=400, code="InvalidRequest"),
+                "cannot be read (InvalidRequest: by the script)",
+                id="a key of the sender's own",
+            ),
+        ],
+    )
+    def test_fails_at_once_with_its_reason_and_holds_up_no_other(
+        self, engine: Engine, database: Database, bucket: Bucket, s3: S3Proxy, fault: Fault, reason: str
+    ) -> None:
+        """For two minutes it was asked for again, at each load, and the credentials were blamed."""
         bucket.put("jobs.csv", TEXT)
-        s3.script([Fault("status", status=403, code="AccessDenied")])
+        bucket.put("jobs_later.csv", TEXT, age_seconds=10)
+        s3.script([fault])
+        before = time.monotonic()
+        failed, loaded = engine.load(give_up_seconds=60)
+        assert time.monotonic() - before < 20
+        assert isinstance(failed, Failed)
+        assert (failed.status, failed.message) == ("failed", f"s3://{bucket.name}/jobs.csv {reason}")
+        assert isinstance(loaded, Loaded)
+        assert s3.ranges == [None, None]
+        assert statuses(database) == [("jobs.csv", "failed"), ("jobs_later.csv", "complete")]
+        assert engine.load() == []
+
+    def test_loads_when_it_is_asked_for_after_that_was_seen_to(
+        self, engine: Engine, database: Database, bucket: Bucket, s3: S3Proxy, undisturbed: Undisturbed
+    ) -> None:
+        bucket.put("jobs.csv", TEXT)
+        expected = undisturbed()
+        s3.script([ARCHIVED])
+        (failed,) = engine.load()
+        assert isinstance(failed, Failed)
+        item = current_version(bucket.client, bucket.name, "jobs.csv")
+        with TableSession(engine.conninfo, JOBS, 0) as session:
+            assert isinstance(reload_object(session, engine.client, item, Policy()), Loaded)
+        assert what_counts(database.conninfo()) == expected
+
+    @pytest.mark.parametrize("code", ["ThrottlingException", "RequestTimeout", "KMS.ThrottlingException"])
+    def test_just_now_is_asked_for_again(self, engine: Engine, bucket: Bucket, s3: S3Proxy, code: str) -> None:
+        bucket.put("jobs.csv", TEXT)
+        s3.script([Fault("status", status=400, code=code)])
+        engine.load_one()
+        assert s3.ranges == [None, None]
+
+
+class TestAServerThatRefuses:
+    @pytest.mark.parametrize("code", ["InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken"])
+    def test_the_credentials_is_not_asked_again_and_the_load_can_be_taken_up(
+        self, engine: Engine, database: Database, bucket: Bucket, s3: S3Proxy, code: str
+    ) -> None:
+        bucket.put("jobs.csv", TEXT)
+        s3.script([Fault("status", status=403, code=code)])
         (outcome,) = engine.load(give_up_seconds=60)
         assert isinstance(outcome, Failed)
         assert outcome.status == "loading"
         assert "access denied, check the AWS credentials" in outcome.message
         assert s3.ranges == [None]
         assert what_counts(database.conninfo())["jobs"] == []
+
+    def test_to_list_the_bucket_is_not_asked_again(self, engine: Engine, bucket: Bucket, s3: S3Proxy) -> None:
+        bucket.put("jobs.csv", TEXT)
+        s3.script([Fault("status", status=403, code="AccessDenied", of="list")])
+        with pytest.raises(BucketRefused, match="access denied, check the AWS credentials"):
+            engine.load(give_up_seconds=60)
 
     def test_in_the_middle_leaves_the_load_to_be_taken_up(
         self, engine: Engine, database: Database, bucket: Bucket, s3: S3Proxy, undisturbed: Undisturbed

@@ -524,7 +524,7 @@ def test_a_database_that_follows_a_newer_contract_stays_as_it_is(database: Datab
     assert shape(database) == newer
 
 
-@pytest.mark.parametrize("version", [f"000{number}" for number in range(1, 9)])
+@pytest.mark.parametrize("version", [f"{number:04}" for number in range(1, 11)])
 def test_every_earlier_version_is_migrated_to_the_same(
     empty_database: Database, database: Database, version: str
 ) -> None:
@@ -551,7 +551,10 @@ def test_a_filled_database_keeps_all_of_its_rows_and_adds_up(empty_database: Dat
 
     migrate(empty_database.conninfo())
 
-    assert {table: empty_database.rows(f"select * from {table}") for table in tables} == before
+    for table, rows in before.items():
+        # A column that was added stands behind the others.
+        after = empty_database.rows(f"select * from {table}")
+        assert [row[: len(old)] for row, old in zip(after, rows, strict=True)] == rows
     assert empty_database.rows("select * from raw.discrepancies") == []
     with empty_database.connect("hiring_api") as connection:
         assert connection.execute(STORE_BATCH).fetchone() == ("stored", 3, {})

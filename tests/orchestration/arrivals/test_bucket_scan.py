@@ -1,6 +1,7 @@
 """Scans of the bucket: a part at a time, in bounded cursor, again within a tick, whatever the cursor holds."""
 
 import itertools
+import re
 import time
 import tracemalloc
 from collections.abc import Iterator
@@ -221,10 +222,11 @@ def last_of(results: list[ScanResult]) -> TickResult:
     )
 
 
-def test_a_file_that_may_still_be_growing_is_counted_and_found_once_it_has_settled(
+def test_a_file_that_may_still_be_growing_is_named_and_found_once_it_has_settled(
     connection: Connection, bucket: Bucket
 ) -> None:
     bucket.put("jobs.csv", b"1,a\n", age_seconds=0)
+    bucket.put("backup.tar", b"of no table, nobody waits for it", age_seconds=0)
     words = []
 
     def scan_from(place: Place | None) -> ScanResult:
@@ -234,5 +236,27 @@ def test_a_file_that_may_still_be_growing_is_counted_and_found_once_it_has_settl
 
     tick = scan_for_a_tick(scan_from, SensorCursor(), lambda tick: bool(tick.scan.found), time.monotonic() + 30)
     assert keys(tick.scan) == ["jobs.csv"]
-    assert words[0] == "1 object, none new, 1 that may still be growing"
+    assert re.fullmatch(
+        r"2 objects, none new, 1 that may still be growing: jobs\.csv \(changed 0\.\d s ago\)", words[0]
+    )
     assert len(words) > 2, "scanned again soon, not a second later"
+
+
+def test_a_file_that_is_dated_ahead_is_found_for_the_run_to_look_at_twice(
+    connection: Connection, bucket: Bucket
+) -> None:
+    """It would be found when its date has come."""
+    bucket.put("jobs.csv", b"1,a\n", age_seconds=-90 * 60)
+    result = scan(connection, bucket.client, bucket.name, settle_seconds=1)
+    assert (keys(result), result.unsettled) == (["jobs.csv"], [])
+
+
+def test_hidden_and_unfinished_files_are_seen_by_nobody(connection: Connection, bucket: Bucket) -> None:
+    for key in ("._jobs.csv", "jobs/._may.csv", "jobs.csv.filepart", "jobs.csv/_SUCCESS", ".~lock.jobs.csv#"):
+        bucket.put(key, b"1,a\n")
+    bucket.put("jobs_growing.csv.part", b"1,a\n", age_seconds=0)
+    result = scan(connection, bucket.client, bucket.name, settle_seconds=1)
+    assert summary(SensorCursor(), result) == "0 objects, none new"
+    bucket.put("jobsites.csv", b"1,a\n")
+    result = scan(connection, bucket.client, bucket.name, settle_seconds=1)
+    assert summary(SensorCursor(), result) == "1 object, none new, 1 of no table"

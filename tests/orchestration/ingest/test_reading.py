@@ -87,8 +87,9 @@ def flipped(packed: bytes, at: int) -> bytes:
         pytest.param(flipped(gzip.compress(TEXT), -5), "not valid gzip", id="the checksum is wrong"),
         pytest.param(flipped(gzip.compress(TEXT), -1), "not valid gzip", id="the length is wrong"),
         pytest.param(flipped(gzip.compress(TEXT), 200), "not valid gzip", id="a byte is wrong"),
-        pytest.param(TEXT, "not valid gzip", id="plain text"),
+        pytest.param(TEXT, "not valid gzip but something else: name it without .gz", id="plain text"),
         pytest.param(b"\0" * 100, "not valid gzip", id="zeros"),
+        pytest.param(gzip.compress(gzip.compress(TEXT)), "gzip in gzip: compress it once", id="gzip of gzip"),
         pytest.param(gzip.compress(TEXT) + b"garbage", "not valid gzip", id="garbage after the member"),
     ],
 )
@@ -145,11 +146,14 @@ def test_an_object_that_was_deleted_after_it_was_listed_has_changed(bucket: Buck
         list(read(bucket.client, item))
 
 
-def test_an_object_that_was_only_touched_is_the_same_version(bucket: Bucket) -> None:
+def test_an_object_that_was_touched_is_listed_and_read_as_another_version(bucket: Bucket) -> None:
+    """Without an ETag nothing else tells that its bytes are not others."""
     path = bucket.put("jobs.csv", TEXT)
-    item = only_object(bucket)
+    before = only_object(bucket)
     os.utime(path)
-    assert b"".join(read(bucket.client, item)) == TEXT
+    with pytest.raises(ObjectChanged, match="overwritten"):
+        list(read(bucket.client, before))
+    assert b"".join(read(bucket.client, only_object(bucket))) == TEXT
 
 
 def test_a_gzip_file_that_breaks_late_is_told_with_the_block_where_it_broke(bucket: Bucket) -> None:

@@ -3,7 +3,7 @@
 import pytest
 
 from contracts import Column, Table
-from orchestration.ingest.tables import table_of
+from orchestration.ingest.tables import is_hidden, table_of
 
 
 @pytest.mark.parametrize(
@@ -14,6 +14,11 @@ from orchestration.ingest.tables import table_of
         ("hired_employees.csv", "hired_employees"),
         ("hired_employees__1_.csv", "hired_employees"),
         ("jobs 2021 (copy).csv", "jobs"),
+        ("jobs (1).csv", "jobs"),
+        ("jobs2021.csv", "jobs"),
+        ("jobs-may.csv", "jobs"),
+        ("jobs.2021-05.csv", "jobs"),
+        ("jobs€.csv", "jobs"),
         ("jobs.csv.gz", "jobs"),
         ("deep/in/some/folder/jobs.csv", "jobs"),
         ("/jobs.csv", "jobs"),
@@ -21,6 +26,65 @@ from orchestration.ingest.tables import table_of
 )
 def test_a_file_belongs_to_the_table_that_its_name_begins_with(key: str, table: str) -> None:
     assert owner(key) == table
+
+
+@pytest.mark.parametrize(
+    "key", ["jobsites.csv", "jobsés.csv", "jobsmay.csv", "departmentsold/x.csv", "employeesjobs.csv"]
+)
+def test_a_name_that_only_begins_with_the_same_letters_is_another_one(key: str) -> None:
+    """The records of job sites are jobs by their columns, and would replace jobs by id."""
+    assert owner(key) is None
+
+
+def test_of_two_names_of_which_one_begins_with_the_other_the_longer_one_counts() -> None:
+    jobs, job_sites = (Table(name, (Column("id"),)) for name in ("jobs", "jobs_sites"))
+    for tables in ((jobs, job_sites), (job_sites, jobs)):
+        assert table_of("jobs_sites_2021.csv", tables) == job_sites
+        assert table_of("jobs_site.csv", tables) == jobs
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "jobs.csv/part-00000-7a3c2e1f-0b1d-4c9e-9a51-2f6d3c8e4b70-c000.csv",
+        "jobs.csv/part-00000-7a3c2e1f-c000.csv.gz",
+        "jobs.csv/part-00000",
+        "out/Jobs_2021.csv/part-r-00001.gz",
+        "jobs.csv.gz/part-00000.gz",
+    ],
+)
+def test_a_folder_that_is_named_like_a_file_is_a_delivery_of_that_files_table(key: str) -> None:
+    """Spark and Hadoop write a folder of parts under the name that they are given for the file."""
+    assert owner(key) == "jobs"
+
+
+@pytest.mark.parametrize(
+    "key", ["jobs.csv/_SUCCESS", "jobs.csv/part-00000.snappy.parquet", "jobs.csv/README", "jobs/part-00000"]
+)
+def test_what_is_no_part_in_such_a_folder_belongs_to_no_table(key: str) -> None:
+    assert owner(key) is None
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "._jobs.csv", "jobs/._may.csv", "__MACOSX/jobs/._may.csv", ".~lock.jobs.csv#", "~$jobs.csv", "~$jobs.xlsx",
+        "jobs.csv.filepart", "jobs.csv.part", "jobs.csv.crdownload", "jobs.csv.tmp", "Jobs.CSV.Part", ".jobs.csv.Xa81",
+        "jobs.csv/_SUCCESS", "jobs.csv/.part-00000.csv.crc", "jobs.csv/_committed_8137", "jobs.csv/_started_8137",
+        "jobs.csv/_temporary/0/task_1/part-00000.csv", "jobs/", "a/b/", "jobs_$folder$", ".snapshot/jobs.csv",
+        ".DS_Store", "Thumbs.db", "jobs/desktop.ini",
+    ],
+)  # fmt: skip
+def test_hidden_and_unfinished_files_are_passed_over(key: str) -> None:
+    assert is_hidden(key)
+
+
+@pytest.mark.parametrize(
+    "key", ["jobs.csv", "jobs.csv/part-00000", "old_backup.tar", "_jobs.csv", "readme", "a.b/jobs.csv", "jobs~1.csv"]
+)
+def test_whatever_else_lies_in_the_bucket_is_looked_at(key: str) -> None:
+    """A file that nobody takes and nobody names is one that somebody waits for."""
+    assert not is_hidden(key)
 
 
 @pytest.mark.parametrize(
@@ -52,7 +116,7 @@ def test_case_does_not_matter(key: str) -> None:
     "key",
     [
         "README.md", "data.parquet", "x.csv", "my_jobs.csv", "job.csv", "jobs", "jobs/", "jobs.csv/", "jobs/readme.md",
-        "jobs.csv.zip", "jobs.gz", "jobs.csv.tmp", "folder/.csv", "",
+        "jobs.csv.zip", "jobs.gz", "jobs.csv.tmp", "folder/.csv", "", "jobs/._may.csv", "jobs/~$may.csv", "jobs\0.csv",
     ],
 )  # fmt: skip
 def test_any_other_key_belongs_to_no_table(key: str) -> None:
