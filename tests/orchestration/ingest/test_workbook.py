@@ -1,0 +1,114 @@
+"""Workbooks, as spreadsheets save them, become the text of the sheet that holds a table's records."""
+
+import csv
+import io
+import zipfile
+from collections.abc import Mapping, Sequence
+from datetime import date, datetime
+from typing import Any
+
+import pytest
+from openpyxl import Workbook
+
+from contracts import TABLES
+from orchestration.ingest import workbook
+from orchestration.ingest.encoding import UnreadableFile
+from orchestration.ingest.workbook import workbook_text
+
+DEPARTMENTS, JOBS, HIRES = TABLES
+HEADER = ["Employee ID", "Full Name", "Hire Date", "Job ID", "Department ID"]
+
+
+def saved(sheets: Mapping[str, Sequence[Sequence[Any]]]) -> bytes:
+    book = Workbook()
+    book.remove(book.worksheets[0])
+    for name, rows in sheets.items():
+        sheet = book.create_sheet(name)
+        for row in rows:
+            sheet.append(row)
+    content = io.BytesIO()
+    book.save(content)
+    return content.getvalue()
+
+
+def read(content: bytes) -> list[list[str]]:
+    text = b"".join(workbook_text(content, HIRES)).decode()
+    return list(csv.reader(io.StringIO(text, newline="")))
+
+
+def test_dates_are_iso_8601_and_whole_numbers_digits() -> None:
+    rows = [HEADER, [1001, "Ana", datetime(2021, 2, 1, 9, 0, 1), 2.0, 1], [1002, "Bo", date(2021, 3, 1), 2.5, True]]
+    assert read(saved({"Sheet1": rows})) == [
+        HEADER,
+        ["1001", "Ana", "2021-02-01T09:00:01", "2", "1"],
+        ["1002", "Bo", "2021-03-01", "2.5", "TRUE"],
+    ]
+
+
+def test_each_row_of_the_sheet_is_a_line_so_that_a_rejected_record_is_found_again() -> None:
+    rows = [["Report"], [], HEADER, [1, 'A, "B"', None, 1, 1], [], [2, None, "2021-01-01", 1, None]]
+    assert read(saved({"Sheet1": rows})) == [
+        ["Report", "", "", "", ""], [], HEADER, ["1", 'A, "B"', "", "1", "1"], [], ["2", "", "2021-01-01", "1", ""],
+    ]  # fmt: skip
+
+
+def test_the_sheet_is_the_one_whose_header_names_the_columns() -> None:
+    assert read(saved({"Notes": [["id", "note"]], "Data 2021": [HEADER], "Empty": []})) == [HEADER]
+
+
+def test_of_several_such_sheets_it_is_the_one_named_like_the_table() -> None:
+    rows = [HEADER, [1, "A", "2021-01-01", 1, 1]]
+    assert read(saved({"Draft": [HEADER], "Hired Employees": rows}))[1][0] == "1"
+    assert read(saved({"Draft": [HEADER], "EMPLOYEES": rows}))[1][0] == "1"
+
+
+def test_a_single_sheet_needs_no_header_here() -> None:
+    """Whether its records fit the columns by position is decided as for any text."""
+    assert read(saved({"Sheet1": [[1, "A", "2021-01-01", 1, 1]]})) == [["1", "A", "2021-01-01", "1", "1"]]
+
+
+@pytest.mark.parametrize(
+    ("sheets", "complaint"),
+    [
+        ({"May": [HEADER], "June": [HEADER]}, "has 2 sheets whose header names the columns of hired_employees"),
+        ({"May": [[1, "A"]], "June": [[2, "B"]]}, "has no sheet whose header names the columns of hired_employees"),
+    ],
+)
+def test_a_workbook_that_does_not_tell_its_sheet_fails_and_lists_the_sheets(
+    sheets: Mapping[str, Sequence[Sequence[Any]]], complaint: str
+) -> None:
+    with pytest.raises(UnreadableFile, match=complaint) as error:
+        read(saved(sheets))
+    assert "its sheets are May, June" in str(error.value)
+
+
+def test_a_workbook_of_empty_sheets_has_no_records() -> None:
+    assert read(saved({"Sheet1": [], "Sheet2": [[]]})) == []
+
+
+def test_what_is_no_workbook_says_so() -> None:
+    with pytest.raises(UnreadableFile, match=r"is no workbook, though its name ends in \.xlsx"):
+        read(b"id,name\n1,A\n")
+    other = io.BytesIO()
+    with zipfile.ZipFile(other, "w") as archive:
+        archive.writestr("jobs.csv", "1,Clerk")
+    with pytest.raises(UnreadableFile, match="is a workbook that cannot be read"):
+        read(other.getvalue())
+
+
+def test_a_workbook_of_more_than_the_bound_is_refused_before_it_is_unpacked(monkeypatch: pytest.MonkeyPatch) -> None:
+    content = saved({"Sheet1": [HEADER]})
+    monkeypatch.setattr(workbook, "MAX_UNPACKED_BYTES", 1000)
+    with pytest.raises(UnreadableFile, match="unpacks to more than"):
+        read(content)
+    monkeypatch.setattr(workbook, "MAX_BYTES", 1000)
+    with pytest.raises(UnreadableFile, match="is a workbook of more than"):
+        read(content)
+
+
+def test_the_text_is_the_same_each_time_whatever_its_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A load resumes at a byte of this text, perhaps in another process."""
+    content = saved({"Sheet1": [HEADER, *([number, f"P {number}", "2021-01-01", 1, 1] for number in range(50))]})
+    whole = b"".join(workbook_text(content, HIRES))
+    monkeypatch.setattr(workbook, "ROWS_PER_BLOCK", 7)
+    assert b"".join(workbook_text(content, HIRES)) == whole
