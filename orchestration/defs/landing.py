@@ -29,7 +29,7 @@ def landing_objects() -> dg.Definitions:
                 landing_asset(
                     table.name,
                     f"Objects in the bucket by the name of {' or '.join(table.names)}: "
-                    f"`{table.name}*.csv`, `{table.name}/*.csv`, each also as `.csv.gz`, in any folder. "
+                    f"`{table.name}*.csv`, `{table.name}/*.csv`, each also as `.csv.gz` or `.xlsx`, in any folder. "
                     "Partitions has one an object, the newest 5,000: green is loaded, red failed, grey not tried yet. "
                     "Click one to see its records, what was rejected and why; `raw.loads` has them all.",
                 )

@@ -151,9 +151,7 @@ class ProgressLog:
             return
         self._told = now
         item, totals = progress.item, progress.totals
-        # An object's size is that of the packed bytes; how many they unpack to, its end will tell.
-        is_packed = item.key.lower().endswith(".gz")
-        done = f"{progress.bytes / 1e6:,.0f} MB" if is_packed else f"{progress.bytes / item.size:.0%}"
+        done = f"{progress.bytes / 1e6:,.0f} MB" if item.is_packed else f"{progress.bytes / item.size:.0%}"
         self._log.info(f"load {progress.load_id}: {item}, {done}, {totals.records:,} records so far")
 
 

@@ -165,9 +165,7 @@ def _progress_bar() -> Iterator[OnProgress]:
         task = bar.add_task("reading", total=None)
 
         def show(progress: LoadProgress) -> None:
-            # The size of what is packed in a .gz is known at its end only.
-            packed = progress.item.key.lower().endswith(".gz")
-            total = None if packed else progress.item.size
+            total = None if progress.item.is_packed else progress.item.size
             bar.update(task, description=Path(progress.item.key).name, completed=progress.bytes, total=total)
 
         yield show

@@ -19,7 +19,7 @@ SIGNATURES = {
     codecs.BOM_UTF32_LE: "UTF-32: save it as UTF-8",
     codecs.BOM_UTF32_BE: "UTF-32: save it as UTF-8",
     b"\x1f\x8b": "compressed with gzip: its name has to end in .csv.gz",
-    b"PK\x03\x04": "a ZIP archive or an Excel workbook: unpack it, or export it as CSV",
+    b"PK\x03\x04": "a ZIP archive or an Excel workbook: unpack it, or name it .xlsx",
     b"PAR1": "a Parquet file: export it as CSV",
 }
 

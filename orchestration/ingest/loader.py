@@ -29,10 +29,11 @@ from orchestration.ingest.objects import (
     listed_version,
 )
 from orchestration.ingest.prefetch import prefetch
-from orchestration.ingest.reading import read
+from orchestration.ingest.reading import read, skip
 from orchestration.ingest.records import START, Chunk, Position, split_chunks
 from orchestration.ingest.retry import retry_transient
 from orchestration.ingest.session import TableSession, retry_outages
+from orchestration.ingest.workbook import workbook_text
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -367,16 +368,20 @@ def chunks_of(
         BucketUnavailable: the server refused, or went away for longer than that.
         ObjectChanged: this version is gone.
         ObjectUnreadable: it may not be read, is archived, or its gzip stream is broken.
-        UnreadableFile: it is no CSV text, or its header does not name the table's columns.
+        UnreadableFile: it is neither CSV text nor a workbook, or its header does not name the table's columns.
     """
-    blocks = read(client, item, start.byte, give_up_seconds)
+    # A workbook is read whole, and a load resumes in the text that it becomes.
+    blocks = read(client, item, 0 if item.is_workbook else start.byte, give_up_seconds)
     if digest:
         blocks = _updating(digest, blocks)
     try:
+        if item.is_workbook:
+            blocks = skip(workbook_text(blocks, table), start.byte)
         if file_format is not None and start != START:
             body, blocks = start, in_utf8(blocks, file_format.encoding)
         else:
-            beginning = read_beginning(blocks, table, Encoding(table.encoding_of(item.key)))
+            declared = Encoding.UTF_8 if item.is_workbook else Encoding(table.encoding_of(item.key))
+            beginning = read_beginning(blocks, table, declared)
             file_format, body, blocks = beginning.file_format, beginning.body, beginning.blocks
         probe = Header(table).probe(file_format.fields)
         for chunk in split_chunks(blocks, file_format, start, body, probe):

@@ -77,6 +77,16 @@ class ObjectVersion:
         """Whether its version is a VersionId: no other bytes ever get that, and it can be read while it is kept."""
         return self.version != self.etag
 
+    @property
+    def is_workbook(self) -> bool:
+        """Whether its name says that it is a workbook."""
+        return self.key.lower().endswith(".xlsx")
+
+    @property
+    def is_packed(self) -> bool:
+        """Whether its size is that of packed bytes, and that of its text is known at its end only."""
+        return self.is_workbook or self.key.lower().endswith(".gz")
+
     def __str__(self) -> str:
         return self.key if self.is_file else f"s3://{self.bucket}/{self.key}"
 

@@ -57,7 +57,7 @@ def read(
         packed = _stored_pieces(client, item, 0, give_up_seconds)
         packed = _refuse(packed, _is_not_gzip, f"{item} is not valid gzip but something else: name it without .gz")
         text = _refuse(_unpacked(item, packed), _is_gzip, f"{item} is gzip in gzip: compress it once")
-        yield from _skip(text, byte_from)
+        yield from skip(text, byte_from)
     else:
         yield from _blocks(_stored_pieces(client, item, byte_from, give_up_seconds))
 
@@ -148,7 +148,7 @@ def _answered(client: "S3Client", item: ObjectVersion, byte_from: int) -> Iterat
         if not is_answer_about(item, answer):
             raise ObjectChanged(f"{item} was overwritten while it was being read")
         pieces = answer["Body"].iter_chunks(PIECE_BYTES)
-        yield from pieces if "ContentRange" in answer else _skip(pieces, byte_from)
+        yield from pieces if "ContentRange" in answer else skip(pieces, byte_from)
 
 
 def _refuse(pieces: Iterator[bytes], is_wrong: Callable[[bytes], bool], complaint: str) -> Iterator[bytes]:
@@ -197,7 +197,8 @@ def _unpacked(item: ObjectVersion, packed: Iterator[bytes]) -> Iterator[bytes]:
         raise ObjectDamaged(f"{item} is cut off: its gzip stream does not end by byte {position}")
 
 
-def _skip(blocks: Iterator[bytes], count: int) -> Iterator[bytes]:
+def skip(blocks: Iterator[bytes], count: int) -> Iterator[bytes]:
+    """Yield blocks without their first `count` bytes."""
     for block in blocks:
         if count < len(block):
             yield block[count:] if count else block

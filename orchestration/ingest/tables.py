@@ -4,7 +4,7 @@ import re
 
 from contracts import TABLES, Table
 
-SUFFIXES = (".csv", ".csv.gz")
+SUFFIXES = (".csv", ".csv.gz", ".xlsx")
 # What Spark and Hadoop write into a folder that is named like a file: part-00000, part-m-00000.gz.
 PART = re.compile(r"part-[^.]+([.]gz)?")
 # Hidden files (._x of a Mac, .~lock of LibreOffice), owner files of Excel, what Windows puts into folders.

@@ -7,7 +7,7 @@ follows from the workbook's bytes alone, so that a load resumes in it where it b
 import csv
 import io
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import date, datetime, time, timedelta
 from typing import Any
 
@@ -15,7 +15,6 @@ from contracts import Table
 from orchestration.ingest.encoding import UnreadableFile
 from orchestration.ingest.header import Header, comparable
 
-SUFFIX = ".xlsx"
 # A workbook is held in memory, packed and as cells: some 20 times its size. 64 MiB are two million hires.
 MAX_BYTES = 64 << 20
 MAX_UNPACKED_BYTES = 1 << 30
@@ -28,18 +27,18 @@ MAX_EXACT = 2.0**53
 Rows = Sequence[Sequence[Any]]
 
 
-def workbook_text(content: bytes, table: Table) -> Iterator[bytes]:
+def workbook_text(blocks: Iterable[bytes], table: Table) -> Iterator[bytes]:
     """Yield the records of a workbook as CSV text in UTF-8: one line per row of its sheet, empty rows included.
 
     Args:
-        content: the workbook, .xlsx.
+        blocks: the workbook, .xlsx, from its first byte on.
         table: the table that it is for: its sheet is the one whose header names the table's columns, of several the one
             that is named like the table.
 
     Raises:
         UnreadableFile: it is no workbook, too large, or does not tell which sheet holds the records.
     """
-    _check_size(content)
+    content = _whole(blocks)
     rows = _rows_of_table(_sheets(content), table)
     width = max((_width(row) for row in rows), default=0)
     for first in range(0, len(rows), ROWS_PER_BLOCK):
@@ -50,9 +49,14 @@ def workbook_text(content: bytes, table: Table) -> Iterator[bytes]:
         yield block.getvalue().encode()
 
 
-def _check_size(content: bytes) -> None:
-    if len(content) > MAX_BYTES:
-        raise UnreadableFile(f"is a workbook of more than {MAX_BYTES >> 20} MiB: export its sheet as CSV")
+def _whole(blocks: Iterable[bytes]) -> bytes:
+    content = b""
+    for block in blocks:
+        content += block
+        if len(content) > MAX_BYTES:
+            raise UnreadableFile(f"is a workbook of more than {MAX_BYTES >> 20} MiB: export its sheet as CSV")
+    if not content:
+        raise UnreadableFile("is empty, and so no workbook")
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             unpacked = sum(part.file_size for part in archive.infolist())
@@ -60,6 +64,7 @@ def _check_size(content: bytes) -> None:
         raise UnreadableFile("is no workbook, though its name ends in .xlsx") from None
     if unpacked > MAX_UNPACKED_BYTES:
         raise UnreadableFile(f"unpacks to more than {MAX_UNPACKED_BYTES >> 30} GiB: export its sheet as CSV")
+    return content
 
 
 def _sheets(content: bytes) -> dict[str, Rows]:

@@ -171,7 +171,7 @@ left join counted on loads.load_id = counted.load_id
 where
     loads.status = 'complete'
     and loads.source = 'object'
-    and lower(loads.key) not like '%.gz'
+    and loads.key !~* '[.](gz|xlsx)$'
     and coalesce(counted.byte_to, 0) <> loads.bytes;
 
 comment on view raw.discrepancies is

@@ -14,6 +14,7 @@ from contracts import TABLES
 from orchestration.ingest import workbook
 from orchestration.ingest.encoding import UnreadableFile
 from orchestration.ingest.workbook import workbook_text
+from tests.orchestration.ingest.conftest import Landing
 
 DEPARTMENTS, JOBS, HIRES = TABLES
 HEADER = ["Employee ID", "Full Name", "Hire Date", "Job ID", "Department ID"]
@@ -32,7 +33,7 @@ def saved(sheets: Mapping[str, Sequence[Sequence[Any]]]) -> bytes:
 
 
 def read(content: bytes) -> list[list[str]]:
-    text = b"".join(workbook_text(content, HIRES)).decode()
+    text = b"".join(workbook_text([content], HIRES)).decode()
     return list(csv.reader(io.StringIO(text, newline="")))
 
 
@@ -109,6 +110,24 @@ def test_a_workbook_of_more_than_the_bound_is_refused_before_it_is_unpacked(monk
 def test_the_text_is_the_same_each_time_whatever_its_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     """A load resumes at a byte of this text, perhaps in another process."""
     content = saved({"Sheet1": [HEADER, *([number, f"P {number}", "2021-01-01", 1, 1] for number in range(50))]})
-    whole = b"".join(workbook_text(content, HIRES))
+    whole = b"".join(workbook_text([content], HIRES))
     monkeypatch.setattr(workbook, "ROWS_PER_BLOCK", 7)
-    assert b"".join(workbook_text(content, HIRES)) == whole
+    assert b"".join(workbook_text([content], HIRES)) == whole
+
+
+def test_a_workbook_is_loaded_like_a_file(landing: Landing) -> None:
+    rows = [["Hires of May"], [], HEADER, [7, "Ana", datetime(2021, 2, 1, 9), 2, 1], [8, None, "soon", 2, 1]]
+    landing.bucket.put("hired_employees_may.xlsx", saved({"Notes": [["hello"]], "Hires": rows}))
+    loaded = landing.load_one(HIRES)
+    assert (loaded.records, loaded.rejected) == (2, 0)
+    assert landing.database.rows(
+        "select _record, id, name, datetime, department_id, job_id from raw.hired_employees"
+    ) == [
+        (1, 1, "7", "Ana", "2021-02-01T09:00:00", "1", "2"),
+        (1, 2, "8", None, "soon", "1", "2"),
+    ]
+
+
+def test_a_workbook_without_the_columns_fails_with_the_reason(landing: Landing) -> None:
+    landing.bucket.put("jobs.xlsx", saved({"May": [["note", "x"], ["a", "b"]], "June": [["c", "d"]]}))
+    assert "its sheets are May, June" in landing.fail_one(JOBS).message
