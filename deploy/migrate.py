@@ -8,11 +8,11 @@ import os
 import sys
 
 import psycopg
-from sqlalchemy import make_url
 
 from contracts.tables import ContractError
 from deploy.databases import ensure_database, ensure_role
 from deploy.waiting import GaveUp, in_one_line, until
+from orchestration.instance.database import database_url
 from orchestration.migrations import ROLES, migrate, version_of
 
 
@@ -25,7 +25,7 @@ def main() -> None:
     try:
         passwords = {role: _required(f"{role.upper()}_PASSWORD") for role in ROLES}
         until(_server_answers)
-        _dagster(_required("DAGSTER_PG_URL"))
+        _dagster()
         migrate(passwords=passwords)
         with psycopg.connect(autocommit=True) as connection:
             _say(f"the database {connection.info.dbname} is at version {version_of(connection)}")
@@ -33,9 +33,12 @@ def main() -> None:
         sys.exit(f"cannot migrate: {in_one_line(error)}")
 
 
-def _dagster(url: str) -> None:
-    """Make Dagster's role and database as its URL names them, and bring its tables up to date."""
-    place = make_url(url)
+def _dagster() -> None:
+    """Make Dagster's role and database, and bring its tables up to date."""
+    try:
+        place = database_url()
+    except ValueError as error:
+        raise SettingMissing(str(error)) from None
     if not (place.username and place.database and place.password):
         raise SettingMissing("DAGSTER_PG_URL has to name a role, its password and a database")
     with psycopg.connect(autocommit=True) as connection:

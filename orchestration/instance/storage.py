@@ -3,10 +3,12 @@
 from collections.abc import Mapping
 from typing import Any, Self
 
-from dagster import StringSource
+from dagster import Field, StringSource
 from dagster._serdes import ConfigurableClassData
 from dagster_postgres import DagsterPostgresStorage
 from sqlalchemy import create_engine
+
+from orchestration.instance.database import database_url
 
 # The UI reads in many threads; nobody else needs more than a few.
 MOST_CONNECTIONS = 20
@@ -33,10 +35,11 @@ class PooledPostgresStorage(DagsterPostgresStorage):
 
     @classmethod
     def config_type(cls) -> dict[str, Any]:
-        """Return what dagster.yaml may say."""
-        return {"postgres_url": StringSource}
+        """Return what dagster.yaml may say: the URL, where it is not for the environment to say."""
+        return {"postgres_url": Field(StringSource, is_required=False)}
 
     @classmethod
     def from_config_value(cls, inst_data: ConfigurableClassData | None, config_value: Mapping[str, Any]) -> Self:
         """Make one of what dagster.yaml says."""
-        return cls(config_value["postgres_url"], inst_data)
+        url = config_value.get("postgres_url") or database_url().render_as_string(hide_password=False)
+        return cls(url, inst_data)
