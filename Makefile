@@ -14,7 +14,7 @@ COMPILE = $(UV) pip compile --quiet --universal --python-version 3.11 --generate
 	--no-emit-index-url --no-emit-find-links pyproject.toml
 
 .DEFAULT_GOAL := help
-.PHONY: help run up psql ingest docs test soak secrets compose-check aws-check lint format lock bench clean
+.PHONY: help run up psql ingest status docs test soak secrets compose-check aws-check lint format lock bench clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "make %-13s %s\n", $$1, $$2}'
@@ -31,6 +31,9 @@ psql: export SQL := $(SQL)
 
 ingest: $(INSTALLED) ## The load engine by hand on the embedded servers: ARGS='status', 'load', 'validate FILE'
 	@$(BIN)/python -m deploy.local ingest $(ARGS)
+
+status: $(INSTALLED) ## Which services of make up work, and what STATE_DIR takes of the disk
+	@$(BIN)/python -m deploy.local status
 
 docs: $(INSTALLED) ## The models' documentation on DOCS_PORT (8080), from the embedded server, until Ctrl-C
 	@$(BIN)/python -m deploy.local docs

@@ -87,6 +87,10 @@ class EmbeddedPostgres:
         """Return whether a server works on this cluster, whoever started it."""
         return self._postmaster() is not None
 
+    def find(self) -> bool:
+        """Use the server that works on this cluster, whoever started it; return whether there is one."""
+        return self.is_running() and self._find_host()
+
     def start(self) -> bool:
         """Start the server unless it runs; return whether this call started it.
 
@@ -107,7 +111,7 @@ class EmbeddedPostgres:
             PostgresRefused: it does not, or refuses the password.
         """
         deadline = time.monotonic() + ATTACH_TIMEOUT_SECONDS
-        while not self.is_running() or not self._find_host():
+        while not self.find():
             if time.monotonic() > deadline:
                 raise PostgresRefused(f"no Postgres runs in {self.folder}; its log is {self.log}")
             time.sleep(0.1)

@@ -17,7 +17,7 @@ from tests.end_to_end.conftest import PROJECT, ports
 def command(*arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", *arguments],
-        cwd=PROJECT, env=os.environ | ports() | settings, capture_output=True, text=True, check=False, timeout=120,
+        cwd=PROJECT, env=os.environ | ports() | settings, capture_output=True, text=True, check=False, timeout=300,
     )  # fmt: skip
 
 
@@ -48,7 +48,7 @@ def test_a_taken_port_is_named_with_its_setting(tmp_path: Path) -> None:
         ("S3_BUCKET", "Not A Bucket", "S3_BUCKET=Not A Bucket"),
         ("LANDING", "/there/is/no/such/folder", "/there/is/no/such/folder is not a folder"),
         # Dagster takes the path for a pattern, finds no settings, and keeps its runs in another database.
-        ("STATE_DIR", "/tmp/state[1]", "choose a folder without *, ?, [, ] or control characters in its path"),
+        ("STATE_DIR", "/srv/state[1]", "choose a folder without *, ?, [, ] or control characters in its path"),
     ],
 )
 def test_a_setting_out_of_its_range_is_named(tmp_path: Path, setting: str, value: str, words: str) -> None:
