@@ -41,8 +41,8 @@ docs: $(INSTALLED) ## The models' documentation on DOCS_PORT (8080), from the em
 test: $(INSTALLED) ## The whole test suite, on a Postgres, an S3 server and a Dagster of its own
 	@$(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder
 
-soak: $(INSTALLED) ## Kill the load engine 1,000 times and compare; some minutes
-	@$(BIN)/python -m tests.faults
+soak: $(INSTALLED) ## Kill the load engine 1,000 times and compare; with STACK=1 any process of a whole stack; some minutes
+	@$(BIN)/python -m tests.faults$(if $(STACK),.stack_chaos)
 
 secrets: ## Write .env for docker-compose.yml: random passwords and keys, what is there already stays
 	@$(PYTHON) -m deploy.docker.secrets

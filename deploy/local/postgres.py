@@ -189,7 +189,11 @@ class EmbeddedPostgres:
         draft = self.folder.with_name(self.folder.name + ".new")
         shutil.rmtree(draft, ignore_errors=True)
         draft.mkdir()
-        _server(draft).ensure_pgdata_inited()
+        try:
+            _server(draft).ensure_pgdata_inited()
+        except subprocess.SubprocessError as error:
+            # The package has written on standard error what initdb said.
+            raise PostgresRefused(f"initdb cannot make a cluster in {self.folder.parent}: {error}") from None
         shutil.rmtree(self.folder, ignore_errors=True)
         draft.rename(self.folder)
 

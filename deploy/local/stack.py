@@ -13,6 +13,7 @@ from types import FrameType
 
 import psycopg
 from rich.console import Console
+from rich.markup import escape
 
 from deploy.local import services
 from deploy.local.postgres import EmbeddedPostgres
@@ -104,7 +105,7 @@ class Stack:
     def watch(self) -> None:
         """Keep the services running until somebody asks to stop, Postgres included."""
         for line in self.supervisor.watch():
-            self.console.print(f"[yellow]![/] {line}")
+            self.console.print("[yellow]![/]", escape(line), soft_wrap=True)
 
     def module(self, module: str, extra: Mapping[str, str] | None = None) -> Service:
         """Return a process of this package that does one thing in Dagster's environment and ends."""
