@@ -67,9 +67,9 @@ def main() -> None:
             well = serves_grpc("127.0.0.1", int(port))
         case ["daemon"]:
             # The image of the API has none of it.
-            from orchestration.instance.database import database_conninfo
+            from orchestration.instance.database import InstanceSettings
 
-            well = daemon_lives(database_conninfo())
+            well = daemon_lives(InstanceSettings.read().conninfo)
         case _:
             sys.exit(__doc__)
     sys.exit(not well)

@@ -1,6 +1,5 @@
 """The check of the disk, and what makes it as soon as there is less room: an error before anything fails for it."""
 
-import os
 from pathlib import Path
 
 import dagster as dg
@@ -8,12 +7,19 @@ import dagster as dg
 from orchestration.defs.checks import LEDGER
 from orchestration.defs.resources import Warehouse
 from orchestration.monitoring import disk
+from orchestration.settings import Settings
 
 GIB = 1 << 30
 
 
+class DiskSettings(Settings):
+    """Whose disk is looked at."""
+
+    dagster_storage: Path = Path()
+
+
 def _folder() -> Path:
-    return Path(os.environ.get("DAGSTER_STORAGE") or ".").resolve()
+    return DiskSettings.read().dagster_storage.resolve()
 
 
 @dg.asset_check(

@@ -3,12 +3,11 @@
 from collections.abc import Mapping
 from typing import Any, Self
 
-from dagster import Field, StringSource
 from dagster._serdes import ConfigurableClassData
 from dagster_postgres import DagsterPostgresStorage
 from sqlalchemy import create_engine
 
-from orchestration.instance.database import database_url
+from orchestration.instance.database import InstanceSettings
 
 # The UI reads in many threads; nobody else needs more than a few.
 MOST_CONNECTIONS = 20
@@ -35,11 +34,14 @@ class PooledPostgresStorage(DagsterPostgresStorage):
 
     @classmethod
     def config_type(cls) -> dict[str, Any]:
-        """Return what dagster.yaml may say: the URL, where it is not for the environment to say."""
-        return {"postgres_url": Field(StringSource, is_required=False)}
+        """Return what dagster.yaml may say: nothing, the environment has it."""
+        return {}
 
     @classmethod
-    def from_config_value(cls, inst_data: ConfigurableClassData | None, config_value: Mapping[str, Any]) -> Self:
-        """Make one of what dagster.yaml says."""
-        url = config_value.get("postgres_url") or database_url().render_as_string(hide_password=False)
-        return cls(url, inst_data)
+    def from_config_value(cls, inst_data: ConfigurableClassData | None, config_value: Mapping[str, Any]) -> Self:  # noqa: ARG003
+        """Make one of what the environment says.
+
+        Raises:
+            WrongSetting: it does not say where the database is.
+        """
+        return cls(InstanceSettings.read().url.render_as_string(hide_password=False), inst_data)
