@@ -14,7 +14,7 @@ COMPILE = $(UV) pip compile --quiet --universal --python-version 3.11 --generate
 	--no-emit-index-url --no-emit-find-links pyproject.toml
 
 .DEFAULT_GOAL := help
-.PHONY: help run up psql ingest dbt docs test soak secrets compose-check aws-check lint format lock bench clean
+.PHONY: help run up psql ingest dbt status docs test soak secrets compose-check aws-check lint format lock bench clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "make %-13s %s\n", $$1, $$2}'
@@ -35,14 +35,17 @@ ingest: $(INSTALLED) ## The load engine by hand on the embedded servers: ARGS='s
 dbt: $(INSTALLED) ## dbt by hand on the embedded server: ARGS='build -s hires_by_quarter', 'test', 'show -s jobs'
 	@$(BIN)/python -m deploy.local dbt $(ARGS)
 
+status: $(INSTALLED) ## Which services of make up work, and what STATE_DIR takes of the disk
+	@$(BIN)/python -m deploy.local status
+
 docs: $(INSTALLED) ## The models' documentation on DOCS_PORT (8080), from the embedded server, until Ctrl-C
 	@$(BIN)/python -m deploy.local docs
 
 test: $(INSTALLED) ## The whole test suite, on a Postgres, an S3 server and a Dagster of its own
 	@$(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder
 
-soak: $(INSTALLED) ## Kill the load engine 1,000 times and compare; some minutes
-	@$(BIN)/python -m tests.faults
+soak: $(INSTALLED) ## Kill the load engine 1,000 times and compare; with STACK=1 any process of a whole stack; some minutes
+	@$(BIN)/python -m tests.faults$(if $(STACK),.stack_chaos)
 
 secrets: ## Write .env for docker-compose.yml: random passwords and keys, what is there already stays
 	@$(PYTHON) -m deploy.docker.secrets

@@ -8,16 +8,13 @@ import os
 import sys
 
 import psycopg
-from sqlalchemy import make_url
 
 from contracts.tables import ContractError
 from deploy.databases import ensure_database, ensure_role
 from deploy.waiting import GaveUp, in_one_line, until
+from orchestration.instance.database import InstanceSettings
 from orchestration.migrations import ROLES, migrate, version_of
-
-
-class SettingMissing(RuntimeError):
-    """A variable that is needed is not set, or not to the full."""
+from orchestration.settings import WrongSetting
 
 
 def main() -> None:
@@ -25,19 +22,19 @@ def main() -> None:
     try:
         passwords = {role: _required(f"{role.upper()}_PASSWORD") for role in ROLES}
         until(_server_answers)
-        _dagster(_required("DAGSTER_PG_URL"))
+        _dagster()
         migrate(passwords=passwords)
         with psycopg.connect(autocommit=True) as connection:
             _say(f"the database {connection.info.dbname} is at version {version_of(connection)}")
-    except (SettingMissing, GaveUp, ContractError, psycopg.Error) as error:
+    except (WrongSetting, GaveUp, ContractError, psycopg.Error) as error:
         sys.exit(f"cannot migrate: {in_one_line(error)}")
 
 
-def _dagster(url: str) -> None:
-    """Make Dagster's role and database as its URL names them, and bring its tables up to date."""
-    place = make_url(url)
+def _dagster() -> None:
+    """Make Dagster's role and database, and bring its tables up to date."""
+    place = InstanceSettings.read().url
     if not (place.username and place.database and place.password):
-        raise SettingMissing("DAGSTER_PG_URL has to name a role, its password and a database")
+        raise WrongSetting("DAGSTER_PG_URL has to name a role, its password and a database")
     with psycopg.connect(autocommit=True) as connection:
         ensure_role(connection, place.username, str(place.password))
         ensure_database(connection, place.database, owner=place.username)
@@ -60,7 +57,7 @@ def _server_answers() -> str | None:
 def _required(name: str) -> str:
     value = os.environ.get(name)
     if not value:
-        raise SettingMissing(f"{name} is not set")
+        raise WrongSetting(f"{name} is not set")
     return value
 
 

@@ -5,7 +5,6 @@ python -m deploy.probes grpc 4000                Dagster's code server serves
 python -m deploy.probes daemon                   Dagster's daemon has given a sign of life to its database lately
 """
 
-import os
 import sys
 import urllib.error
 import urllib.request
@@ -40,8 +39,12 @@ def serves_grpc(host: str, port: int) -> bool:
         return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)
 
 
-def daemon_lives(url: str) -> bool:
-    """Return whether the daemon whose instance keeps its books at `url` has ticked the sensors lately."""
+def daemon_lives(conninfo: str) -> bool:
+    """Return whether the daemon whose instance keeps its books in a database has ticked the sensors lately.
+
+    Args:
+        conninfo: libpq's connection string of Dagster's database.
+    """
     import psycopg
 
     beat = """
@@ -49,7 +52,7 @@ def daemon_lives(url: str) -> bool:
         where daemon_type = 'SENSOR' and timestamp > clock_timestamp() at time zone 'UTC' - make_interval(secs => %s)
     """
     try:
-        with psycopg.connect(url, connect_timeout=TIMEOUT_SECONDS) as connection:
+        with psycopg.connect(conninfo, connect_timeout=TIMEOUT_SECONDS) as connection:
             return connection.execute(beat, [LONGEST_SILENCE_SECONDS]).fetchone() is not None
     except psycopg.Error:
         return False
@@ -63,7 +66,10 @@ def main() -> None:
         case ["grpc", port]:
             well = serves_grpc("127.0.0.1", int(port))
         case ["daemon"]:
-            well = daemon_lives(os.environ["DAGSTER_PG_URL"])
+            # The image of the API has none of it.
+            from orchestration.instance.database import InstanceSettings
+
+            well = daemon_lives(InstanceSettings.read().conninfo)
         case _:
             sys.exit(__doc__)
     sys.exit(not well)

@@ -102,6 +102,14 @@ def run_dbt(context: typer.Context) -> None:
     raise typer.Exit(on_servers(Settings(), Console(stderr=True, quiet=True), "orchestration.dbt", context.args))
 
 
+@app.command()
+def status() -> None:
+    """Show which services work and what STATE_DIR takes of the disk; exit 1 unless all do and there is room."""
+    from deploy.local.status import print_status
+
+    raise typer.Exit(0 if print_status(Settings(), console) else 1)
+
+
 @app.command(name="docs")
 def show_docs() -> None:
     """Write the documentation of the models and serve it until Ctrl-C."""

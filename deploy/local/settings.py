@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import secrets
 from functools import cached_property
 from pathlib import Path
@@ -11,6 +12,7 @@ from pydantic_settings import BaseSettings
 
 PROJECT = Path(__file__).resolve().parents[2]
 ARCHIVE_BUCKET = "archive"
+UNUSABLE = re.compile(r"[*?[\]\x00-\x1f\x7f]")
 
 
 class Secrets(BaseSettings):
@@ -50,6 +52,14 @@ class Settings(BaseSettings):
     @classmethod
     def _absolute(cls, value: Path | None) -> Path | None:
         return value and value.expanduser().resolve()
+
+    @field_validator("state_dir")
+    @classmethod
+    def _is_no_pattern(cls, value: Path) -> Path:
+        # Dagster looks for its settings by this path as a pattern, and works without them where it finds none.
+        if UNUSABLE.search(str(value)):
+            raise ValueError("choose a folder without *, ?, [, ] or control characters in its path")
+        return value
 
     @field_validator("landing")
     @classmethod
@@ -143,7 +153,7 @@ def orchestration_environment(settings: Settings, postgres_host: str) -> dict[st
         "AWS_DEFAULT_REGION": "us-east-1",
         "DAGSTER_HOME": str(settings.dagster_home),
         "DAGSTER_STORAGE": str(settings.dagster_home / "storage"),
-        "DAGSTER_PG_URL": f"postgresql://dagster:{own.dagster}@/dagster?host={postgres_host}&port=5432",
+        "DAGSTER_PASSWORD": own.dagster,
         "DAGSTER_CODE_HOST": "127.0.0.1",
         "DAGSTER_CODE_PORT": str(settings.code_port),
         # For the links in alerts, whose webhook is in the variables that are passed on as they are.

@@ -13,6 +13,7 @@ from types import FrameType
 
 import psycopg
 from rich.console import Console
+from rich.markup import escape
 
 from deploy.local import services
 from deploy.local.postgres import EmbeddedPostgres
@@ -38,6 +39,7 @@ class Stack:
         """Start Postgres with its two databases, the roles, and the newest shape of schema raw."""
         with self.step("Postgres"):
             self.postgres.start()
+            self.supervisor.adopt(self.postgres)
             secrets = self.settings.secrets
             self.postgres.ensure_role("dagster", secrets.dagster)
             self.postgres.create_database("dagster", owner="dagster")
@@ -103,7 +105,7 @@ class Stack:
     def watch(self) -> None:
         """Keep the services running until somebody asks to stop, Postgres included."""
         for line in self.supervisor.watch():
-            self.console.print(f"[yellow]![/] {line}")
+            self.console.print("[yellow]![/]", escape(line), soft_wrap=True)
 
     def module(self, module: str, extra: Mapping[str, str] | None = None) -> Service:
         """Return a process of this package that does one thing in Dagster's environment and ends."""
@@ -231,9 +233,9 @@ def on_servers(
 def servers(settings: Settings, console: Console, with_s3: bool) -> Iterator[EmbeddedPostgres]:
     """Give out the running stack's Postgres for the length of a block, or one that is started for it."""
     postgres = EmbeddedPostgres(settings.state_dir / "postgres", settings.secrets.postgres)
-    # Postgres outlives a stack that was killed, the S3 server does not.
-    if postgres.is_running() and (_is_owned(settings) or not with_s3):
-        postgres.start()
+    # The owner restarts a Postgres that was killed. It outlives an owner that was killed, the S3 server does not.
+    if _is_owned(settings) or (postgres.is_running() and not with_s3):
+        postgres.attach()
         yield postgres
         return
     with own(settings, console) as stack:

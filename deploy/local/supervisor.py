@@ -8,11 +8,14 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Protocol
 
 import psutil
 
+from deploy.local.logs import rotate
 from deploy.local.services import LOOPBACK, Service
 
 READY_TIMEOUT_SECONDS = 120
@@ -20,28 +23,62 @@ STOP_TIMEOUT_SECONDS = 15
 # Nobody waits for what a killed stack left behind; it gets the time to close files, not to finish work.
 LEFTOVER_TIMEOUT_SECONDS = 3
 POLL_SECONDS = 0.1
-# A service that ends again within this time was not healed by its restart; the next one waits longer.
+# A program that ends within this time of its start was not healed by its restart: the next one waits longer.
 STABLE_SECONDS = 60
-LONGEST_PAUSE_SECONDS = 60
-LARGEST_LOG_BYTES = 10 << 20
+# The first restart does not wait, the others do for 1, 2, 4 and 8 s; who ends once more is not started again.
+MAX_RESTARTS = 5
+LAST_LINES = 10
+ROTATION_SECONDS = 10
 MARK = "HIRING_STACK"
 
 
 class StackError(RuntimeError):
-    """The stack cannot start or go on; the message is one line for the person who started it."""
+    """The stack cannot start or go on; the message is for the person who started it."""
 
 
 class Interrupted(Exception):
     """Somebody asked the stack to stop while it was still starting."""
 
 
+class Program(Protocol):
+    """What can be watched: a service's process, or Postgres, which may be another process's child."""
+
+    @property
+    def name(self) -> str:
+        """What it is called in messages."""
+
+    @property
+    def log(self) -> Path:
+        """Where it writes."""
+
+    @property
+    def ready_timeout_seconds(self) -> float:
+        """How long it may take from its start until it is ready."""
+
+    def launch(self) -> None:
+        """Start it, and do not wait until it is ready."""
+
+    def ended(self) -> str | None:
+        """Return how it ended, such as "ended with status 1"; None while it runs."""
+
+    def is_ready(self) -> bool:
+        """Return whether it does its work. Asked between a start and the first yes."""
+
+    def stop(self) -> None:
+        """Stop it with everything that it started, and wait for that."""
+
+
 @dataclass
-class _Running:
-    service: Service
-    process: subprocess.Popen[bytes]
-    started: float
-    restarts: int = 0
-    not_before: float = 0
+class _Watched:
+    """A program and how it is doing. `ended_at` and `restart_at` are set while it is down."""
+
+    program: Program
+    wave: int
+    started_at: float = field(default_factory=time.monotonic)
+    is_ready: bool = True
+    crashes: int = 0
+    ended_at: float = 0
+    restart_at: float | None = None
 
 
 class Supervisor:
@@ -50,7 +87,8 @@ class Supervisor:
     def __init__(self, state_dir: Path, logs: Path) -> None:
         self._mark = str(state_dir)
         self._logs = logs
-        self._running: list[_Running] = []
+        self._running: list[_Watched] = []
+        self._waves = 0
         self.stopping = threading.Event()
 
     def end_leftovers(self) -> int:
@@ -64,6 +102,11 @@ class Supervisor:
         psutil.wait_procs(alive, timeout=STOP_TIMEOUT_SECONDS)
         return len(left)
 
+    def adopt(self, program: Program) -> None:
+        """Watch and stop a program that runs already, as a wave of its own."""
+        self._waves += 1
+        self._running.append(_Watched(program, self._waves))
+
     def start(self, *services: Service) -> None:
         """Start services side by side and wait until all of them are ready.
 
@@ -73,49 +116,50 @@ class Supervisor:
         """
         for service in services:
             require_free_port(service)
-        wave = [self._launch(service) for service in services]
-        self._running += wave
+        wave = [self._process(service) for service in services]
+        self._waves += 1
+        for process in wave:
+            process.launch()
+            self._running.append(_Watched(process, self._waves))
         deadline = time.monotonic() + READY_TIMEOUT_SECONDS
         waiting = list(wave)
         while waiting:
             if self.stopping.wait(POLL_SECONDS):
                 raise Interrupted
             for each in waiting:
-                if each.process.poll() is not None:
-                    raise StackError(f"{each.service.name} ended while starting: {self._last_words(each.service)}")
+                if each.ended():
+                    raise StackError(f"{each.name} ended while starting: {_last_lines(each.log, 1)} ({each.log})")
                 if time.monotonic() > deadline:
-                    raise StackError(
-                        f"{each.service.name} is not ready after {READY_TIMEOUT_SECONDS} s; its log is "
-                        f"{self._log(each.service)}"
-                    )
-            waiting = [each for each in waiting if not each.service.is_ready()]
+                    raise StackError(f"{each.name} is not ready after {READY_TIMEOUT_SECONDS} s; its log is {each.log}")
+            waiting = [each for each in waiting if not each.is_ready()]
 
     def watch(self) -> Iterator[str]:
-        """Restart services that end, and yield a line about each, until `stopping` is set."""
-        while not self.stopping.wait(1):
+        """Restart what ends, and yield a line about each end and each return, until `stopping` is set.
+
+        What was started in a later wave needs the earlier ones: it is not started again before they are ready.
+
+        Raises:
+            StackError: a program ends again and again; the message has the last lines of its log.
+        """
+        rotation = 0.0
+        while not self.stopping.wait(POLL_SECONDS):
+            if time.monotonic() >= rotation:
+                self._rotate_logs()
+                rotation = time.monotonic() + ROTATION_SECONDS
             for each in self._running:
-                now = time.monotonic()
-                if each.not_before and now >= each.not_before:
-                    each.process, each.started, each.not_before = self._launch(each.service).process, now, 0
-                elif not each.not_before and (status := each.process.poll()) is not None:
-                    each.restarts = each.restarts + 1 if now - each.started < STABLE_SECONDS else 1
-                    pause = min(2.0 ** (each.restarts - 1), LONGEST_PAUSE_SECONDS)
-                    each.not_before = now + pause
-                    yield (
-                        f"{each.service.name} ended with status {status}, starting it again in {pause:.0f} s; "
-                        f"its log is {self._log(each.service)}"
-                    )
+                if all(other.is_ready for other in self._running if other.wave < each.wave) and (line := _tend(each)):
+                    self._note(line)
+                    yield line
+                    if each.crashes > MAX_RESTARTS:
+                        raise StackError(
+                            f"{line}. Everything is stopped. The last lines of {each.program.log}:\n"
+                            f"{_last_lines(each.program.log, LAST_LINES)}"
+                        )
 
     def stop(self) -> None:
-        """Stop all services, the last started first, each with everything that it started."""
+        """Stop all programs, the last started first, each with everything that it started."""
         while self._running:
-            each = self._running.pop()
-            _signal_group(each.process.pid, signal.SIGTERM)
-            try:
-                each.process.wait(STOP_TIMEOUT_SECONDS)
-            except subprocess.TimeoutExpired:
-                _signal_group(each.process.pid, signal.SIGKILL)
-                each.process.wait()
+            self._running.pop().program.stop()
         self.end_leftovers()
 
     def run(self, service: Service, meanwhile: Callable[[], None] = lambda: None) -> int:
@@ -126,40 +170,111 @@ class Supervisor:
         Raises:
             Interrupted: `stopping` was set first; `stop` ends the process.
         """
-        each = self._launch(service)
+        process = self._process(service)
+        process.launch()
+        each = _Watched(process, self._waves)
         self._running.append(each)
-        while (status := each.process.poll()) is None:
+        while (status := process.poll()) is None:
             if self.stopping.wait(POLL_SECONDS):
                 raise Interrupted
             meanwhile()
         self._running.remove(each)
         return status
 
-    def _launch(self, service: Service) -> _Running:
-        self._logs.mkdir(parents=True, exist_ok=True)
-        path = self._log(service)
-        if path.exists() and path.stat().st_size > LARGEST_LOG_BYTES:
-            path.replace(path.with_suffix(".log.1"))
-        with path.open("ab") as log:
-            process = subprocess.Popen(  # noqa: S603
-                service.command,
-                env=dict(service.environment) | {MARK: self._mark},
+    def _process(self, service: Service) -> "_Process":
+        return _Process(service, self._logs, self._mark)
+
+    def _rotate_logs(self) -> None:
+        for log in {*self._logs.glob("*.log"), *(each.program.log for each in self._running)}:
+            rotate(log)
+
+    def _note(self, line: str) -> None:
+        with (self._logs / "supervisor.log").open("a") as log:
+            log.write(f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC {line}\n")
+
+
+def _tend(each: _Watched) -> str | None:
+    """Do what a program needs now; return what there is to say about it."""
+    program, now = each.program, time.monotonic()
+    if each.restart_at is not None:
+        if now >= each.restart_at:
+            program.launch()
+            each.started_at, each.restart_at = now, None
+        return None
+    how = program.ended()
+    if how is None and not each.is_ready:
+        if program.is_ready():
+            each.is_ready = True
+            return f"{program.name} is ready again, {now - each.ended_at:.1f} s after its end"
+        if now - each.started_at > program.ready_timeout_seconds:
+            program.stop()
+            how = f"was not ready after {program.ready_timeout_seconds:.0f} s and was stopped"
+    if how is None:
+        return None
+    each.crashes = each.crashes + 1 if now - each.started_at < STABLE_SECONDS else 1
+    if each.is_ready:
+        each.ended_at, each.is_ready = now, False
+    if each.crashes > MAX_RESTARTS:
+        return f"{program.name} {how}, after {MAX_RESTARTS} restarts that did not last for {STABLE_SECONDS} s"
+    pause = 2.0 ** (each.crashes - 2) if each.crashes > 1 else 0
+    each.restart_at = now + pause
+    when = f"in {pause:.0f} s" if pause else "now"
+    return f"{program.name} {how}, starting it again {when}; its log is {program.log}"
+
+
+class _Process:
+    """The process of a service."""
+
+    ready_timeout_seconds = READY_TIMEOUT_SECONDS
+
+    def __init__(self, service: Service, logs: Path, mark: str) -> None:
+        self._service = service
+        self._mark = mark
+        self.name = service.name
+        self.log = logs / f"{service.name}.log"
+        self.is_ready = service.is_ready
+        self._popen: subprocess.Popen[bytes] | None = None
+
+    def launch(self) -> None:
+        if self._popen:
+            # Children that outlive a killed parent hold its port, and would be taken for the new one.
+            _end_group(self._popen.pid)
+        self.log.parent.mkdir(parents=True, exist_ok=True)
+        rotate(self.log)
+        with self.log.open("ab") as log:
+            self._popen = subprocess.Popen(  # noqa: S603
+                self._service.command,
+                env=dict(self._service.environment) | {MARK: self._mark},
                 # Not the checkout: Dagster heeds the file .env of its working folder, and that one is for containers.
-                cwd=self._logs,
+                cwd=self.log.parent,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 # Ctrl-C goes to the terminal's group: only the supervisor is in it, and stops the others in order.
                 start_new_session=True,
             )
-        return _Running(service, process, time.monotonic())
 
-    def _log(self, service: Service) -> Path:
-        return self._logs / f"{service.name}.log"
+    def poll(self) -> int | None:
+        return self._popen.poll() if self._popen else None
 
-    def _last_words(self, service: Service) -> str:
-        lines = self._log(service).read_text(errors="replace").strip().splitlines()
-        return f"{lines[-1].strip() if lines else 'it said nothing'} ({self._log(service)})"
+    def ended(self) -> str | None:
+        status = self.poll()
+        return None if status is None else f"ended with status {status}"
+
+    def stop(self) -> None:
+        if self._popen is None:
+            return
+        _signal_group(self._popen.pid, signal.SIGTERM)
+        try:
+            self._popen.wait(STOP_TIMEOUT_SECONDS)
+        except subprocess.TimeoutExpired:
+            _signal_group(self._popen.pid, signal.SIGKILL)
+            self._popen.wait()
+
+
+def _last_lines(log: Path, count: int) -> str:
+    lines = log.read_text(errors="replace").strip().splitlines()[-count:]
+    return "\n".join(line.strip() for line in lines) or "it said nothing"
 
 
 def require_free_port(service: Service) -> None:
@@ -205,6 +320,19 @@ def _send(process: psutil.Process, number: signal.Signals) -> None:
         process.send_signal(number)
 
 
-def _signal_group(pid: int, number: signal.Signals) -> None:
-    with suppress(ProcessLookupError):
+def _end_group(pid: int) -> None:
+    """End what is left of the group of a process that has ended: asked first, then killed."""
+    deadline = time.monotonic() + LEFTOVER_TIMEOUT_SECONDS
+    _signal_group(pid, signal.SIGTERM)
+    while _signal_group(pid, 0) and time.monotonic() < deadline:
+        time.sleep(POLL_SECONDS / 2)
+    _signal_group(pid, signal.SIGKILL)
+
+
+def _signal_group(pid: int, number: int) -> bool:
+    """Send a signal, 0 for none, to a group of processes; return whether there is anybody in it."""
+    try:
         os.killpg(pid, number)
+    except ProcessLookupError:
+        return False
+    return True

@@ -6,6 +6,7 @@ import dagster as dg
 
 from contracts import Table
 from orchestration.defs.checks import all_records_add_up
+from orchestration.defs.disk import disk_has_room
 from orchestration.defs.models import BuildConfig
 from orchestration.defs.raw import FoundObject, LoadConfig
 from orchestration.ingest.objects import ObjectVersion
@@ -13,6 +14,8 @@ from orchestration.ingest.objects import ObjectVersion
 MODELS = dg.AssetSelection.groups("staging", "marts")
 # It reads all there is, which is work for the night.
 LEDGER_CHECK = dg.AssetSelection.checks(all_records_add_up)
+# Made by a sensor when the disk fills; at night in any case, so that it is known to be looked at.
+DISK_CHECK = dg.AssetSelection.checks(disk_has_room)
 
 # A run's configuration is kept with it, some 200 bytes per object; to list the bucket once for more is no loss.
 MAX_OBJECTS_IN_CONFIG = 500
@@ -52,7 +55,7 @@ rebuild_marts = dg.define_asset_job(
 
 nightly_build = dg.define_asset_job(
     "nightly_build",
-    selection=MODELS | LEDGER_CHECK,
+    selection=MODELS | LEDGER_CHECK | DISK_CHECK,
     # Only in a full refresh do the gates ask of everything; otherwise of what is new.
     config=dg.RunConfig(ops={"dbt_models": BuildConfig(full_refresh=True)}),
     description=(

@@ -3,10 +3,11 @@
 from collections.abc import Mapping
 from typing import Any, Self
 
-from dagster import StringSource
 from dagster._serdes import ConfigurableClassData
 from dagster_postgres import DagsterPostgresStorage
 from sqlalchemy import create_engine
+
+from orchestration.instance.database import InstanceSettings
 
 # The UI reads in many threads; nobody else needs more than a few.
 MOST_CONNECTIONS = 20
@@ -33,10 +34,14 @@ class PooledPostgresStorage(DagsterPostgresStorage):
 
     @classmethod
     def config_type(cls) -> dict[str, Any]:
-        """Return what dagster.yaml may say."""
-        return {"postgres_url": StringSource}
+        """Return what dagster.yaml may say: nothing, the environment has it."""
+        return {}
 
     @classmethod
-    def from_config_value(cls, inst_data: ConfigurableClassData | None, config_value: Mapping[str, Any]) -> Self:
-        """Make one of what dagster.yaml says."""
-        return cls(config_value["postgres_url"], inst_data)
+    def from_config_value(cls, inst_data: ConfigurableClassData | None, config_value: Mapping[str, Any]) -> Self:  # noqa: ARG003
+        """Make one of what the environment says.
+
+        Raises:
+            WrongSetting: it does not say where the database is.
+        """
+        return cls(InstanceSettings.read().url.render_as_string(hide_password=False), inst_data)

@@ -5,16 +5,20 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import quote
 
 import psycopg
 import pytest
 
 from deploy.databases import ensure_role
 from deploy.local.postgres import EmbeddedPostgres, running_postgres
+from orchestration import migrations
 from orchestration.migrations import ROLES, newest_version
 
 REPOSITORY = Path(__file__).parents[2]
 OWNER = "owner"
+# What a URL that is put together as text does not survive.
+ANY_CHARACTERS = "d@g st+er/100%41#?&:="
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +41,7 @@ def environment(server: EmbeddedPostgres) -> dict[str, str]:
         "PGUSER": OWNER,
         "PGPASSWORD": OWNER,
         **{f"{role.upper()}_PASSWORD": role for role in ROLES},
-        "DAGSTER_PG_URL": f"postgresql://dagster:d%40gster@/dagster?host={server.host}&port=5432",
+        "DAGSTER_PASSWORD": ANY_CHARACTERS,
         "DAGSTER_HOME": str(REPOSITORY / "deploy"),
         "DAGSTER_STORAGE": str(server.folder.parent / "storage"),
         "RUN_SERVER_SOCKET": str(server.folder.parent / "runs.sock"),
@@ -63,8 +67,24 @@ def test_a_service_waits_until_the_owner_has_migrated_and_becomes_its_command_th
     assert f"the database hiring is at version {newest_version()}" in out
     out, err = waiting.communicate(timeout=60)
     assert (waiting.returncode, out) == (0, f"started as {waiting.pid}\n"), err
-    with psycopg.connect(server.conninfo("dagster", "dagster", "d@gster")) as connection:
+    with psycopg.connect(server.conninfo("dagster", "dagster", ANY_CHARACTERS)) as connection:
         assert connection.execute("select count(*) from runs").fetchone() == (0,)
+        connection.execute(
+            "insert into daemon_heartbeats (daemon_type, timestamp) values ('SENSOR', now() at time zone 'UTC')"
+        )
+
+
+@pytest.mark.parametrize("is_url", [False, True])
+def test_the_daemons_health_is_asked_with_a_password_of_any_characters(server: EmbeddedPostgres, is_url: bool) -> None:
+    """A container whose probe cannot connect is unhealthy for ever, while the daemon works."""
+    variables = environment(server)
+    if is_url:
+        del variables["DAGSTER_PASSWORD"]
+        variables["DAGSTER_PG_URL"] = (
+            f"postgresql://dagster:{quote(ANY_CHARACTERS, safe='')}@/dagster?host={server.host}&port=5432"
+        )
+    assert module("deploy.probes", variables, "daemon").wait(60) == 0
+    assert module("deploy.probes", variables | {"PGHOST": "/", "DAGSTER_PG_URL": ""}, "daemon").wait(60) == 1
 
 
 def test_migrating_again_changes_a_password_and_nothing_else(server: EmbeddedPostgres) -> None:
@@ -95,7 +115,9 @@ def test_a_service_waits_for_the_columns_of_the_contract_too(server: EmbeddedPos
     ("variables", "complaint"),
     [
         ({"HIRING_API_PASSWORD": ""}, "cannot migrate: HIRING_API_PASSWORD is not set"),
+        ({"DAGSTER_PASSWORD": ""}, "DAGSTER_PASSWORD is not set"),
         ({"DAGSTER_PG_URL": "postgresql://dagster@/dagster"}, "DAGSTER_PG_URL has to name a role, its password"),
+        ({"DAGSTER_PG_URL": "dagster at home"}, "DAGSTER_PG_URL is no URL"),
     ],
 )
 def test_what_is_missing_is_named_in_one_line(
@@ -106,3 +128,8 @@ def test_what_is_missing_is_named_in_one_line(
     assert migration.returncode == 1
     assert complaint in err
     assert len(err.splitlines()) == 1
+
+
+def test_a_checkout_in_a_folder_with_a_percent_sign_has_its_migrations(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(migrations, "__file__", "/srv/100%(sure)/__init__.py")
+    assert migrations._config().get_main_option("script_location") == "/srv/100%(sure)"

@@ -11,6 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from deploy.local.logs import rotate
 from deploy.local.services import Service
 from deploy.local.supervisor import Interrupted, StackError, Supervisor
 
@@ -22,6 +23,28 @@ def supervisor(tmp_path: Path) -> Iterator[Supervisor]:
     made = Supervisor(tmp_path, tmp_path / "logs")
     yield made
     made.stop()
+
+
+@pytest.fixture
+def watch(supervisor: Supervisor) -> Iterator[Callable[[], list[str]]]:
+    """Begin to watch; what the supervisor says comes into the list, that it gave up is the last entry."""
+    lines: list[str] = []
+
+    def collect() -> None:
+        try:
+            lines.extend(supervisor.watch())
+        except StackError as error:
+            lines.append(f"gave up: {error}")
+
+    watcher = threading.Thread(target=collect)
+
+    def begin() -> list[str]:
+        watcher.start()
+        return lines
+
+    yield begin
+    supervisor.stopping.set()
+    watcher.join()
 
 
 def service(code: str, is_ready: Callable[[], bool] = lambda: True, name: str = "worker") -> Service:
@@ -87,23 +110,88 @@ def test_stopping_ends_services_with_all_that_they_started_even_if_they_will_not
 
 
 def test_a_service_that_ends_comes_back_and_a_process_that_was_to_end_does_not(
-    supervisor: Supervisor, tmp_path: Path
+    supervisor: Supervisor, tmp_path: Path, watch: Callable[[], list[str]]
 ) -> None:
     runs = tmp_path / "runs"
     assert supervisor.run(service(f"open({str(runs)!r}, 'a').write('once ')", name="task")) == 0
     supervisor.start(service(f"open({str(runs)!r}, 'a').write('started '); {SLEEP}", runs.exists))
     wait_until(lambda: "started" in runs.read_text())
-    lines: list[str] = []
-    watcher = threading.Thread(target=lambda: lines.extend(supervisor.watch()))
-    watcher.start()
 
+    watched = watch()
     os.kill(marked(tmp_path)[0], signal.SIGKILL)
 
+    wait_until(lambda: len(watched) == 2)
+    assert watched[0].startswith("worker ended with status -9, starting it again now; its log is ")
+    assert watched[1].startswith("worker is ready again, ")
     wait_until(lambda: runs.read_text() == "once started started ")
-    supervisor.stopping.set()
-    watcher.join()
-    assert len(lines) == 1
-    assert lines[0].startswith("worker ended with status -9, starting it again in 1 s")
+    noted = (tmp_path / "logs" / "supervisor.log").read_text().splitlines()
+    assert [line.partition(" UTC ")[2] for line in noted] == watched
+
+
+def test_a_service_that_ends_again_and_again_is_given_up_with_its_last_words(
+    supervisor: Supervisor, tmp_path: Path, watch: Callable[[], list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A stack that goes on without one of its services looks well and is not."""
+    monkeypatch.setattr("deploy.local.supervisor.MAX_RESTARTS", 2)
+    runs, end = tmp_path / "runs", tmp_path / "end"
+    code = (
+        f"import pathlib, sys, time; open({str(runs)!r}, 'a').write('x'); print('the reason', flush=True)\n"
+        f"while not pathlib.Path({str(end)!r}).exists(): time.sleep(.02)\n"
+        "sys.exit(7)"
+    )
+    supervisor.start(service(SLEEP, name="other"), service(code, runs.exists))
+
+    watched = watch()
+    end.touch()
+
+    wait_until(lambda: "gave up" in watched[-1] if watched else False)
+    assert watched[-1].startswith("gave up: worker ended with status 7, after 2 restarts")
+    assert watched[-1].endswith("the reason\nthe reason\nthe reason")
+    assert runs.read_text() == "xxx"
+
+
+def test_what_needs_a_service_that_is_down_waits_for_it(
+    supervisor: Supervisor, tmp_path: Path, watch: Callable[[], list[str]]
+) -> None:
+    """It would end once more, and be taken for one that ends again and again."""
+    is_up = tmp_path / "is_up"
+    is_up.touch()
+    supervisor.start(service(SLEEP, is_up.exists, name="needed"))
+    supervisor.start(service(SLEEP, name="needing"))
+    is_up.unlink()
+    needed, needing = marked(tmp_path)
+
+    watched = watch()
+    for pid in (needing, needed):
+        os.kill(pid, signal.SIGKILL)
+
+    wait_until(lambda: len(marked(tmp_path)) == 1)
+    time.sleep(0.5)
+    assert [line.split()[0] for line in watched] == ["needed"]
+    is_up.touch()
+    wait_until(lambda: len(watched) == 4)
+    assert [line.split(",")[0] for line in watched[1:]] == [
+        "needed is ready again",
+        "needing ended with status -9",
+        "needing is ready again",
+    ]
+    assert len(marked(tmp_path)) == 2
+
+
+def test_what_outlives_a_killed_service_is_ended_before_the_next_one_is_started(
+    supervisor: Supervisor, tmp_path: Path, watch: Callable[[], list[str]]
+) -> None:
+    """It holds the port, and answers in the place of a service that does not come up."""
+    code = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {SLEEP!r}])"
+    supervisor.start(service(code, lambda: len(marked(tmp_path)) == 2))
+    parent, child = sorted(marked(tmp_path))
+
+    watched = watch()
+    os.kill(parent, signal.SIGKILL)
+
+    wait_until(lambda: len(watched) == 2)
+    assert child not in marked(tmp_path)
+    assert len(marked(tmp_path)) == 2
 
 
 def test_the_next_owner_ends_what_a_killed_one_left_and_nothing_else(tmp_path: Path) -> None:
@@ -125,16 +213,48 @@ def test_a_stop_while_starting_breaks_the_start_off(supervisor: Supervisor) -> N
         supervisor.start(service(SLEEP, lambda: False))
 
 
-def test_a_log_that_has_grown_large_is_set_aside(
-    supervisor: Supervisor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_log_that_grows_large_is_set_aside_while_its_service_writes_it(
+    supervisor: Supervisor, tmp_path: Path, watch: Callable[[], list[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("deploy.local.supervisor.LARGEST_LOG_BYTES", 10)
-    supervisor.run(service("print('a long line in the log')"))
+    """A stack that runs for months is never started anew."""
+    monkeypatch.setattr("deploy.local.logs.MAX_BYTES", 100)
+    monkeypatch.setattr("deploy.local.supervisor.ROTATION_SECONDS", 0)
+    log, end = tmp_path / "logs" / "worker.log", tmp_path / "end"
+    code = (
+        "import pathlib, time\n"
+        "for n in range(100):\n"
+        "    print(f'line {n:05}', flush=True); time.sleep(.02)\n"
+        f"pathlib.Path({str(end)!r}).touch(); time.sleep(60)"
+    )
 
-    supervisor.run(service("print('new')"))
+    supervisor.start(service(code))
 
-    assert (tmp_path / "logs" / "worker.log").read_text() == "new\n"
-    assert (tmp_path / "logs" / "worker.log.1").read_text() == "a long line in the log\n"
+    watched = watch()
+    wait_until(end.exists)
+    kept = [log.with_name(f"worker.log.{n}") for n in (3, 2, 1)] + [log]
+    lines = "".join(path.read_text() for path in kept).splitlines()
+    first = int(lines[0].split()[1])
+    assert 100 - first >= len(lines) - 1 > 20
+    assert lines[-1] == "line 00099"
+    assert lines == sorted(set(lines))
+    assert all(path.stat().st_size < 1000 for path in kept)
+    assert not log.with_name("worker.log.4").exists()
+    assert watched == []
+
+
+def test_a_log_is_set_aside_after_a_week_however_small(tmp_path: Path) -> None:
+    """Else a quiet service's log keeps names and addresses of years."""
+    log = tmp_path / "worker.log"
+    log.write_text("old\n")
+    assert not rotate(log)
+    begun = time.time() - 8 * 86400
+    os.utime(log.with_name("worker.log.1"), (begun, begun))
+
+    assert rotate(log)
+
+    assert (log.read_text(), log.with_name("worker.log.1").read_text()) == ("", "old\n")
+    log.write_text("new\n")
+    assert not rotate(log)
 
 
 def test_ctrl_c_in_the_terminal_does_not_reach_the_services(supervisor: Supervisor, tmp_path: Path) -> None:

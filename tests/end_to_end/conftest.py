@@ -54,7 +54,7 @@ class RunningStack(Outside):
         """Connect to the stack's database as superuser."""
         secrets = json.loads((self.state_dir / "secrets.json").read_text())
         postgres = EmbeddedPostgres(self.state_dir / "postgres", secrets["postgres"])
-        postgres.start()
+        postgres.attach()
         return psycopg.connect(postgres.conninfo("hiring"), autocommit=True)
 
     def switch_sensor(self, name: str, *, on: bool) -> None:

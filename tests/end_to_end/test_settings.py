@@ -17,7 +17,7 @@ from tests.end_to_end.conftest import PROJECT, ports
 def command(*arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", *arguments],
-        cwd=PROJECT, env=os.environ | ports() | settings, capture_output=True, text=True, check=False, timeout=120,
+        cwd=PROJECT, env=os.environ | ports() | settings, capture_output=True, text=True, check=False, timeout=300,
     )  # fmt: skip
 
 
@@ -47,10 +47,12 @@ def test_a_taken_port_is_named_with_its_setting(tmp_path: Path) -> None:
         ("DAGSTER_PORT", "0", "DAGSTER_PORT=0"),
         ("S3_BUCKET", "Not A Bucket", "S3_BUCKET=Not A Bucket"),
         ("LANDING", "/there/is/no/such/folder", "/there/is/no/such/folder is not a folder"),
+        # Dagster takes the path for a pattern, finds no settings, and keeps its runs in another database.
+        ("STATE_DIR", "/srv/state[1]", "choose a folder without *, ?, [, ] or control characters in its path"),
     ],
 )
 def test_a_setting_out_of_its_range_is_named(tmp_path: Path, setting: str, value: str, words: str) -> None:
-    done = command("deploy.local", "run", STATE_DIR=str(tmp_path / "state"), **{setting: value})
+    done = command("deploy.local", "run", **{"STATE_DIR": str(tmp_path / "state"), setting: value})
 
     assert done.returncode == 2
     assert words in only_line(done.stderr)
@@ -63,6 +65,20 @@ def test_a_folder_without_any_table_is_refused(tmp_path: Path) -> None:
 
     assert done.returncode == 1
     assert "holds no file that is named after a table" in only_line(done.stderr)
+
+
+def test_a_state_folder_of_any_name_and_length_works(tmp_path: Path) -> None:
+    """What becomes part of a URL, a shell's line, a socket's path or a list with commas breaks only then."""
+    state = tmp_path / "x y+z%20#ü" / ("a:b,c'd\"e\\f$x=1;&{p}@" + 100 * "l") / "state"
+
+    done = command("deploy.local", "run", STATE_DIR=str(state), LANDING="")
+    shown = command("deploy.local", "psql", "--sql", "select key from raw.loads", STATE_DIR=str(state))
+
+    command("deploy.local", "clean", STATE_DIR=str(state))
+    assert done.returncode == 0, done.stderr
+    assert "Departments that hired" in done.stdout
+    assert "hired_employees.csv" in shown.stdout
+    assert not state.exists()
 
 
 def test_secrets_that_do_not_belong_to_the_database_are_named(tmp_path: Path) -> None:

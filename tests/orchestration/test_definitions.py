@@ -68,7 +68,9 @@ def test_checks_of_all_there_is_are_for_the_night_and_those_of_what_is_new_for_e
     new = {"columns_as_agreed", "every_object_loaded", "records_add_up", "few_records_rejected"}
     assert new | {"shows_every_complete_load", "each_hire_once"} <= checks("refresh")
     assert "all_records_add_up" not in checks("refresh")
-    assert {"all_records_add_up", "shows_every_complete_load", "each_hire_once"} <= checks("nightly_build")
+    assert {"all_records_add_up", "disk_has_room", "shows_every_complete_load", "each_hire_once"} <= checks(
+        "nightly_build"
+    )
 
 
 def test_every_check_of_ours_says_what_it_means_and_what_to_do() -> None:
@@ -76,7 +78,7 @@ def test_every_check_of_ours_says_what_it_means_and_what_to_do() -> None:
     specs = [graph.get_check_spec(key) for key in graph.asset_check_keys]
 
     ours = [spec for spec in specs if "dagster_dbt/unique_id" not in (spec.metadata or {})]
-    assert len(ours) == 18
+    assert len(ours) == 19
     for spec in ours:
         assert len((spec.description or "").split(". ")) > 1, spec.key
 

@@ -1,0 +1,82 @@
+"""How the embedded stack is doing: which of its services work, and what its state takes of the disk."""
+
+import os
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from pathlib import Path
+
+import psycopg
+from rich.console import Console
+from rich.table import Table
+
+from deploy.local.postgres import EmbeddedPostgres
+from deploy.local.services import LOOPBACK
+from deploy.local.settings import Settings
+from deploy.probes import answers_http, daemon_lives, serves_grpc
+from orchestration.monitoring.disk import Room, database_sizes, room
+
+MIB = 1 << 20
+
+
+def services(settings: Settings) -> dict[str, bool]:
+    """Return of each service whether it works, asked from outside; nothing is started for it."""
+    postgres = _postgres(settings)
+    is_up = postgres is not None and postgres.is_ready()
+    s3, code, ui, api = (settings.s3_port, settings.code_port, settings.dagster_port, settings.api_port)
+    probes: Mapping[str, Callable[[], bool]] = {
+        "s3": lambda: answers_http(f"http://{LOOPBACK}:{s3}/"),
+        "api": lambda: answers_http(f"http://{LOOPBACK}:{api}/health/live"),
+        "code-server": lambda: serves_grpc(LOOPBACK, code),
+        "dagster-webserver": lambda: answers_http(f"http://{LOOPBACK}:{ui}/server_info"),
+        "dagster-daemon": lambda: is_up and postgres is not None and daemon_lives(postgres.conninfo("dagster")),
+    }
+    # Another stack's services would answer at the same ports.
+    return {"postgres": is_up} | {name: is_up and probe() for name, probe in probes.items()}
+
+
+def sizes(settings: Settings) -> dict[str, int]:
+    """Return the bytes of what STATE_DIR holds, the largest first: folders by name, databases as "postgres: name"."""
+    found = {path.name: _bytes_of(path) for path in settings.state_dir.iterdir() if not path.is_symlink()}
+    postgres = _postgres(settings)
+    if postgres is not None and postgres.is_ready():
+        with psycopg.connect(postgres.conninfo("hiring")) as connection:
+            found |= {f"postgres: {name}": size for name, size in database_sizes(connection).items()}
+    return dict(sorted(found.items(), key=lambda item: -item[1]))
+
+
+def print_status(settings: Settings, console: Console) -> bool:
+    """Print all of it; return whether every service works and there is room on the disk."""
+    working, disk = services(settings), room(settings.state_dir)
+    for name, works in working.items():
+        console.print(f"  {name:<20} {'[green]works[/]' if works else '[red]does not answer[/]'}")
+    table = Table("in STATE_DIR", "MiB", box=None, pad_edge=True)
+    table.columns[1].justify = "right"
+    if settings.state_dir.exists():
+        for name, size in sizes(settings).items():
+            if size >= MIB / 10:
+                table.add_row(name, f"{size / MIB:,.1f}")
+    console.print(table)
+    console.print(f"  {_described(disk)} on the disk of {settings.state_dir}", markup=False, soft_wrap=True)
+    return all(working.values()) and disk.state != "low"
+
+
+def _described(disk: Room) -> str:
+    return f"{disk.free / 2**30:,.1f} GiB free ({disk.share:.0%}, {disk.state})"
+
+
+def _postgres(settings: Settings) -> EmbeddedPostgres | None:
+    """Return the server of STATE_DIR if it runs; its secrets are not made for this."""
+    if not (settings.state_dir / "secrets.json").exists():
+        return None
+    postgres = EmbeddedPostgres(settings.state_dir / "postgres", settings.secrets.postgres)
+    return postgres if postgres.find() else None
+
+
+def _bytes_of(path: Path) -> int:
+    """Return what a file or a folder takes of the disk; what vanishes meanwhile does not count."""
+    paths = [path, *(Path(folder, name) for folder, _, names in os.walk(path) for name in names)]
+    total = 0
+    for each in paths:
+        with suppress(FileNotFoundError):
+            total += each.lstat().st_blocks * 512
+    return total

@@ -1,0 +1,126 @@
+"""The embedded Postgres after a kill, in odd places, and beside other servers: it comes back, and harms none."""
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import psycopg
+import pytest
+
+from deploy.local.postgres import EmbeddedPostgres, PostgresRefused, running_postgres
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPostgres]:
+    """A cluster of this module's own, in a folder as nobody would name it, under a password that breaks a URL."""
+    folder = tmp_path_factory.mktemp("x y+z%20#ü,&=@") / ("long" * 20) / "postgres"
+    with running_postgres(folder, "p w+%41&#@/:?") as running:
+        yield running
+
+
+@pytest.fixture(autouse=True)
+def _is_up_again(server: EmbeddedPostgres) -> Iterator[None]:
+    yield
+    server.start()
+
+
+def postmaster(server: EmbeddedPostgres) -> psutil.Process:
+    return psutil.Process(int((server.folder / "postmaster.pid").read_text().splitlines()[0]))
+
+
+def kill(server: EmbeddedPostgres) -> None:
+    process = postmaster(server)
+    process.kill()
+    deadline = time.monotonic() + 10
+    while server.ended() is None:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def answers(server: EmbeddedPostgres) -> bool:
+    with psycopg.connect(server.conninfo()) as connection:
+        return connection.execute("select true").fetchone() == (True,)
+
+
+def test_a_folder_with_any_characters_and_a_long_path_serves(server: EmbeddedPostgres) -> None:
+    """libpq divides PGHOST at commas, a socket's path has 107 bytes, and a shell divides paths at spaces."""
+    assert answers(server)
+    assert Path(server.host) != server.folder
+    assert Path(server.host).stat().st_mode & 0o077 == 0
+
+
+def test_a_killed_server_says_how_it_ended_and_comes_back_with_what_was_committed(server: EmbeddedPostgres) -> None:
+    with psycopg.connect(server.conninfo()) as connection:
+        connection.execute("create table committed as select 1 as one")
+
+    kill(server)
+
+    assert server.ended() == "ended with status -9"
+    assert not server.is_ready()
+    assert server.start()
+    with psycopg.connect(server.conninfo()) as connection:
+        assert connection.execute("select one from committed").fetchone() == (1,)
+
+
+def test_a_session_that_outlives_the_killed_server_is_ended_before_another_server_works_on_its_files(
+    server: EmbeddedPostgres,
+) -> None:
+    """The new server replays the log while the session goes on writing to the same files."""
+    session = psycopg.connect(server.conninfo())
+    pid = session.info.backend_pid
+    os.kill(pid, signal.SIGSTOP)
+    kill(server)
+    time.sleep(0.2)
+    assert psutil.Process(pid).status() == psutil.STATUS_STOPPED
+
+    server.start()
+
+    assert not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    assert answers(server)
+    with pytest.raises(psycopg.OperationalError):
+        session.execute("select 1")
+
+
+def test_the_lock_of_a_server_that_lives_is_left_alone(server: EmbeddedPostgres) -> None:
+    """Two servers on the same files destroy them."""
+    process, lock = postmaster(server), server.folder / "postmaster.pid"
+    text = lock.read_text()
+    lock.unlink()
+    try:
+        with pytest.raises(PostgresRefused, match=rf"pid {process.pid}\) works on .* without its file"):
+            server.start()
+        assert process.is_running()
+    finally:
+        lock.write_text(text)
+    assert answers(server)
+
+
+def test_a_server_of_another_folder_under_a_reused_process_number_is_not_taken_for_this_one(
+    server: EmbeddedPostgres, postgres: EmbeddedPostgres
+) -> None:
+    kill(server)
+    lines = (server.folder / "postmaster.pid").read_text().splitlines()
+    other = postmaster(postgres)
+    (server.folder / "postmaster.pid").write_text("\n".join([str(other.pid), *lines[1:]]) + "\n")
+
+    assert not server.is_running()
+    assert server.start()
+
+    assert answers(server)
+    assert other.is_running()
+    assert answers(postgres)
+
+
+def test_who_only_uses_the_server_waits_for_the_owner_to_start_it_again(server: EmbeddedPostgres) -> None:
+    """Another process that started it, too, would take it from its owner, who watches it."""
+    kill(server)
+    user = EmbeddedPostgres(server.folder, server.password)
+    server.launch()
+
+    user.attach()
+
+    assert answers(user)
+    assert postmaster(server).ppid() == os.getpid()
