@@ -123,8 +123,8 @@ def test_a_workbook_is_loaded_like_a_file(landing: Landing) -> None:
     assert landing.database.rows(
         "select _record, id, name, datetime, department_id, job_id from raw.hired_employees"
     ) == [
-        (1, 1, "7", "Ana", "2021-02-01T09:00:00", "1", "2"),
-        (1, 2, "8", None, "soon", "1", "2"),
+        (1, "7", "Ana", "2021-02-01T09:00:00", "1", "2"),
+        (2, "8", None, "soon", "1", "2"),
     ]
 
 
