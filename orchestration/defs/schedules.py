@@ -27,14 +27,15 @@ def delete_old_runs(context: dg.OpExecutionContext, warehouse: Warehouse) -> Non
         days = MaintenanceSettings.read().dagster_keep_days
     except WrongSetting as error:
         raise dg.Failure(str(error), allow_retries=False) from None
-    pruned = prune(context.instance, days, datetime.now(UTC))
+    # What was told of an object that is no longer offered goes with the rest.
     partitions = arrivals.prune(context.instance)
+    pruned = prune(context.instance, days, datetime.now(UTC))
     with warehouse.loader() as connection:
         told = tell_again(context.instance, connection)
     context.log.info(
-        f"Deleted {pruned.runs:,} runs that ended more than {days} days ago and {pruned.check_evaluations:,} results "
-        f"of checks; {pruned.kept:,} old runs stay, they have what was last known of an asset. {partitions:,} objects "
-        f"are no longer offered as partitions, {told:,} were told of again."
+        f"Deleted {pruned.runs:,} runs that ended more than {days} days ago, {pruned.check_evaluations:,} results of "
+        f"checks and {pruned.events:,} events outside of runs; {pruned.kept:,} old runs stay, they have what was last "
+        f"known of an asset. {partitions:,} objects are no longer offered as partitions, {told:,} were told of again."
     )
 
 

@@ -7,8 +7,11 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 from dagster._core.storage.event_log.schema import AssetCheckExecutionsTable as CheckExecutions
+from dagster._core.storage.event_log.schema import AssetEventTagsTable as EventTags
+from dagster._core.storage.event_log.schema import DynamicPartitionsTable as Partitions
+from dagster._core.storage.event_log.schema import SqlEventLogStorageTable as Events
 from dagster._core.storage.event_log.sql_event_log import SqlEventLogStorage
-from sqlalchemy import delete, func, select
+from sqlalchemy import delete, func, select, union
 
 from contracts import TABLES
 from orchestration.arrivals.partitions import FAILURES_RUN, report
@@ -17,6 +20,7 @@ if TYPE_CHECKING:
     from orchestration.database import Connection
 
 ENDED = [dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED]
+TAGS_DELETED_AT_ONCE = 1000
 
 
 @dataclass(frozen=True)
@@ -26,6 +30,7 @@ class Pruned:
     runs: int
     kept: int
     check_evaluations: int
+    events: int
 
 
 def prune(instance: dg.DagsterInstance, days: int, now: datetime) -> Pruned:
@@ -47,7 +52,12 @@ def prune(instance: dg.DagsterInstance, days: int, now: datetime) -> Pruned:
     for run_id in gone:
         instance.compute_log_manager.delete_logs(prefix=[run_id])
         instance.delete_run(run_id)
-    return Pruned(len(gone), len(old) - len(gone), _delete_check_executions(instance, before))
+    return Pruned(
+        len(gone),
+        len(old) - len(gone),
+        _delete_check_executions(instance, before),
+        _delete_events_without_run(instance, before),
+    )
 
 
 def tell_again(instance: dg.DagsterInstance, connection: "Connection") -> int:
@@ -82,3 +92,28 @@ def _delete_check_executions(instance: dg.DagsterInstance, before: datetime) -> 
     is_old = CheckExecutions.c.create_timestamp < before.replace(tzinfo=None)
     with storage.index_connection() as connection:
         return connection.execute(delete(CheckExecutions).where(is_old, CheckExecutions.c.id.not_in(newest))).rowcount
+
+
+def _delete_events_without_run(instance: dg.DagsterInstance, before: datetime) -> int:
+    """Delete old events that no run takes along when it goes: what was reported of objects and checks, and failures.
+
+    The newest of each asset stays, and that of each object that is still offered as a partition.
+    """
+    storage = instance.event_log_storage
+    if not isinstance(storage, SqlEventLogStorage):
+        return 0
+    is_of_no_run = Events.c.run_id.in_(("", FAILURES_RUN))
+    is_offered = Events.c.partition.in_(select(Partitions.c.partition))
+    kinds = (Events.c.asset_key, Events.c.dagster_event_type)
+    kept = union(
+        select(func.max(Events.c.id)).where(is_of_no_run).group_by(*kinds),
+        select(func.max(Events.c.id)).where(is_of_no_run, is_offered).group_by(*kinds, Events.c.partition),
+    )
+    is_old = Events.c.timestamp < before.replace(tzinfo=None)
+    with storage.index_connection() as connection:
+        gone = delete(Events).where(is_of_no_run, is_old, Events.c.id.not_in(kept)).returning(Events.c.id)
+        ids = list(connection.execute(gone).scalars())
+        for first in range(0, len(ids), TAGS_DELETED_AT_ONCE):
+            some = ids[first : first + TAGS_DELETED_AT_ONCE]
+            connection.execute(delete(EventTags).where(EventTags.c.event_id.in_(some)))
+    return len(ids)

@@ -9,6 +9,7 @@ from pathlib import Path
 import dagster as dg
 import psycopg
 import pytest
+from dagster._core.definitions.data_version import DATA_VERSION_TAG
 
 from contracts import TABLES
 from deploy.local.postgres import EmbeddedPostgres
@@ -135,6 +136,28 @@ def test_young_results_of_a_check_all_stay(instance: dg.DagsterInstance) -> None
     pruned = prune(instance, KEEP_DAYS, datetime.now(UTC) + timedelta(days=KEEP_DAYS - 1))
     assert (pruned.runs, pruned.check_evaluations) == (0, 0)
     assert rows(instance, "select count(*) from asset_check_executions") == [(2,)]
+
+
+def test_old_events_outside_of_runs_go_but_the_newest_of_what_is_still_offered(instance: dg.DagsterInstance) -> None:
+    """No run takes them along: what is reported of each object and check would stay for ever."""
+    instance.add_dynamic_partitions("jobs_objects", ["offered.csv"])
+    for _ in range(2):
+        for partition in ("offered.csv", "gone.csv"):
+            instance.report_runless_asset_event(
+                dg.AssetMaterialization(landing_of("jobs"), partition=partition, tags={DATA_VERSION_TAG: "1"})
+            )
+        instance.report_runless_asset_event(
+            dg.AssetCheckEvaluation(asset_key=dg.AssetKey("checked"), check_name="is_fine", passed=True, metadata={})
+        )
+    instance.report_runless_asset_event(dg.AssetMaterialization(landing_of("jobs"), partition="last.csv"))
+    assert prune(instance, KEEP_DAYS, datetime.now(UTC) + timedelta(days=KEEP_DAYS - 1)).events == 0
+
+    pruned = prune(instance, KEEP_DAYS, datetime.now(UTC) + LATER)
+
+    assert pruned.events == 4
+    assert materialized(instance) == {"offered.csv", "last.csv"}
+    assert rows(instance, "select count(*) from asset_event_tags") == [(1,)]
+    assert rows(instance, "select count(*) from event_logs") == [(3,)]
 
 
 def test_what_became_of_an_object_is_told_again_when_the_run_that_loaded_it_is_gone(
