@@ -148,7 +148,7 @@ def test_a_rejected_record_is_listed_by_field_with_its_value_as_delivered(
     ]
 
 
-few_numbers = st.sampled_from(["1", "2", "3", "+2", " 03 "])
+few_numbers = st.sampled_from(["1", "2", "3", "+2", " 03 ", "3.0", "\u00a01\ufeff"])
 numbers = few_numbers | few_numbers | nearly_identifiers | st.none()
 words = any_text | st.sampled_from(["Sales", "Clerk"])
 moments = st.just(DAY) | st.just(DAY) | nearly_moments
