@@ -96,7 +96,8 @@
         -- What nearly all look like, found out in half of the time. Postgres would take
         -- the hour 24 and the second 60, too.
         when
-            translate({{ field }}, '123456789', '000000000') = '0000-00-00T00:00:00Z'
+            length({{ field }}) = 20
+            and translate({{ field }}, '123456789', '000000000') = '0000-00-00T00:00:00Z'
             and strpos({{ field }}, 'T24') = 0
             and strpos({{ field }}, ':60') = 0
             and pg_input_is_valid({{ field }}, 'timestamptz')
@@ -109,11 +110,16 @@
             )
             and pg_input_is_valid({{ trimmed(field) }}, 'timestamptz')
             then (
-                regexp_replace({{ trimmed(field) }}, '([.][0-9]{6})[0-9]+', '\1')
-                || case
-                    when {{ trimmed(field) }} ~* '[t ].*(z|utc|[+-])' then ''
-                    when {{ trimmed(field) }} ~* '[t ]' then 'Z'
-                    else ' 00:00Z'
+                case
+                    when length({{ trimmed(field) }}) = 10
+                        then {{ trimmed(field) }} || ' 00:00Z'
+                    else
+                        regexp_replace({{ trimmed(field) }}, '([.][0-9]{6})[0-9]+', '\1')
+                        -- After hours and minutes.
+                        || case
+                            when substr({{ trimmed(field) }}, 17) ~ '[ZzCc+-]' then ''
+                            else 'Z'
+                        end
                 end
             )::timestamptz
         {% for format in formats %}

@@ -59,7 +59,7 @@ def assert_metrics_equal(database: Database, delivered: dict[str, pd.DataFrame])
         assert hires == oracle.hires_by_quarter(delivered, year)
 
 
-names = st.sampled_from(["Sales", "sales", "Ärzte", "Null", "R&D", "A+B", "\U0001f600", "\uffee", "e\u0301", " Sales\t"])
+names = st.sampled_from(["Sales", "sales", "Ärzte", "Null", "A+B", "\U0001f600", "\uffee", "e\u0301", " Sales\t"])
 numbers = st.sampled_from(["1", "2", "3", "4", "5", "+1", "02", " 3 ", "4.0", "\u00a05", "NaN", "x", "0", ""])
 moments = st.builds(
     "{}-{}{}".format,
