@@ -7,8 +7,8 @@ from functools import cache
 
 # Days, months and hours may be written with one digit, except where another directive follows or precedes at once.
 DIRECTIVES = {
-    "%d": ("[0-9]{1,2}", "[0-9]{2}"),
-    "%m": ("[0-9]{1,2}", "[0-9]{2}"),
+    "%d": ("0?[1-9]|[12][0-9]|3[01]", "0[1-9]|[12][0-9]|3[01]"),
+    "%m": ("0?[1-9]|1[0-2]", "0[1-9]|1[0-2]"),
     "%Y": ("[0-9]{4}", "[0-9]{4}"),
     "%H": ("[01]?[0-9]|2[0-3]", "[01][0-9]|2[0-3]"),
     "%M": ("[0-5][0-9]", "[0-5][0-9]"),
@@ -39,17 +39,30 @@ def read_datetime(text: str, declared: str) -> datetime | None:
         text: without white space around it.
         declared: a format that `problems` finds nothing wrong with.
     """
-    match = _pattern(declared).fullmatch(text)
+    match = re.fullmatch(pattern(declared), text)
     if match is None:
         return None
-    numbers = {directive: int(digits) for directive, digits in match.groupdict().items()}
+    directives = [token for token in _tokens(declared) if token in DIRECTIVES]
+    numbers = dict(zip(directives, map(int, match.groups()), strict=True))
+    hour, minute, second = (numbers.get(directive, 0) for directive in ("%H", "%M", "%S"))
     try:
-        return datetime(
-            numbers["Y"], numbers["m"], numbers["d"],
-            numbers.get("H", 0), numbers.get("M", 0), numbers.get("S", 0), tzinfo=UTC,
-        )  # fmt: skip
+        return datetime(numbers["%Y"], numbers["%m"], numbers["%d"], hour, minute, second, tzinfo=UTC)
     except ValueError:
         return None
+
+
+@cache
+def pattern(declared: str) -> str:
+    """Return a regular expression that the texts of a format match as a whole; the calendar is beyond it."""
+    tokens = ["", *_tokens(declared), ""]
+    found = ""
+    for before, token, after in zip(tokens, tokens[1:], tokens[2:], strict=False):
+        if token in DIRECTIVES:
+            apart, adjacent = DIRECTIVES[token]
+            found += f"({adjacent if before in DIRECTIVES or after in DIRECTIVES else apart})"
+        else:
+            found += f"[{token}]"
+    return found
 
 
 def _problem(declared: str) -> str | None:
@@ -64,19 +77,6 @@ def _problem(declared: str) -> str | None:
     if len(directives) > len(set(directives)) or set(directives) not in COMBINATIONS:
         return "has to have %d, %m and %Y, with %H and %M or with %H, %M and %S, or without a time, each once"
     return None if declared == declared.strip() else "begins or ends with white space, which no value does"
-
-
-@cache
-def _pattern(declared: str) -> re.Pattern[str]:
-    tokens = ["", *_tokens(declared), ""]
-    pattern = ""
-    for before, token, after in zip(tokens, tokens[1:], tokens[2:], strict=False):
-        if token in DIRECTIVES:
-            apart, adjacent = DIRECTIVES[token]
-            pattern += f"(?P<{token[1]}>{adjacent if before in DIRECTIVES or after in DIRECTIVES else apart})"
-        else:
-            pattern += re.escape(token)
-    return re.compile(pattern)
 
 
 def _shape(declared: str) -> str:

@@ -2,6 +2,7 @@
 
 import io
 from datetime import datetime
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -208,12 +209,12 @@ def test_every_record_of_every_complete_load_ends_in_one_place_which_is_the_righ
     )
 
 
-near_edges = st.sampled_from([1, 1, 1, 2, 2**31 - 1, 2**31, 0])
+near_edges = st.sampled_from([1, 1, 1, 2, Decimal("1.0"), 2**31 - 1, Decimal("2147483647.00"), 2**31, 0])
 near_the_years = st.datetimes(datetime(1899, 12, 31), datetime(2101, 1, 1, 23)).map(datetime.isoformat)
 sent = st.fixed_dictionaries(
     {
         "id": st.integers(1, 40) | near_edges,
-        "name": any_text | st.sampled_from(["\v", "v", "\u00a0"]),
+        "name": any_text | st.sampled_from(["\v", "v", "\u00a0", "\ufeffAda", "Null"]),
         "datetime": near_the_years | nearly_moments,
         "department_id": near_edges,
         "job_id": near_edges,

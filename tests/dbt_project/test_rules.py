@@ -1,6 +1,8 @@
 """The rules on single fields: the macros' SQL, the contract's Python, the API and an oracle, on the same texts."""
 
+import re
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any, NamedTuple
@@ -10,8 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from psycopg import Connection
 from pydantic import TypeAdapter, ValidationError
+from pydantic_core import to_json
 
-from api.employees.schemas import Moment, Name
+from api.employees.body import parse as read_json
+from api.employees.hires import value_type
 from contracts import Column, LogicalType
 from contracts.rules import WHITE_SPACE, Reason, parse
 from tests.conftest import Database
@@ -430,24 +434,60 @@ def test_the_models_the_contract_and_the_oracle_agree_on_every_field(
         assert judge(delivered) == verdicts
 
 
-def accepts(adapter: TypeAdapter[str], value: str) -> bool:
-    try:
-        adapter.validate_python(value)
-    except ValidationError:
-        return False
-    return True
+def accepts(column: Column, values: list[Any]) -> list[bool]:
+    """Return whether the API takes each of some JSON values for a column."""
+    adapter = TypeAdapter[Any](value_type(column))
+
+    def is_accepted(value: Any) -> bool:
+        try:
+            adapter.validate_python(value)
+        except ValidationError:
+            return False
+        return True
+
+    return [is_accepted(value) for value in values]
+
+
+def finds_nothing_wrong(column: Column, verdicts: list[Verdicts]) -> list[bool]:
+    return [getattr(each, column.name)[1] is None for each in verdicts]
 
 
 @settings(max_examples=80, deadline=None)
-@given(delivered=st.lists(nearly_moments | any_text, min_size=20, max_size=60))
+@given(delivered=st.lists(nearly_moments | nearly_dated | nearly_nulls | any_text, min_size=20, max_size=60))
 def test_the_api_takes_the_texts_and_datetimes_that_the_rules_find_nothing_wrong_with(
     judge: Judge, delivered: list[str]
 ) -> None:
     """A hire that the API has confirmed and the pipeline then rejects is lost without anybody being told."""
-    names, moments = TypeAdapter[str](Name), TypeAdapter[str](Moment)
-    assert [(accepts(names, value), accepts(moments, value)) for value in delivered] == [
-        (verdicts.text[1] is None, verdicts.moment[1] is None) for verdicts in judge([*delivered])
+    verdicts = judge([*delivered])
+    for column in COLUMNS:
+        if column.logical_type in (LogicalType.STRING, LogicalType.TIMESTAMP):
+            assert accepts(column, delivered) == finds_nothing_wrong(column, verdicts)
+            # A client that is made from the document sends what is accepted, but for the calendar.
+            pattern = re.compile(TypeAdapter[Any](value_type(replace(column, required=True))).json_schema()["pattern"])
+            taken = zip(delivered, accepts(replace(column, required=True), delivered), strict=True)
+            assert [text for text, is_taken in taken if is_taken and not pattern.search(text)] == []
+
+
+json_numbers = st.from_regex(r"-?(0|[1-9][0-9]{0,12})([.][0-9]{1,4}|[.]0{1,3})?([eE][+-]?[0-9]{1,2})?", fullmatch=True)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    delivered=st.lists(json_numbers | st.sampled_from(["8.0", "8.00", "0.1", "1000.0", "NaN", "1e999"]), min_size=20)
+)
+def test_the_api_takes_the_numbers_that_the_rules_find_nothing_wrong_with(judge: Judge, delivered: list[str]) -> None:
+    """What raw is given has every digit that was sent: 8.00000000000000001 is not 8, nor 1e5 written out."""
+    values = [read_json(text.encode()) for text in delivered]
+    stored = [to_json(value).decode().strip('"') for value in values]
+    assert [text for text in stored if text[-1].isdigit() and "E" not in text and text != "0"] == [
+        text for text in delivered if text[-1].isdigit() and "e" not in text.lower() and text not in ("0", "-0")
     ]
+    verdicts = judge([*stored])
+    for column in COLUMNS:
+        if column.logical_type in (LogicalType.INTEGER, LogicalType.NUMBER):
+            is_number = [isinstance(value, int | Decimal) for value in values]
+            expected = finds_nothing_wrong(column, verdicts)
+            assert accepts(column, values) == [a and b for a, b in zip(is_number, expected, strict=True)]
 
 
 @pytest.mark.parametrize(
@@ -456,5 +496,6 @@ def test_the_api_takes_the_texts_and_datetimes_that_the_rules_find_nothing_wrong
 def test_both_cut_fractions_off_where_rounding_would_reach_another_year(
     judge: Judge, field: str, accepted: bool
 ) -> None:
-    assert accepts(TypeAdapter[str](Moment), field) is accepted
+    (moment,) = (column for column in COLUMNS if column.name == "moment")
+    assert accepts(moment, [field]) == [accepted]
     assert (judge([field])[0].moment[1] is None) is accepted
