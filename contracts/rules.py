@@ -7,6 +7,7 @@ import re
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
+from functools import cache
 
 from contracts.formats import read_datetime
 from contracts.tables import Column, LogicalType
@@ -71,13 +72,21 @@ def is_in_range(column: Column, value: Value) -> bool:
     if isinstance(value, str):
         return True
     if isinstance(value, datetime):
-        return (column.minimum is None or datetime.fromisoformat(column.minimum) <= value) and (
-            column.maximum is None or value < datetime.fromisoformat(column.maximum)
+        return (column.minimum is None or _moment(column.minimum) <= value) and (
+            column.maximum is None or value < _moment(column.maximum)
         )
-    # By its digits: a float of the contract, like 0.1, is not exactly what it says.
-    return (column.minimum is None or Decimal(str(column.minimum)) <= value) and (
-        column.maximum is None or value <= Decimal(str(column.maximum))
+    return (column.minimum is None or _exactly(column.minimum) <= value) and (
+        column.maximum is None or value <= _exactly(column.maximum)
     )
+
+
+_moment = cache(datetime.fromisoformat)
+
+
+@cache
+def _exactly(bound: float) -> Decimal:
+    """Return a bound by its digits: a float of the contract, like 0.1, is not exactly what it says."""
+    return Decimal(str(bound))
 
 
 def visible(text: str) -> str:
