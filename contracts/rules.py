@@ -4,24 +4,37 @@ dbt_project/macros/rules.sql has the same rules in SQL; a test holds the two tog
 """
 
 import re
-from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
-from decimal import Decimal, InvalidOperation
+from datetime import datetime
+from decimal import Decimal
 from enum import StrEnum
+from functools import cache
 
+from contracts.formats import read_datetime
 from contracts.tables import Column, LogicalType
 
-# ASCII's, as Postgres trims it.
-WHITE_SPACE = " \t\n\r\v\f"
-
-INTEGER = re.compile(r"[+-]?[0-9]+")
-NUMBER = re.compile(r"[+-]?([0-9]+([.][0-9]*)?|[.][0-9]+)")
-# ISO 8601, as the API documents it. The calendar, and the years in UTC, are beyond a pattern.
-TIMESTAMP = re.compile(
-    r"[0-9]{4}-[0-9]{2}-[0-9]{2}"
-    r"([T ]([01][0-9]|2[0-3]):[0-5][0-9](:[0-5][0-9](\.[0-9]{1,9})?)?"
-    r"(Z|[+-](0[0-9]|1[0-4])(:?[0-5][0-9])?)?)?"
+# What does not count at the ends of a value: white space of ASCII and Unicode, no-break spaces among it; characters
+# without a width; byte order marks. Inside of a name they stay: some scripts need zero-width joiners.
+WHITE_SPACE = (
+    " \t\n\r\v\f\u0085\u00a0\u1680"
+    "\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u200b\u200c\u200d"
+    "\u2028\u2029\u202f\u205f\u2060\u3000\ufeff"
 )
+# What tools write for nothing, in capitals, any case is taken. People may be called so: text is never one of these.
+NULLS = frozenset({"NULL", r"\N", "NAN", "N/A", "NA"})
+
+# Python's and spreadsheets' floats are integers as long as nothing but zeros follows the point.
+INTEGER = re.compile(r"([+-]?[0-9]+)(\.0+)?")
+NUMBER = re.compile(r"[+-]?([0-9]+([.][0-9]*)?|[.][0-9]+)")
+# As many digits as Postgres's numeric has before its point, and after it.
+MAX_DIGITS, MAX_DECIMALS = 131_072, 16_383
+# ISO 8601 with the variants of RFC 3339, as the API documents it. The calendar, and the years in UTC, are beyond a
+# pattern.
+TIMESTAMP = re.compile(
+    r"([0-9]{4}-[0-9]{2}-[0-9]{2})"
+    r"([Tt ](([01][0-9]|2[0-3]):[0-5][0-9](:[0-5][0-9](\.[0-9]{1,9})?)?)"
+    r"( ?([Zz]|[Uu][Tt][Cc]|[+-](0[0-9]|1[0-4])(:?[0-5][0-9])?))?)?"
+)
+DAY, TIME, ZONE = 1, 3, 8
 
 Value = str | int | Decimal | datetime
 
@@ -47,9 +60,10 @@ def parse(column: Column, text: str | None) -> Value | Reason | None:
         Its value, None for a missing one that may be missing, or the rule that it breaks.
     """
     trimmed = (text or "").strip(WHITE_SPACE)
-    if not trimmed:
+    is_text = column.logical_type is LogicalType.STRING
+    if not trimmed or (not is_text and trimmed.upper() in NULLS):
         return Reason.MISSING if column.required else None
-    value = PARSERS[column.logical_type](trimmed)
+    value = trimmed if is_text else _typed(column, trimmed)
     return value if isinstance(value, Reason) or is_in_range(column, value) else Reason.OUT_OF_RANGE
 
 
@@ -58,37 +72,72 @@ def is_in_range(column: Column, value: Value) -> bool:
     if isinstance(value, str):
         return True
     if isinstance(value, datetime):
-        return (column.minimum is None or datetime.fromisoformat(column.minimum) <= value) and (
-            column.maximum is None or value < datetime.fromisoformat(column.maximum)
+        return (column.minimum is None or _moment(column.minimum) <= value) and (
+            column.maximum is None or value < _moment(column.maximum)
         )
-    return (column.minimum is None or column.minimum <= value) and (column.maximum is None or value <= column.maximum)
+    return (column.minimum is None or _exactly(column.minimum) <= value) and (
+        column.maximum is None or value <= _exactly(column.maximum)
+    )
+
+
+_moment = cache(datetime.fromisoformat)
+
+
+@cache
+def _exactly(bound: float) -> Decimal:
+    """Return a bound by its digits: a float of the contract, like 0.1, is not exactly what it says."""
+    return Decimal(str(bound))
+
+
+def visible(text: str) -> str:
+    r"""Return a text for people to look at, with the characters that nobody sees as \u00a0, \t and the like."""
+    return text if text.isprintable() else "".join(map(_visible, text))
+
+
+def _visible(character: str) -> str:
+    if character.isprintable():
+        return character
+    code = f"\\u{ord(character):04x}" if character <= "\uffff" else f"\\U{ord(character):08x}"
+    return {"\t": r"\t", "\n": r"\n", "\r": r"\r"}.get(character, code)
+
+
+def _typed(column: Column, text: str) -> Value | Reason:
+    match column.logical_type:
+        case LogicalType.INTEGER:
+            return _integer(text)
+        case LogicalType.NUMBER:
+            return _number(text)
+        case LogicalType.TIMESTAMP:
+            return _timestamp(text, column.formats)
+        case LogicalType.STRING:
+            return text
 
 
 def _integer(text: str) -> int | Reason:
-    return int(text) if INTEGER.fullmatch(text) else Reason.NOT_AN_INTEGER
+    match = INTEGER.fullmatch(text)
+    if match is None:
+        return Reason.NOT_AN_INTEGER
+    number = _number(match[1])
+    # Through a decimal, because Python refuses to read an integer of more than 4,300 digits.
+    return number if isinstance(number, Reason) else int(number)
 
 
 def _number(text: str) -> Decimal | Reason:
-    try:
-        return Decimal(text) if NUMBER.fullmatch(text) else Reason.NOT_A_NUMBER
-    except InvalidOperation:
+    if not NUMBER.fullmatch(text):
         return Reason.NOT_A_NUMBER
+    digits, _, decimals = text.lstrip("+-0").partition(".")
+    return Reason.OUT_OF_RANGE if len(digits) > MAX_DIGITS or len(decimals) > MAX_DECIMALS else Decimal(text)
 
 
-def _timestamp(text: str) -> datetime | Reason:
-    if not TIMESTAMP.fullmatch(text):
-        return Reason.NOT_A_DATETIME
+def _timestamp(text: str, formats: tuple[str, ...]) -> datetime | Reason:
+    match = TIMESTAMP.fullmatch(text)
+    if match is None:
+        # No two formats of a column read the same text.
+        return next((moment for each in formats if (moment := read_datetime(text, each))), Reason.NOT_A_DATETIME)
+    zone = match[ZONE]
+    offset = zone if zone and zone[0] in "+-" else "+00:00"
     try:
         # Digits beyond microseconds are cut off: rounded up they could reach another year.
-        moment = datetime.fromisoformat(text)
+        return datetime.fromisoformat(f"{match[DAY]}T{match[TIME] or '00:00'}{offset}")
     except ValueError:
         return Reason.NOT_A_DATETIME
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-
-
-PARSERS: Mapping[LogicalType, Callable[[str], Value | Reason]] = {
-    LogicalType.STRING: str,
-    LogicalType.INTEGER: _integer,
-    LogicalType.NUMBER: _number,
-    LogicalType.TIMESTAMP: _timestamp,
-}

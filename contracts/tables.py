@@ -10,6 +10,8 @@ from typing import Any
 
 import yaml
 
+from contracts import formats
+
 CONTRACT = Path(__file__).with_name("hiring.odcs.yaml")
 
 
@@ -47,6 +49,7 @@ class Column:
         synonyms: other names of it in headers.
         example: a valid value.
         business_name: what the models call it; empty where they keep its name.
+        formats: how points in time may be written beyond ISO 8601, in the notation of strptime.
     """
 
     name: str
@@ -60,6 +63,7 @@ class Column:
     synonyms: tuple[str, ...] = ()
     example: Any = None
     business_name: str = ""
+    formats: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -188,6 +192,7 @@ def _column(table: str, declared: Mapping[str, Any]) -> Column:
         _synonyms(declared),
         next(iter(declared.get("examples", ())), None),
         declared.get("businessName", ""),
+        _formats(table, declared),
     )
 
 
@@ -198,6 +203,17 @@ def _frequencies(declared: Mapping[str, Any]) -> dict[str, int]:
         if each.get("unit") != "d":
             raise ContractError(f"slaProperties: the frequency of {each['element']} has to be in days, unit d")
     return {each["element"]: int(each["value"]) for each in agreed}
+
+
+def _formats(table: str, declared: Mapping[str, Any]) -> tuple[str, ...]:
+    values = [each["value"] for each in declared.get("customProperties", ()) if each["property"] == "formats"]
+    found = tuple(str(text) for value in values for text in (value if isinstance(value, list) else [value]))
+    problems = formats.problems(found)
+    if found and declared.get("logicalType") != LogicalType.TIMESTAMP:
+        problems = [f"formats are for columns of logicalType {LogicalType.TIMESTAMP}"]
+    if problems:
+        raise ContractError(f"{table}.{declared['name']}: {'; '.join(problems)}")
+    return found
 
 
 def _references(table: str, declared: Mapping[str, Any]) -> tuple[str, str] | None:

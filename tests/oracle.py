@@ -11,7 +11,10 @@ import pandas as pd
 
 from contracts import TABLES
 
-WHITE_SPACE = " \t\n\r\v\f"
+# Of ASCII, of Unicode (no-break spaces, a separator of lines and one of paragraphs), and what has no width.
+WHITE_SPACE = " \t\n\r\v\f\x85\xa0\u1680\u2028\u2029\u202f\u205f\u3000\u200b\u200c\u200d\u2060\ufeff" + "".join(
+    map(chr, range(0x2000, 0x200B))
+)
 # Of files without a header that have the required columns only. The rules below are this oracle's own.
 COLUMNS = {table.name: list(table.required_names) for table in TABLES}
 
@@ -32,12 +35,17 @@ def valid(frame: pd.DataFrame) -> pd.DataFrame:
     frame = frame.apply(lambda column: column.str.strip(WHITE_SPACE))
     kept = (frame != "").all(axis=1)
     for column in frame.columns:
+        # NULL, NaN and the like are no numbers and no moments, so they need no rule here.
         if column == "id" or column.endswith("_id"):
-            number = pd.to_numeric(frame[column].where(frame[column].str.fullmatch(r"\+?[0-9]+")), errors="coerce")
+            is_integer = frame[column].str.fullmatch(r"\+?[0-9]+(\.0+)?")
+            digits = frame[column].where(is_integer).str.replace(r"\.0+$", "", regex=True)
+            number = pd.to_numeric(digits, errors="coerce")
             kept &= number.between(1, 2**31 - 1)
             frame[column] = number
         elif column == "datetime":
-            moment = pd.to_datetime(frame[column], utc=True, errors="coerce", format="ISO8601")
+            text = frame[column].str.upper().str.replace(r" ?(UTC|Z|[+-][0-9:]+)$", r"\1", regex=True)
+            text = text.str.replace("UTC", "Z")
+            moment = pd.to_datetime(text, utc=True, errors="coerce", format="ISO8601")
             kept &= moment.dt.year.between(1900, 2100)
             frame[column] = moment
     return frame[kept.fillna(False)].drop_duplicates("id", keep="last").convert_dtypes()

@@ -4,6 +4,7 @@ import asyncio
 import json
 import re
 from collections.abc import Iterator
+from decimal import Decimal, InvalidOperation
 from email.message import Message
 from typing import Annotated, Any, NamedTuple
 
@@ -51,10 +52,18 @@ def parse(body: bytes) -> Any:
         RequestValidationError: it is not JSON in UTF-8, or nested too deeply to be read.
     """
     try:
-        return json.loads(body.decode())
+        # Every digit counts: 8.0 is stored as 8.0, and 8.00000000000000001 is not taken for 8.
+        return json.loads(body.decode(), parse_float=_decimal)
     except (ValueError, RecursionError):
         message = "cannot be read as JSON in UTF-8"
         raise RequestValidationError([{"type": "json_invalid", "loc": ("body",), "msg": message}]) from None
+
+
+def _decimal(text: str) -> Decimal | float:
+    try:
+        return Decimal(text)
+    except InvalidOperation:  # an exponent of many digits: infinite, or nothing
+        return float(text)
 
 
 class Element(NamedTuple):

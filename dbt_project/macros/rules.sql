@@ -3,9 +3,15 @@
 -- delivered in it: text, null where nothing was. `value` is SQL for what typed() made
 -- of the field.
 
--- White space around a value does not count.
+-- What does not count at the ends of a value: white space of ASCII and Unicode,
+-- no-break spaces among it; characters without a width; byte order marks.
 {% macro trimmed(field) %}
-    btrim({{ field }}, e' \t\n\r\x0b\f')
+    btrim(
+        {{ field }},
+        e' \t\n\r\x0b\f\u0085\u00a0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006'
+        '\u2007\u2008\u2009\u200a\u200b\u200c\u200d\u2028\u2029\u202f\u205f\u2060\u3000'
+        '\ufeff'
+    )
 {% endmacro %}
 
 
@@ -15,15 +21,26 @@
 {% endmacro %}
 
 
+-- Whether a field holds nothing or, where that is no text, a word that tools write for
+-- nothing.
+{% macro is_missing(column, field) %}
+    {% if column.type == 'string' %}
+    {{ as_text(field) }} is null
+    {% else %}
+    coalesce(upper({{ trimmed(field) }}) in ('', 'NULL', '\N', 'NAN', 'N/A', 'NA'), true)
+    {% endif %}
+{% endmacro %}
+
+
 -- A field's value in the type of its column, null when it has none. Whether that is
 -- in range is not asked here.
 {% macro typed(column, field) %}
     {% if column.type == 'string' %}
     {{ as_text(field) }}
     {% elif column.type == 'timestamp' %}
-    {{ as_timestamp(field) }}
+    {{ as_timestamp(field, column.formats) }}
     {% else %}
-    {{ as_number(field, digits(column), sql_type(column)) }}
+    {{ as_number(column, field) }}
     {% endif %}
 {% endmacro %}
 
@@ -43,52 +60,107 @@
 
 
 -- How a number is written. Postgres would take more than that: 0x1F, 1_000, 1e3, NaN.
+-- An integer may have a point and zeros, as tools write that hold it as a float.
 {% macro digits(column) %}
     {{ return(
-        '[+-]?[0-9]+' if column.type == 'integer'
+        '[+-]?[0-9]+([.]0+)?' if column.type == 'integer'
         else '[+-]?([0-9]+([.][0-9]*)?|[.][0-9]+)'
     ) }}
 {% endmacro %}
 
 
-{% macro as_number(field, digits, type) %}
+{% macro as_number(column, field) %}
+    {% set type = sql_type(column) %}
+    {% set number = trimmed(field) %}
+    {% if column.type == 'integer' %}
+        {% set number = 'split_part(' ~ number ~ ", '.', 1)" %}
+    {% endif %}
     case
-        when
-            {{ field }} ~ '^[ \t\n\r\x0b\f]*{{ digits }}[ \t\n\r\x0b\f]*$'
-            and pg_input_is_valid({{ field }}, '{{ type }}')
+        -- What nearly all look like, found out in half of the time.
+        when {{ field }} ~ '^[0-9]+$' and length({{ field }}) < 10
             then {{ field }}::{{ type }}
+        when
+            {{ trimmed(field) }} ~ '^{{ digits(column) }}$'
+            and pg_input_is_valid({{ number }}, '{{ type }}')
+            then {{ number }}::{{ type }}
     end
 {% endmacro %}
 
 
--- A point in time, null when it is not ISO 8601 or no day of the calendar. Without an
--- offset it is UTC, whatever the session's time zone. Digits beyond microseconds are
--- cut off: rounded up they could reach another year.
-{% macro as_timestamp(field) %}
+-- A point in time, null when it is neither ISO 8601 nor of a format of its column, or
+-- no day of the calendar. Without an offset it is UTC, whatever the session's time
+-- zone. Digits beyond microseconds are cut off: rounded up they could reach another
+-- year.
+{% macro as_timestamp(field, formats=[]) %}
     case
+        -- What nearly all look like, found out in half of the time. Postgres would take
+        -- the hour 24 and the second 60, too.
         when
-            {{ field }} ~ (
-                '^[ \t\n\r\x0b\f]*[0-9]{4}-[0-9]{2}-[0-9]{2}'
-                || '([T ]([01][0-9]|2[0-3]):[0-5][0-9](:[0-5][0-9]([.][0-9]{1,9})?)?'
-                || '(Z|[+-](0[0-9]|1[0-4])(:?[0-5][0-9])?)?)?[ \t\n\r\x0b\f]*$'
-            )
+            length({{ field }}) = 20
+            and translate({{ field }}, '123456789', '000000000') = '0000-00-00T00:00:00Z'
+            and strpos({{ field }}, 'T24') = 0
+            and strpos({{ field }}, ':60') = 0
             and pg_input_is_valid({{ field }}, 'timestamptz')
-            then
+            then {{ field }}::timestamptz
+        when
+            {{ trimmed(field) }} ~ (
+                '^[0-9]{4}-[0-9]{2}-[0-9]{2}'
+                || '([Tt ]([01][0-9]|2[0-3]):[0-5][0-9](:[0-5][0-9]([.][0-9]{1,9})?)?'
+                || '( ?([Zz]|[Uu][Tt][Cc]|[+-](0[0-9]|1[0-4])(:?[0-5][0-9])?))?)?$'
+            )
+            and pg_input_is_valid({{ trimmed(field) }}, 'timestamptz')
+            then (
                 case
-                    when length({{ field }}) = 20 and right({{ field }}, 1) = 'Z'
-                        then {{ field }}::timestamptz
-                    else (
-                        regexp_replace(
-                            {{ trimmed(field) }}, '([.][0-9]{6})[0-9]+', '\1'
-                        )
+                    when length({{ trimmed(field) }}) = 10
+                        then {{ trimmed(field) }} || ' 00:00Z'
+                    else
+                        regexp_replace({{ trimmed(field) }}, '([.][0-9]{6})[0-9]+', '\1')
+                        -- After hours and minutes.
                         || case
-                            when {{ trimmed(field) }} ~ '[T ].*[Z+-]' then ''
-                            when {{ trimmed(field) }} ~ '[T ]' then 'Z'
-                            else ' 00:00Z'
+                            when substr({{ trimmed(field) }}, 17) ~ '[ZzCc+-]' then ''
+                            else 'Z'
                         end
-                    )::timestamptz
                 end
+            )::timestamptz
+        {% for format in formats %}
+        {% set moment = as_iso_8601(trimmed(field), format) %}
+        when pg_input_is_valid({{ moment }}, 'timestamptz')
+            then {{ moment }}::timestamptz
+        {% endfor %}
     end
+{% endmacro %}
+
+
+-- A text of a format of the contract in ISO 8601, null when it is not of the format.
+-- A day, a month and an hour may have one digit where nothing adjoins that has more.
+{% macro as_iso_8601(text, format) %}
+    {% set groups = [] %}
+    {% set pattern = [] %}
+    {% for token in modules.re.findall('%.|.', format) %}
+        {% set adjoins = '%' in (loop.previtem or '') ~ (loop.nextitem or '') %}
+        {% set digits = {
+            '%d': '[0-9]{2}' if adjoins else '[0-9]{1,2}',
+            '%m': '[0-9]{2}' if adjoins else '[0-9]{1,2}',
+            '%Y': '[0-9]{4}',
+            '%H': ('[01][0-9]' if adjoins else '[01]?[0-9]') ~ '|2[0-3]',
+            '%M': '[0-5][0-9]',
+            '%S': '[0-5][0-9]',
+        }.get(token) %}
+        {% do pattern.append('(' ~ digits ~ ')' if digits else '[' ~ token ~ ']') %}
+        {% do groups.append(token) if digits %}
+    {% endfor %}
+    {% set parts = [] %}
+    {% for part in ('%Y-', '%m-', '%d ', '%H:', '%M:', '%S') %}
+        {% set group = part[:2] %}
+        {% do parts.append(
+            ('\\' ~ (groups.index(group) + 1) if group in groups else '00') ~ part[2:]
+        ) %}
+    {% endfor %}
+    {% set pattern = "'^" ~ pattern | join ~ "$'" %}
+    {{ return(
+        'case when ' ~ text ~ ' ~ ' ~ pattern ~ ' then regexp_replace(' ~ text ~ ', '
+        ~ pattern ~ ", '" ~ parts | join ~ "Z') end"
+    ) }}
 {% endmacro %}
 
 
@@ -138,7 +210,7 @@
         {{ return('true') }}
     {% endif %}
     {{ return(
-        '(' ~ is_in_range(column, value) ~ ' or ' ~ as_text(field) ~ ' is null)'
+        '(' ~ is_in_range(column, value) ~ ' or ' ~ is_missing(column, field) ~ ')'
     ) }}
 {% endmacro %}
 
@@ -148,7 +220,7 @@
     case
         when {{ is_valid(column, field, value) }} then null
         {% if column.required %}
-        when {{ as_text(field) }} is null then '{{ column.name }}:missing'
+        when {{ is_missing(column, field) }} then '{{ column.name }}:missing'
         {% endif %}
         {% if column.type == 'timestamp' %}
         when {{ value }} is null then '{{ column.name }}:not_a_datetime'

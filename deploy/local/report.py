@@ -8,6 +8,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from contracts.rules import visible
+
 REJECTED_SHOWN = 100
 DISPOSITIONS = """
     with checked as (
@@ -80,7 +82,8 @@ def _print_rejected(console: Console, rows: Any) -> None:
     )
     (records,) = rows("select count(distinct (load_id, record)) from staging.rejected_records")[0]
     (fields,) = rows("select count(*) from staging.rejected_records")[0]
-    _print(console, "Rejected records", ["object", "record", "field", "reason", "value"], rejected)
+    shown = [(*row, value and visible(value)) for *row, value in rejected]
+    _print(console, "Rejected records", ["object", "record", "field", "reason", "value"], shown)
     if fields > len(rejected):
         console.print(f"… and {fields - len(rejected):,} more, all of them are in staging.rejected_records\n")
     _print(console, f"{records:,} rejected records by reason", ["table", "field", "reason", "records"], reasons)

@@ -92,6 +92,7 @@ def column_data(column: Column) -> dict[str, Any]:
         "primary_key": column.primary_key,
         "minimum": column.minimum,
         "maximum": column.maximum,
+        "formats": [*column.formats],
         "table": table,
         "key": key,
     }

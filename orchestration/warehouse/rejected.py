@@ -1,7 +1,9 @@
 """The first of what was rejected, for the UI, each time with the query for the rest."""
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from contracts.rules import visible
 
 if TYPE_CHECKING:
     from orchestration.database import Connection
@@ -38,7 +40,7 @@ def refused_records(connection: "Connection", load_ids: Sequence[int]) -> Sample
         f"from raw.rejected_records where load_id in ({', '.join(map(str, sorted(load_ids)))})\n"
         "order by load_id, record;"
     )
-    return [dict(zip(names, row, strict=True)) for row in rows], query
+    return _shown(names, rows), query
 
 
 def rejected_fields(connection: "Connection") -> Sample:
@@ -55,4 +57,11 @@ def rejected_fields(connection: "Connection") -> Sample:
     )
     names = ("file", "load", "record", "line", "field", "reason", "value")
     query = "select * from staging.rejected_records order by load_id desc, record, field;"
-    return [dict(zip(names, row, strict=True)) for row in rows], query
+    return _shown(names, rows), query
+
+
+def _shown(names: Sequence[str], rows: Iterable[Sequence[Any]]) -> list[dict[str, object]]:
+    return [
+        {name: visible(field) if isinstance(field, str) else field for name, field in zip(names, row, strict=True)}
+        for row in rows
+    ]

@@ -75,7 +75,7 @@ def test_an_optional_column_may_be_there_absent_or_null(client: httpx.Client) ->
     ("field", "value", "detail"),
     [
         *(("email", value, "a string of Unicode text that has no NUL character") for value in (1, True, ["a"], "a\0")),
-        *(("badge", value, "an integer of at least 10") for value in (9, "10", 10.0, 10.5, True, [])),
+        *(("badge", value, "an integer of at least 10") for value in (9, 9.0, "10", 10.5, True, [])),
         *(
             ("bonus", value, "a number without an exponent of at most 1000")
             for value in (1000.01, 10**400, -1e99, 1e-7, "1", True, float("nan"), float("inf"))

@@ -1,13 +1,20 @@
 """What becomes of every record, in plain Python out of the words of the data rules: an opinion that is not SQL."""
 
+import contextlib
+import itertools
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
 
 from tests.dbt_project.conftest import COLUMNS, Record
 
-WHITE_SPACE = " \t\n\r\v\f"
+# Unicode's white space, and what has no width; not the separators of ASCII that Python counts in.
+WHITE_SPACE = "".join(
+    character
+    for character in map(chr, range(0x10000))
+    if (character.isspace() and not "\x1c" <= character <= "\x1f") or character in "\u200b\u200c\u200d\u2060\ufeff"
+)
 SECOND = 1_000_000
 DAY = 86_400 * SECOND
 
@@ -23,13 +30,19 @@ def text(field: str | None) -> Verdict:
     return (trimmed(field), None) if trimmed(field) else (None, "missing")
 
 
+def without_null(field: str | None) -> str:
+    """Return the field's text, of a column that holds no text: words for nothing are nothing."""
+    given = trimmed(field)
+    return "" if given.lower() in ("null", "\\n", "nan", "n/a", "na") else given
+
+
 def identifier(field: str | None) -> Verdict:
     """Return the field's number and what is wrong with it."""
-    given = trimmed(field)
+    given = without_null(field)
     if not given:
         return None, "missing"
-    digits = given[1:] if given[0] in "+-" else given
-    if not digits or set(digits) - set("0123456789"):
+    digits, point, zeros = (given[1:] if given[0] in "+-" else given).partition(".")
+    if not digits or set(digits) - set("0123456789") or set(zeros) - {"0"} or bool(point) != bool(zeros):
         return None, "not_an_integer"
     significant = digits.lstrip("0")
     # Python refuses to read a number of several thousand digits.
@@ -46,19 +59,38 @@ def microseconds(day: date) -> int:
 FIRST, END = microseconds(date(1900, 1, 1)), microseconds(date(2101, 1, 1))
 
 
-def moment(field: str | None) -> Verdict:
+def moment(field: str | None, formats: Iterable[str] = ()) -> Verdict:
     """Return the field's moment in microseconds since 1970 and what is wrong with it."""
-    given = trimmed(field)
+    given = without_null(field)
     if not given:
         return None, "missing"
-    day, time, rest = given[:10], given[11:], given[10:11]
-    if not re.fullmatch("[0-9]{4}-[0-9]{2}-[0-9]{2}", day) or rest not in ("", " ", "T") or bool(rest) != bool(time):
+    found = {*_iso_8601(given), *(each for declared in formats for each in _of_format(given, declared))}
+    if not found:
         return None, "not_a_datetime"
-    try:
-        since_1970 = microseconds(date.fromisoformat(day)) + (_time(time) if time else 0)
-    except ValueError:
-        return None, "not_a_datetime"
+    # More than one would be a guess.
+    (since_1970,) = found
     return (since_1970, None) if FIRST <= since_1970 < END else (None, "out_of_range")
+
+
+def _iso_8601(given: str) -> Iterator[int]:
+    day, time, rest = given[:10], given[11:], given[10:11]
+    if re.fullmatch("[0-9]{4}-[0-9]{2}-[0-9]{2}", day) and rest in ("", " ", "T", "t") and bool(rest) == bool(time):
+        with contextlib.suppress(ValueError):
+            yield microseconds(date.fromisoformat(day)) + (_time(time) if time else 0)
+
+
+def _of_format(given: str, declared: str) -> Iterator[int]:
+    """Yield what Python's strptime reads, as long as strftime writes it so, perhaps without zeros in front."""
+    with contextlib.suppress(ValueError):
+        read = datetime.strptime(given, declared)
+        parts = re.findall("%.|.", declared)
+        written = []
+        for before, part, after in zip(["", *parts], parts, [*parts[1:], ""], strict=False):
+            text = f"{read.year:04}" if part == "%Y" else read.strftime(part)
+            short = part in ("%d", "%m", "%H") and "%" not in before + after
+            written.append({text, text[1:]} if short and text[0] == "0" else {text})
+        if given in map("".join, itertools.product(*written)):
+            yield microseconds(read.date()) + (read.hour * 3600 + read.minute * 60 + read.second) * SECOND
 
 
 def _time(given: str) -> int:
@@ -67,7 +99,7 @@ def _time(given: str) -> int:
     Raises:
         ValueError: it is no time of the day.
     """
-    parts = re.fullmatch("([0-9:.]*)(Z|[+-]|)([0-9:]*)", given)
+    parts = re.fullmatch("([0-9:.]*)(?: ?(z|utc|[+-])([0-9:]*))?", given, re.IGNORECASE)
     if parts is None:
         raise ValueError("not of the characters of a time")
     clock, _, fraction = parts[1].partition(".")
@@ -79,7 +111,8 @@ def _time(given: str) -> int:
         raise ValueError("not on the clock")
     if given.count(".") != bool(fraction) or (fraction and len(numbers) == 2):
         raise ValueError("a fraction of nothing")
-    return (hour * 3600 + minute * 60 + second) * SECOND + int(f"{fraction:0<6}"[:6]) - _offset(parts[2], parts[3])
+    since_midnight = (hour * 3600 + minute * 60 + second) * SECOND + int(f"{fraction:0<6}"[:6])
+    return since_midnight - _offset(parts[2] or "", parts[3] or "")
 
 
 def _offset(zone: str, given: str) -> int:

@@ -1,6 +1,7 @@
 """The same records in files of another dress, through the load engine and dbt: the same metrics."""
 
 import gzip
+import re
 from collections.abc import Callable
 
 import pytest
@@ -39,6 +40,15 @@ def without_the_last_line_end(_table: str, text: bytes) -> bytes:
     return text.removesuffix(b"\r\n")
 
 
+def with_integers_as_floats(_table: str, text: bytes) -> bytes:
+    """Write 8 as 8.0, as pandas does in a column that lacks a value anywhere."""
+    return re.sub(rb"(^|,)([0-9]+)(?=,|\r\n)", rb"\1\2.0", text, flags=re.MULTILINE)
+
+
+def with_spaces_that_nobody_sees(_table: str, text: bytes) -> bytes:
+    return re.sub(rb"(^|,)([0-9]+)(?=,|\r\n)", "\\1\u00a0\\2\u200b".encode(), text, flags=re.MULTILINE)
+
+
 def packed(_table: str, text: bytes) -> bytes:
     return gzip.compress(text)
 
@@ -52,6 +62,8 @@ def packed(_table: str, text: bytes) -> bytes:
         with_a_header,
         with_a_byte_order_mark_and_a_header,
         without_the_last_line_end,
+        with_integers_as_floats,
+        with_spaces_that_nobody_sees,
         packed,
     ],
 )

@@ -31,7 +31,7 @@ CONTENT = {
     "marts.hires_by_quarter": "*",
     "marts.departments_above_mean": "*",
 }
-few = st.sampled_from(["1", "2", "3", "4", "05", "x"])
+few = st.sampled_from(["1", "2", "3.0", "4", "05", "x"])
 references = st.lists(st.tuples(few, st.sampled_from(["Sales", "Legal", "Staff", ""])), max_size=4)
 moments = st.sampled_from(["2021-01-01", "2021-06-30T23:59:59-01:00", "2021-12-31", "2022-04-04T04:04Z", "soon"])
 hires = st.lists(st.tuples(st.integers(1, 12).map(str), st.just("Ada"), moments, few, few), max_size=12)

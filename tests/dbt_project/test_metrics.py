@@ -59,14 +59,14 @@ def assert_metrics_equal(database: Database, delivered: dict[str, pd.DataFrame])
         assert hires == oracle.hires_by_quarter(delivered, year)
 
 
-names = st.sampled_from(["Sales", "sales", "Ärzte", "Zoo", "R&D", "A+B", "\U0001f600", "\uffee", "e\u0301", " Sales\t"])
-numbers = st.sampled_from(["1", "2", "3", "4", "5", "+1", "02", " 3 ", "x", "0", ""])
+names = st.sampled_from(["Sales", "sales", "Ärzte", "Null", "A+B", "\U0001f600", "\uffee", "e\u0301", " Sales\t"])
+numbers = st.sampled_from(["1", "2", "3", "4", "5", "+1", "02", " 3 ", "4.0", "\u00a05", "NaN", "x", "0", ""])
 moments = st.builds(
     "{}-{}{}".format,
     st.sampled_from(["2020", "2021", "2021", "2021", "1899", "2100"]),
     st.sampled_from(["01-01T00:00:00", "03-31T23:59:59.999999", "04-01T03:59:59", "06-30T20:00:00", "07-01T00:00"])
     | st.sampled_from(["09-30T23:59:59", "10-01T00:00:00", "12-31T19:00:00", "12-31T23:59:59.999999", "02-29T12:00"]),
-    st.sampled_from(["Z", "", "+00:00", "-05:00", "+05:30"]),
+    st.sampled_from(["Z", "", "+00:00", "-05:00", "+05:30", "z", " UTC", " +0000"]),
 )
 references = st.lists(st.tuples(numbers, names), min_size=3, max_size=8)
 hires = st.lists(

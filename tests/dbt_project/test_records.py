@@ -1,15 +1,20 @@
 """What becomes of whole records: one of them counts an id, some wait, and none is lost or counted twice."""
 
+import io
 from datetime import datetime
+from decimal import Decimal
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic_core import to_json
+from rich.console import Console
 
 from api.employees.hires import HIRES
 from api.employees.receipts import by_record, find_errors
+from deploy.local.report import print_report
+from orchestration.warehouse.rejected import rejected_fields
 from tests.conftest import Database
 from tests.dbt_project.conftest import COLUMNS, Dbt, Record, build, deliver, empty
 from tests.dbt_project.judgement import Load, Place, dispositions
@@ -75,7 +80,7 @@ def test_an_invalid_record_and_a_load_that_is_not_complete_replace_nothing(
     """Half a file that counts would give metrics that nobody could trace to anything that was delivered."""
     for table in ("departments", "jobs"):
         deliver(module_database, table, [("1", "valid"), ("2", "valid")])
-        deliver(module_database, table, [("1", " "), (None, "no id"), ("2.0", "no integer"), b"1"])
+        deliver(module_database, table, [("1", " "), (None, "no id"), ("2.5", "no integer"), b"1"])
         for status in ("loading", "failed", "abandoned"):
             deliver(module_database, table, [("1", "unseen"), ("3", "unseen"), b"4"], status=status)
     deliver(module_database, "hired_employees", [hire(1, "valid"), hire(2, "valid")])
@@ -148,7 +153,26 @@ def test_a_rejected_record_is_listed_by_field_with_its_value_as_delivered(
     ]
 
 
-few_numbers = st.sampled_from(["1", "2", "3", "+2", " 03 "])
+def test_what_nobody_can_see_of_a_value_is_kept_as_delivered_and_shown_by_its_number(
+    module_database: Database, module_dbt: Dbt
+) -> None:
+    """A reader of 1000 and not_an_integer would look for the fault in the pipeline."""
+    deliver(module_database, "jobs", [("1\u00a0000", "Clerk"), ("\u00a07\ufeff", "\u200bCook\u3000")])
+    build(module_dbt)
+
+    stored = module_database.rows("select id, job from raw.jobs order by _record")
+    assert stored == [("1\u00a0000", "Clerk"), ("\u00a07\ufeff", "\u200bCook\u3000")]
+    assert module_database.rows("select id, job from staging.jobs") == [(7, "Cook")]
+    assert module_database.rows("select value from staging.rejected_records") == [("1\u00a0000",)]
+    report = Console(file=io.StringIO(), width=120, record=True)
+    with module_database.connect() as connection:
+        ((rejected,), _) = rejected_fields(connection)
+        print_report(report, connection, 2021)
+    assert (rejected["field"], rejected["reason"], rejected["value"]) == ("id", "not_an_integer", r"1\u00a0000")
+    assert r"1\u00a0000" in report.export_text()
+
+
+few_numbers = st.sampled_from(["1", "2", "3", "+2", " 03 ", "3.0", "\u00a01\ufeff"])
 numbers = few_numbers | few_numbers | nearly_identifiers | st.none()
 words = any_text | st.sampled_from(["Sales", "Clerk"])
 moments = st.just(DAY) | st.just(DAY) | nearly_moments
@@ -185,12 +209,12 @@ def test_every_record_of_every_complete_load_ends_in_one_place_which_is_the_righ
     )
 
 
-near_edges = st.sampled_from([1, 1, 1, 2, 2**31 - 1, 2**31, 0])
+near_edges = st.sampled_from([1, 1, 1, 2, Decimal("1.0"), 2**31 - 1, Decimal("2147483647.00"), 2**31, 0])
 near_the_years = st.datetimes(datetime(1899, 12, 31), datetime(2101, 1, 1, 23)).map(datetime.isoformat)
 sent = st.fixed_dictionaries(
     {
         "id": st.integers(1, 40) | near_edges,
-        "name": any_text | st.sampled_from(["\v", "v", "\u00a0"]),
+        "name": any_text | st.sampled_from(["\v", "v", "\u00a0", "\ufeffAda", "Null"]),
         "datetime": near_the_years | nearly_moments,
         "department_id": near_edges,
         "job_id": near_edges,

@@ -14,12 +14,21 @@
         {# An offset moves a moment by less than a day, to either side. #}
         {% set condition = 'abs(extract(epoch from ' ~ value ~ ' - left('
             ~ trimmed(field) ~ ', 10)::date)) < 172800' %}
+        {% if column.formats %}
+            {# Of formats that are not of ISO 8601, all have the year in full. #}
+            {% set condition = 'case when ' ~ trimmed(field)
+                ~ " ~ '^[0-9]{4}(-[0-9]{2}){2}' then " ~ condition
+                ~ ' else strpos(' ~ field ~ ", to_char(" ~ value
+                ~ " at time zone 'UTC', 'YYYY')) > 0 end" %}
+        {% endif %}
     {% else %}
-        {% set condition = value ~ ' = ' ~ field ~ '::' ~ sql_type(column) %}
+        {# As text, because that takes less long; else as a number, because 8.0 is 8. #}
+        {% set condition = '(' ~ value ~ '::text = ' ~ field ~ ' or ' ~ value ~ ' = '
+            ~ trimmed(field) ~ '::numeric)' %}
     {% endif %}
     {% do same.append(
         condition if column.required
-        else 'case when ' ~ as_text(field) ~ ' is null then ' ~ value ~ ' is null else '
+        else 'case when ' ~ is_missing(column, field) ~ ' then ' ~ value ~ ' is null else '
         ~ condition ~ ' end'
     ) %}
 {% endfor %}
