@@ -14,7 +14,7 @@ COMPILE = $(UV) pip compile --quiet --universal --python-version 3.11 --generate
 	--no-emit-index-url --no-emit-find-links pyproject.toml
 
 .DEFAULT_GOAL := help
-.PHONY: help run up psql ingest dbt status docs test soak secrets compose-check aws-check lint format lock bench clean
+.PHONY: help run up psql ingest dbt dg status docs test soak secrets compose-check aws-check lint format lock bench clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "make %-13s %s\n", $$1, $$2}'
@@ -34,6 +34,9 @@ ingest: $(INSTALLED) ## The load engine by hand on the embedded servers: ARGS='s
 
 dbt: $(INSTALLED) ## dbt by hand on the embedded server: ARGS='build -s hires_by_quarter', 'test', 'show -s jobs'
 	@$(BIN)/python -m deploy.local dbt $(ARGS)
+
+dg: $(INSTALLED) ## Dagster's dg on the embedded servers: ARGS=dev opens the UI with the code as it is, ARGS='list defs'
+	@$(BIN)/python -m deploy.local dg $(ARGS)
 
 status: $(INSTALLED) ## Which services of make up work, and what STATE_DIR takes of the disk
 	@$(BIN)/python -m deploy.local status

@@ -1,4 +1,4 @@
-"""`python -m deploy.local`: what the Makefile's targets run, up, psql, ingest, dbt, docs and clean call."""
+"""`python -m deploy.local`: what the Makefile's targets run, up, psql, ingest, dbt, dg, docs and clean call."""
 
 import shutil
 import sys
@@ -12,6 +12,7 @@ from rich.console import Console
 from contracts.tables import ContractError
 from deploy.local.docs import docs
 from deploy.local.postgres import PostgresRefused
+from deploy.local.services import PROGRAMS
 from deploy.local.settings import Settings
 from deploy.local.stack import Stack, on_servers, own, psql
 from deploy.local.supervisor import Interrupted, StackError
@@ -39,6 +40,8 @@ STATE = (
 PASSED_ON = {"allow_extra_args": True, "ignore_unknown_options": True}
 
 app = typer.Typer(add_completion=False, help=__doc__, no_args_is_help=True, pretty_exceptions_enable=False)
+QUIET = Console(stderr=True, quiet=True)
+PYTHON = (sys.executable, "-m")
 # A pipe or a file has no width of its own; the tables want more than the 80 columns of a guess.
 console = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
 
@@ -86,20 +89,27 @@ def up() -> None:
 @app.command(name="psql")
 def open_psql(sql: Annotated[str | None, typer.Option(help="Print the result of this and exit.")] = None) -> None:
     """Open psql on the embedded server."""
-    raise typer.Exit(psql(Settings(), Console(stderr=True, quiet=True), sql))
+    raise typer.Exit(psql(Settings(), QUIET, sql))
 
 
 @app.command(name="ingest", context_settings=PASSED_ON)
 def run_ingest(context: typer.Context) -> None:
     """Run `python -m orchestration.ingest` on the embedded servers."""
-    quiet = Console(stderr=True, quiet=True)
-    raise typer.Exit(on_servers(Settings(), quiet, "orchestration.ingest", context.args, with_s3=True))
+    raise typer.Exit(on_servers(Settings(), QUIET, [*PYTHON, "orchestration.ingest", *context.args], with_s3=True))
 
 
 @app.command(name="dbt", context_settings=PASSED_ON)
 def run_dbt(context: typer.Context) -> None:
     """Run dbt on the embedded server: `build -s hires_by_quarter`."""
-    raise typer.Exit(on_servers(Settings(), Console(stderr=True, quiet=True), "orchestration.dbt", context.args))
+    raise typer.Exit(on_servers(Settings(), QUIET, [*PYTHON, "orchestration.dbt", *context.args]))
+
+
+@app.command(name="dg", context_settings=PASSED_ON)
+def run_dg(context: typer.Context) -> None:
+    """Run Dagster's `dg` on the embedded servers: `dev` has an instance of its own, which it forgets at its end."""
+    raise typer.Exit(
+        on_servers(Settings(), QUIET, [str(PROGRAMS / "dg"), *context.args], with_s3=True, without=["DAGSTER_HOME"])
+    )
 
 
 @app.command()

@@ -210,21 +210,22 @@ def psql(settings: Settings, console: Console, sql: str | None) -> int:
 
 
 def on_servers(
-    settings: Settings, console: Console, module: str, arguments: Sequence[str], with_s3: bool = False
+    settings: Settings, console: Console, command: Sequence[str], with_s3: bool = False, without: Sequence[str] = ()
 ) -> int:
     """Run a program of the project on the embedded servers, started if need be; return its exit status.
 
     Args:
         settings: of the stack.
         console: for what starts.
-        module: what to run, as `python -m` has it.
-        arguments: of the program.
+        command: the program and its arguments.
         with_s3: whether it needs the S3 server.
+        without: variables of the stack's environment that it is not given.
     """
     with servers(settings, console, with_s3) as postgres:
+        variables = orchestration_environment(settings, postgres.host)
         return subprocess.run(  # noqa: S603
-            [sys.executable, "-m", module, *arguments],
-            env=orchestration_environment(settings, postgres.host),
+            command,
+            env={name: value for name, value in variables.items() if name not in without},
             check=False,
         ).returncode
 
