@@ -248,6 +248,8 @@ class _Splitter:
             candidates = np.arange(len(records))
         else:
             candidates = np.flatnonzero(buffer.begin_with_a_letter(records, self._probe.field))
+        if not len(candidates):
+            return None
         found = np.zeros(len(records), np.bool_)
         for index in candidates.tolist():
             first = records.first[index]
