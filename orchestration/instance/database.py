@@ -42,5 +42,5 @@ class InstanceSettings(Settings):
     def conninfo(self) -> str:
         """The same as a libpq connection string; raises what `url` does."""
         parts = self.url.translate_connect_args(username="user", database="dbname")
-        query = {name: values[-1] for name, values in self.url.normalized_query.items()}
+        query = {name: ",".join(values) for name, values in self.url.normalized_query.items()}
         return make_conninfo("", **parts, **query)
