@@ -30,6 +30,7 @@ SALARIES = Table(
         Column("employee_id", LogicalType.INTEGER, "Number of the hire.", references=("hired_employees", "id")),
         Column("amount", LogicalType.NUMBER, "What is paid in a year.", minimum=0),
         Column("bonus", LogicalType.NUMBER, "What is paid on top.", required=False),
+        Column("since", LogicalType.TIMESTAMP, "When that began.", required=False, formats=("%d/%m/%Y",)),
     ),
     "What people are paid.",
 )
@@ -84,24 +85,29 @@ def test_a_new_table_is_checked_waits_for_what_it_refers_to_and_lists_its_wrong_
     load = salaries(
         database,
         [
-            ("1", "1", "1000.50", None),
-            ("2", "9", "7", " 1.5 "),
-            ("3", "1", "a lot", "nothing"),
-            ("4", "x", "-1", None),
-            ("5", "1", "5", ""),
-            ("5", "1", "6", "2"),
+            ("1", "1.0", "1000.50", None, "7/12/2021"),
+            ("2", "9", "7", " 1.5 ", None),
+            ("3", "1", "a lot", "nothing", "12/13/2021"),
+            ("4", "x", "-1", None, ""),
+            ("5", "1", "5", "", "N/A"),
+            ("5.0", "1", "6\u00a0", "2", "\u00a02021-07-27T16:02:08Z"),
+            ("6", "1", "1", "NaN", "NULL"),
         ],
     )
     build(more)
     assert [(id_, str(amount), fate) for id_, amount, fate in dispositions(database)] == [
         (1, "1000.50", "accepted"), (2, "7", "waiting"), (3, "None", "rejected"), (4, "None", "rejected"),
-        (5, "5", "superseded"), (5, "6", "accepted"),
+        (5, "5", "superseded"), (5, "6", "accepted"), (6, "1", "accepted"),
     ]  # fmt: skip
-    assert database.rows("select id, employee_id, bonus from staging.salaries order by id") == [(1, 1, None), (5, 1, 2)]
+    accepted = "select id, employee_id, bonus, (since at time zone 'UTC')::text from staging.salaries order by id"
+    assert database.rows(accepted) == [
+        (1, 1, None, "2021-12-07 00:00:00"), (5, 1, 2, "2021-07-27 16:02:08"), (6, 1, None, None)
+    ]  # fmt: skip
     rejected = database.rows("select load_id, record, field, reason, value from staging.rejected_records order by 2, 3")
     assert rejected == [
         (load, 3, "amount", "not_a_number", "a lot"),
         (load, 3, "bonus", "not_a_number", "nothing"),
+        (load, 3, "since", "not_a_datetime", "12/13/2021"),
         (load, 4, "amount", "out_of_range", "-1"),
         (load, 4, "employee_id", "not_an_integer", "x"),
     ]
@@ -110,12 +116,12 @@ def test_a_new_table_is_checked_waits_for_what_it_refers_to_and_lists_its_wrong_
     deliver(database, "hired_employees", [("1", "Ada", "2021-01-01", "1", "7", None)], columns=HIRES)
     build(more)
     fates = [fate for *_, fate in dispositions(database)]
-    assert fates == ["waiting", "accepted", "rejected", "rejected", "superseded", "waiting"]
+    assert fates == ["waiting", "accepted", "rejected", "rejected", "superseded", "waiting", "waiting"]
     deliver(database, "jobs", [("7", "Cook")])
     build(more)
     by_increments = dispositions(database)
     assert [fate for *_, fate in by_increments] == [
-        "accepted", "accepted", "rejected", "rejected", "superseded", "accepted"
+        "accepted", "accepted", "rejected", "rejected", "superseded", "accepted", "accepted"
     ]  # fmt: skip
     forget_builds(database)
     build(more)
