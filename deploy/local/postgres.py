@@ -212,7 +212,8 @@ class EmbeddedPostgres:
     def _find_host(self) -> bool:
         """Read from the running server's own file where its socket is; return whether it says so already."""
         lines = _lines(self.folder / "postmaster.pid")
-        if len(lines) <= SOCKET_FOLDER_LINE:
+        # A server that is starting has the line, and nothing in it yet.
+        if len(lines) <= SOCKET_FOLDER_LINE or not lines[SOCKET_FOLDER_LINE]:
             return False
         self._host = Path(lines[SOCKET_FOLDER_LINE])
         return True

@@ -149,12 +149,12 @@ class Supervisor:
             for each in self._running:
                 if all(other.is_ready for other in self._running if other.wave < each.wave) and (line := _tend(each)):
                     self._note(line)
-                    yield line
                     if each.crashes > MAX_RESTARTS:
                         raise StackError(
                             f"{line}. Everything is stopped. The last lines of {each.program.log}:\n"
                             f"{_last_lines(each.program.log, LAST_LINES)}"
                         )
+                    yield line
 
     def stop(self) -> None:
         """Stop all programs, the last started first, each with everything that it started."""

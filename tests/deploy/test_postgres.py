@@ -124,3 +124,16 @@ def test_who_only_uses_the_server_waits_for_the_owner_to_start_it_again(server: 
 
     assert answers(user)
     assert postmaster(server).ppid() == os.getpid()
+
+
+def test_a_server_that_has_not_written_yet_where_its_socket_is_has_to_be_waited_for(server: EmbeddedPostgres) -> None:
+    lock = server.folder / "postmaster.pid"
+    text = lock.read_text()
+    lines = text.splitlines()
+    lines[4] = ""
+    lock.write_text("\n".join(lines) + "\n")
+    try:
+        assert not EmbeddedPostgres(server.folder, server.password).find()
+    finally:
+        lock.write_text(text)
+    assert EmbeddedPostgres(server.folder, server.password).find()
