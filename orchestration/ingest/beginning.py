@@ -74,7 +74,8 @@ class Reading:
         file_format: how the records would be written.
         body: where they would begin.
         lines: the records of the beginning, those above a header among them.
-        rank: orders readings: whether there is a header, how many records fit, whether the dialect is kept throughout.
+        rank: orders readings: whether there is a header, how many records fit, less how many do not, whether the
+            dialect is kept throughout.
         is_sound: whether all is as it should be.
         problem: why the object cannot be loaded if no other reading is better.
     """
@@ -82,7 +83,7 @@ class Reading:
     file_format: FileFormat
     body: Position
     lines: Sequence[Line]
-    rank: tuple[int, int, int]
+    rank: tuple[int, int, int, int]
     is_sound: bool
     problem: str | None = None
 
@@ -184,14 +185,16 @@ class _Reader:
         with_surplus = sum(len(fields) > width for fields in right)
         file_format = replace(file_format, has_surplus=file_format.has_surplus or 2 * with_surplus > len(right))
         fitting = sum(self._is_record(columns, line) for line in records)
+        if dialect.quote == "'" and any(line.has_double_quotes for line in lines):
+            # As text, they would hide that a quote is not closed, and become part of names.
+            fitting = 0
         if header_line is not None and read and not right and not problem:
             count = Counter(map(len, read)).most_common(1)[0][0]
             problem = f"has a header of {width} fields in line {header_line}, but the records below it have {count}"
         is_kept = dialect.skips_spaces and all(line.is_spaced for line in lines)
         is_sound = not problem and fitting == len(records) and not self._sample.may_skip_spaces(dialect)
-        return Reading(
-            file_format, body, lines, (int(header_line is not None), fitting, int(is_kept)), is_sound, problem
-        )
+        rank = int(header_line is not None), fitting, fitting - len(records), int(is_kept)
+        return Reading(file_format, body, lines, rank, is_sound, problem)
 
     def _is_record(self, columns: Columns, line: Line) -> bool:
         """Return whether a record has as many fields as there are columns, and values of theirs."""

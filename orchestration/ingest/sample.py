@@ -20,6 +20,7 @@ class Line:
         end: where what follows it begins.
         fields: its values; None of one that is damaged, which is taken to be one line.
         is_spaced: whether each field but the first begins with a space.
+        has_double_quotes: whether a field begins with a double quote.
         raw: its first line.
     """
 
@@ -27,6 +28,7 @@ class Line:
     end: Position
     fields: tuple[str, ...] | None
     is_spaced: bool
+    has_double_quotes: bool
     raw: str
 
 
@@ -96,9 +98,11 @@ class Sample:
             if not self.is_whole and end.byte == len(text):
                 return
             if spans != []:
-                is_spaced = isinstance(spans, list) and all(text.startswith(b" ", span[0]) for span in spans[1:])
+                begins = [span[0] for span in spans] if isinstance(spans, list) else [begin]
+                is_spaced = all(text.startswith(b" ", each) for each in begins[1:])
+                has_double_quotes = any(text.startswith(b'"', each) for each in begins)
                 raw = content.decode(self.encoding.of_records, "replace")
-                yield Line(at.line, end, None if fields is None else tuple(fields), is_spaced, raw)
+                yield Line(at.line, end, None if fields is None else tuple(fields), is_spaced, has_double_quotes, raw)
             at = end
 
     def _after_line(self, at: Position) -> Position:

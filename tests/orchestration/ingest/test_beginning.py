@@ -222,6 +222,8 @@ class TestDialects:
             (b'1,"a \\"b\\" c"\n2,d\n', Dialect(has_escapes=True)),
             (b"1;a\\; b\n2;c\n", Dialect(";", has_escapes=True)),
             (b'1,"C:\\"\n2,d\n', Dialect()),
+            (b"1,\"a\n2,O'Brien\n3,\"c\"\n", Dialect()),
+            (b'id,job\n1,"\r\\""\n', Dialect(has_escapes=True)),
         ],
     )  # fmt: skip
     def test_the_one_that_the_header_or_the_types_prove_is_taken(self, text: bytes, dialect: Dialect) -> None:
