@@ -69,7 +69,7 @@ def test_a_batch_is_one_complete_load_with_its_records_in_order(
     assert given_values.pop("completion") >= 1
     assert given_values == {
         "load_id": load_id, "table_name": "hired_employees", "source": "api", "status": "complete", "reload": 0,
-        "records": 1000, "loaded": 1000, "rejected": 0,
+        "records": 1000, "loaded": 1000, "rejected": 0, "repeated_headers": 0,
     }  # fmt: skip
 
 
