@@ -1,6 +1,7 @@
 """Files of generated hires in buckets of their own, for loading: valid ones, or with a bad record now and then."""
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +14,7 @@ RECORDS_A_BLOCK = 100_000
 SECONDS_OF_2021 = 365 * 86_400
 BAD_RECORD_EVERY = 100
 LINE_END = b"\r\n"
+REORDERED = ("id", "name", "datetime", "job_id", "department_id")
 
 
 @dataclass(frozen=True)
@@ -25,25 +27,25 @@ class Hires:
     rejected: int
 
 
-def hires(servers: Servers, records: int, dirty: bool = False) -> Hires:
-    """Return a bucket with so many hires, the same ones each time; dirty, with a hundredth of them spoiled."""
-    bucket = f"hires-{records}{'-dirty' if dirty else ''}"
+def hires(servers: Servers, records: int, kind: str = "") -> Hires:
+    """Return a bucket with so many hires, the same ones each time; `kind` is one of KINDS, or a plain file."""
+    bucket = f"hires-{records}{kind and '-' + kind}"
     path = servers.folder_of(bucket) / "hired_employees.csv"
     if not path.exists():
         path.parent.mkdir()
-        _write(path, records, dirty)
+        _write(path, records, KINDS.get(kind))
         # The server may have listed its buckets just before.
         time.sleep(LISTING_SECONDS + 0.5)
-    return Hires(bucket, path, records, records // BAD_RECORD_EVERY if dirty else 0)
+    return Hires(bucket, path, records, records // BAD_RECORD_EVERY if kind == "dirty" else 0)
 
 
-def _write(path: Path, records: int, dirty: bool) -> None:
+def _write(path: Path, records: int, written: Callable[[bytes, int], bytes] | None) -> None:
     """Write block by block: five million names at once would need gigabytes."""
     random = np.random.default_rng(2021)
     with path.open("wb") as file:
         for first in range(1, records + 1, RECORDS_A_BLOCK):
             text = block(random, first, min(RECORDS_A_BLOCK, records + 1 - first))
-            file.write(_spoiled(text, first) if dirty else text)
+            file.write(written(text, first) if written else text)
 
 
 def block(random: np.random.Generator, first: int, count: int) -> bytes:
@@ -77,3 +79,22 @@ def _spoiled(text: bytes, first: int) -> bytes:
         )[way]
         lines[index] = b",".join(fields)
     return LINE_END.join(lines)
+
+
+def _with_semicolons(text: bytes, _first: int) -> bytes:
+    return text.replace(b",", b";")
+
+
+def _reordered(text: bytes, first: int) -> bytes:
+    """Swap the last two columns, and say so in a header."""
+    lines = [line.rsplit(b",", 2) for line in text.split(LINE_END)[:-1]]
+    header = [",".join(REORDERED).encode()] if first == 1 else []
+    return b"".join(line + LINE_END for line in [*header, *(b",".join((rest, b, a)) for rest, a, b in lines)])
+
+
+# What else a file of hires can be, by how its text is written; with a hundredth of the records spoiled, for one.
+KINDS: dict[str, Callable[[bytes, int], bytes]] = {
+    "dirty": _spoiled,
+    "semicolon": _with_semicolons,
+    "reordered": _reordered,
+}
