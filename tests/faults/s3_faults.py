@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 from urllib.parse import urlsplit
 
@@ -22,6 +23,8 @@ PIECE_BYTES = 64 << 10
 READ_TIMEOUT_SECONDS = 1.0
 # What arrived just before a reset is thrown away by the receiver's kernel, unless its program had time to take it.
 SECONDS_TO_TAKE = 0.1
+MAX_SECONDS_TO_TAKE = 3.0
+SOCKETS = Path("/proc/net/tcp")
 LONGEST_STALL_SECONDS = 30.0
 NO_LINGER = struct.pack("ii", 1, 0)
 
@@ -207,8 +210,20 @@ class _Handler(BaseHTTPRequestHandler):
         if fault.kind == "stall":
             self.server.proxy.released.wait(LONGEST_STALL_SECONDS)
         elif fault.kind == "reset":
-            time.sleep(SECONDS_TO_TAKE)
+            self._wait_until_all_is_taken()
             self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, NO_LINGER)
             # The socket closes with the last of the files that were made of it.
             self.rfile.close()
             self.connection.close()
+
+    def _wait_until_all_is_taken(self) -> None:
+        """Wait until nothing that was sent lies in a kernel's queue any more, where the kernel tells."""
+        time.sleep(SECONDS_TO_TAKE)
+        ports = {f"{self.client_address[1]:04X}", f"{self.connection.getsockname()[1]:04X}"}
+        deadline = time.monotonic() + MAX_SECONDS_TO_TAKE
+        while SOCKETS.exists() and time.monotonic() < deadline:
+            sockets = [line.split() for line in SOCKETS.read_text().splitlines()[1:]]
+            queues = [each[4] for each in sockets if {each[1][-4:], each[2][-4:]} == ports]
+            if all(queue == "00000000:00000000" for queue in queues):
+                return
+            time.sleep(0.01)
