@@ -4,14 +4,16 @@ import gzip
 import re
 from collections.abc import Callable
 
+import pandas as pd
 import pytest
 
 from contracts import TABLES
 from deploy.local.sample import sample
 from orchestration.ingest.loader import Loaded, load_pending
-from tests import oracle
+from tests import dresses, oracle
 from tests.conftest import Bucket, Database
 from tests.dbt_project.conftest import Dbt
+from tests.orchestration.ingest.test_workbook import saved
 
 HEADERS = {name: ",".join(columns).encode() + b"\r\n" for name, columns in oracle.COLUMNS.items()}
 
@@ -75,6 +77,20 @@ def test_metrics_do_not_depend_on_the_files_dress(
         text = frame.to_csv(header=False, index=False, lineterminator="\r\n").encode()
         bucket.put(f"{name}.csv{'.gz' if dress is packed else ''}", dress(name, text))
 
+    assert_metrics_of(frames, database, dbt, bucket)
+
+
+def test_each_table_may_come_in_a_dress_of_its_own(database: Database, dbt: Dbt, bucket: Bucket) -> None:
+    frames = {name: frame.astype("string") for name, frame in sample().items()}
+    records = {name: frame.fillna("").to_numpy().tolist() for name, frame in frames.items()}
+    bucket.put("departments.csv", dresses.semicolons_of_a_spreadsheet("departments", records["departments"]))
+    bucket.put("jobs.xlsx", saved({"Notes": [["mine"]], "Jobs": [dresses.OTHER_NAMES["jobs"], *records["jobs"]]}))
+    bucket.put("hired_employees.csv", dresses.titles("hired_employees", records["hired_employees"]))
+    assert_metrics_of(frames, database, dbt, bucket)
+
+
+def assert_metrics_of(frames: dict[str, pd.DataFrame], database: Database, dbt: Dbt, bucket: Bucket) -> None:
+    """Load a bucket, build the models, and compare with what pandas makes of the records."""
     conninfo = database.conninfo("hiring_loader")
     outcomes = [o for table in TABLES for o in load_pending(conninfo, bucket.client, bucket.name, table)]
     assert dbt("build", "--exclude-resource-type", "unit_test").success
