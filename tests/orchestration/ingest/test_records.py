@@ -92,7 +92,7 @@ def test_chunks_tile_the_text_and_number_its_records_and_lines(
         assert chunks[-1].end.line == 1 + reference.lines_in(text) + unended
 
 
-@settings(max_examples=500)
+@settings(max_examples=500, deadline=None)
 @given(any_text, chunk_sizes, columns, longest)
 def test_records_are_those_that_reading_a_byte_at_a_time_finds(
     text: bytes, size: int, fields: int, max_bytes: int
