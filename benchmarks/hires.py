@@ -73,7 +73,7 @@ def _spoiled(text: bytes, first: int) -> bytes:
         fields = (
             [number, name, *rest[:-1]],  # too few fields
             [number, name, *rest, b"1"],  # too many
-            [number, b'"' + name + b'"s', *rest],  # text behind a closing quote
+            [number, b'"' + name + b'"s', *rest],  # text after a closing quote
             [number, b'"' + name, *rest],  # a quote that is not closed
             [number, name + b"\xe9", *rest],  # not UTF-8
         )[way]

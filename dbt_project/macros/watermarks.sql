@@ -111,7 +111,7 @@
 {% endmacro %}
 
 
--- Notifies whoever listens that a mart has changed, with the commit of the change.
+-- Notifies all listeners that a mart has changed, with the commit of the change.
 {% macro notify_readers(target) %}
     {% do run_query(
         "insert into marts.publications (mart, version, published_at)"

@@ -31,7 +31,7 @@ with warnings.catch_warnings():
 START_TIMEOUT_SECONDS = 300
 # A fast shutdown ends sessions at once and writes a checkpoint, which a slow disk takes its time for.
 STOP_TIMEOUT_SECONDS = 60
-# The stack restarts a killed server within seconds; whoever only uses it waits that long for it.
+# The stack restarts a killed server within seconds; a command that only uses it waits that long.
 ATTACH_TIMEOUT_SECONDS = 30
 # Sessions of a killed server notice its end at their next wait; one in the middle of a statement may not wait for long.
 LEFTOVER_TIMEOUT_SECONDS = 2
@@ -84,11 +84,11 @@ class EmbeddedPostgres:
         return make_conninfo(host=self.host, port=PORT, dbname=database, user=user, password=password or self.password)
 
     def is_running(self) -> bool:
-        """Return whether a server works on this cluster, whoever started it."""
+        """Return whether a server works on this cluster, no matter which process started it."""
         return self._postmaster() is not None
 
     def find(self) -> bool:
-        """Use the server that works on this cluster, whoever started it; return whether there is one."""
+        """Use the server that works on this cluster, no matter what started it; return whether there is one."""
         return self.is_running() and self._find_host()
 
     def start(self) -> bool:
@@ -219,7 +219,7 @@ class EmbeddedPostgres:
         return True
 
     def _postmaster(self) -> psutil.Process | None:
-        """Return the process that works on this cluster by the cluster's own file, whoever started it."""
+        """Return the process that works on this cluster by the cluster's own file, no matter what started it."""
         lines = _lines(self.folder / "postmaster.pid")
         if not lines or not lines[0].isdecimal():
             return None

@@ -37,7 +37,7 @@ class FoundObject(dg.Config):
     etag: str
     size: int
     last_modified: str
-    is_weak: bool = False
+    is_weak: bool
 
     @classmethod
     def of(cls, item: ObjectVersion) -> "FoundObject":

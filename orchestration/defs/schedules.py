@@ -27,7 +27,7 @@ def delete_old_runs(context: dg.OpExecutionContext, warehouse: Warehouse) -> Non
         days = MaintenanceSettings.read().dagster_keep_days
     except WrongSetting as error:
         raise dg.Failure(str(error), allow_retries=False) from None
-    # What was told of an object that is no longer offered goes with the rest.
+    # Events of an object that is no longer offered are deleted with the rest.
     partitions = arrivals.prune(context.instance)
     pruned = prune(context.instance, days, datetime.now(UTC))
     with warehouse.loader() as connection:

@@ -13,14 +13,14 @@ BACKSLASH = b"\\"
 
 @dataclass(frozen=True)
 class Refusal:
-    """Why a record cannot be a row: a code to count by, and words that go on after "the record"."""
+    """Why a record cannot be a row: a code to count by, and words that complete "the record …"."""
 
     reason: str
     message: str
 
 
 UNCLOSED = Refusal("unclosed_quote", "has a quote that is not closed")
-STRAY = Refusal("stray_quote", "has text behind a closing quote, or a quote in a quoted field that is not doubled")
+STRAY = Refusal("stray_quote", "has text after a closing quote, or a quote in a quoted field that is not doubled")
 
 
 @dataclass(frozen=True)

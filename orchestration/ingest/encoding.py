@@ -25,7 +25,7 @@ SIGNATURES = {
 
 
 class UnreadableFile(RuntimeError):
-    """The object is no text whose records belong to its table; the message goes on after the object's name."""
+    """The object is no text whose records belong to its table; the message follows the object's name."""
 
 
 class Encoding(StrEnum):

@@ -130,7 +130,7 @@ def test_a_tally_counts_all_and_keeps_samples_of_each_reason() -> None:
                      "line 1, has 3 fields instead of 2. Are there commas in fields that have no quotes around them?",
                      id="commas without quotes"),
         pytest.param(b'1,"a "b" c"\n2,"d "e" f"\n3,g\n', "2 of 3 rejected, 2 of them as stray_quote; the first, "
-                     "record 1 in line 1, has text behind a closing quote, or a quote in a quoted field that is not "
+                     "record 1 in line 1, has text after a closing quote, or a quote in a quoted field that is not "
                      f"doubled. {QUOTES}", id="quotes that are not doubled"),
         pytest.param(b'1\n2\n3,\xff\n4,d\n5,"\n"x\n', "5 of 6 rejected, 2 of them as too_few_fields; the first, "
                      "record 1 in line 1, has 1 field instead of 2", id="several reasons"),

@@ -296,7 +296,7 @@ def test_blank_lines_are_no_records_but_count_as_lines() -> None:
         (b"1,caf\xe9", "invalid_utf8", "is not UTF-8 from byte 6 on (0xE9)"),
         (b"1,\xed\xa0\x80", "invalid_utf8", "is not UTF-8 from byte 3 on (0xED)"),
         (b'1,"a', "unclosed_quote", "has a quote that is not closed"),
-        (b'1,"a"b', "stray_quote", "has text behind a closing quote, or a quote in a quoted field that is not doubled"),
+        (b'1,"a"b', "stray_quote", "has text after a closing quote, or a quote in a quoted field that is not doubled"),
         (b"1," + b"a" * (1 << 20), "too_long", "is longer than 1,048,576 bytes"),
         (b'1,"' + b"a" * (1 << 20) + b'"', "too_long", "is longer than 1,048,576 bytes"),
     ],

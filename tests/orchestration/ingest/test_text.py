@@ -111,8 +111,8 @@ TEXTS: list[tuple[str, bytes, Rows, Rejected]] = [
     ("a quote behind white space is no opening one", b'1, "a"\n2,b\n', {1: ("1", ' "a"'), 2: ("2", "b")}, {}),
     ("a quote in the middle before quoted fields", b'5","a"\n2,b\n', {1: ('5"', "a"), 2: ("2", "b")}, {}),
     ("doubled quotes in the middle stay two", b'1,a""b\n2,b\n', {1: ("1", 'a""b'), 2: ("2", "b")}, {}),
-    ("text behind a closing quote", b'1,"a"b\n2,b\n', {2: ("2", "b")}, {1: ("stray_quote", 1, b'1,"a"b')}),
-    ("white space behind a closing quote", b'1,"a" \n2,b\n', {2: ("2", "b")}, {1: ("stray_quote", 1, b'1,"a" ')}),
+    ("text after a closing quote", b'1,"a"b\n2,b\n', {2: ("2", "b")}, {1: ("stray_quote", 1, b'1,"a"b')}),
+    ("white space after a closing quote", b'1,"a" \n2,b\n', {2: ("2", "b")}, {1: ("stray_quote", 1, b'1,"a" ')}),
     ("a quote that is not doubled", b'1,"a "b" c"\n2,b\n', {2: ("2", "b")}, {1: ("stray_quote", 1, b'1,"a "b" c"')}),
     ("a quote that is never closed", b'1,"a\n2,b\n3,c\n', {2: ("2", "b"), 3: ("3", "c")}, {
         1: ("unclosed_quote", 1, b'1,"a'),
