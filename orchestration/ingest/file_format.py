@@ -53,8 +53,12 @@ class FileFormat:
         spans = self.dialect.read_fields(record, 0, len(record))
         if spans is None or isinstance(spans, Refusal):
             return None
-        values = (self.dialect.value(record[begin:end]) for begin, end in spans)
-        return [value.decode(self.encoding.of_records, "replace") for value in values]
+        return self.values_at(record, spans)
+
+    def values_at(self, text: bytes, spans: Sequence[tuple[int, int]]) -> list[str]:
+        """Return the values of fields by where they begin and end in a text."""
+        value, encoding = self.dialect.value, self.encoding.of_records
+        return [value(text[begin:end]).decode(encoding, "replace") for begin, end in spans]
 
     def to_json(self) -> dict[str, Any]:
         """Return it as the ledger keeps it, but for the names that are left out, which have a column of their own."""

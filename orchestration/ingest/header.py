@@ -5,16 +5,16 @@ import unicodedata
 from collections.abc import Sequence
 
 from contracts import Column, LogicalType, Table
-from contracts.rules import Reason, parse
+from contracts.rules import WHITE_SPACE
 from orchestration.ingest.encoding import UnreadableFile
 from orchestration.ingest.records import HeaderProbe
 
 # Of many names, as many are shown.
 NAMES_SHOWN = 10
 # What people write where there is no value. Whether it is one is not decided here.
-NO_VALUE = re.compile(r"\s*(null|none|nan|n/?a|#n/a|nat|\\n|-*)\s*", re.IGNORECASE)
+NO_VALUE = re.compile(r"(null|none|nan|n/?a|#n/a|nat|\\n|-*)", re.IGNORECASE)
 # Numbers of all kinds: whether one is an integer in range is a question about the value, not about the column.
-NUMBER = re.compile(r"\s*[+-]?\$?[0-9][0-9.,' ]*(e[+-]?[0-9]+)?\s*", re.IGNORECASE)
+NUMBER = re.compile(r"[+-]?\$?\.?[0-9][0-9.,' ]*(e[+-]?[0-9]+)?", re.IGNORECASE)
 NUMBER_OR_DATE = re.compile(r"\s*[+-]?[0-9].*", re.DOTALL)
 DIGIT = re.compile(r"[0-9]")
 WORD = re.compile(r"[\W_]*[^\W\d_]")
@@ -118,13 +118,10 @@ def fits(column: Column, text: str) -> bool | None:
     A date of another format or a number out of range is a bad value of its column. A word where numbers belong is a
     value of another column, or a name in a header.
     """
-    if column.logical_type == LogicalType.STRING or NO_VALUE.fullmatch(text):
+    if column.logical_type == LogicalType.STRING or NO_VALUE.fullmatch(trimmed := text.strip(WHITE_SPACE)):
         return None
-    if parse(column, text) not in {Reason.NOT_AN_INTEGER, Reason.NOT_A_NUMBER, Reason.NOT_A_DATETIME}:
-        return True
-    if column.logical_type in NUMBERS:
-        return NUMBER.fullmatch(text) is not None
-    return DIGIT.search(text) is not None
+    found = NUMBER.fullmatch(trimmed) if column.logical_type in NUMBERS else DIGIT.search(trimmed)
+    return found is not None
 
 
 def verdicts(columns: Sequence[Column | None], fields: Sequence[str]) -> list[bool]:

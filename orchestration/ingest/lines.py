@@ -8,6 +8,7 @@ without having a row's number of fields, are read exactly: a quote that nobody c
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +27,7 @@ Flags = NDArray[np.bool_]
 
 # What a name in a header may begin with and a number cannot: a letter, or anything that is not ASCII.
 LETTERS: Flags = np.array([chr(octet).isalpha() or octet >= 0x80 for octet in range(256)])
+NO_RECORDS: Integers = np.empty(0, np.int64)
 SKIPPED: Flags = np.array([chr(octet) in "'\" " for octet in range(256)])
 
 
@@ -173,7 +175,9 @@ class CsvBuffer:
             self._misleading = [self._before(quotes[each]) for each in self._misleading_quotes(octets, quotes)]
         if escapes is not None:
             self._misleading = [each + self._before(escapes) for each in self._misleading]
-        self._blank = [self._blank_lines(before) for before in self._delimiters_before]
+        even, odd = self._delimiters_before
+        blank = self._blank_lines(even)
+        self._blank = [blank, blank if odd is even else self._blank_lines(odd)]
 
     def _before(self, positions: Integers) -> Integers:
         return np.searchsorted(positions, self.starts).astype(OFFSET)
@@ -387,16 +391,22 @@ class CsvBuffer:
         ]
         return runs[0] if len(runs) == 1 else list(map(self._dialect.delimiter_byte.join, zip(*runs, strict=True)))
 
-    def begin_with_a_letter(self, records: Records, index: int) -> Flags:
-        """Say in which records a field, counted from 0, begins with a letter after quotes and spaces."""
+    @cached_property
+    def _has_words_in_front(self) -> bool:
+        """Whether any line may begin with a letter, after quotes and spaces."""
+        first = self._octets[np.minimum(self.begins, len(self.text) - 1)]
+        return bool((LETTERS | SKIPPED)[first].any())
+
+    def begin_with_a_letter(self, records: Records, index: int) -> Integers:
+        """Return which records begin with a letter in a field, counted from 0, after quotes and spaces."""
+        if index == 0 and not self._has_words_in_front:
+            return NO_RECORDS
         at, last = self.field_begins(records, index), len(self.text) - 1
         octets = self._octets[np.minimum(at, last)]
-        letters: Flags = LETTERS[octets]
         for _ in range(2):
             skipped = SKIPPED[octets]
             if not skipped.any():
                 break
             at = at + skipped
             octets = self._octets[np.minimum(at, last)]
-            letters = LETTERS[octets]
-        return letters
+        return np.flatnonzero(LETTERS[octets])

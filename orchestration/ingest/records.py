@@ -247,7 +247,7 @@ class _Splitter:
         if self._probe.field is None:
             candidates = np.arange(len(records))
         else:
-            candidates = np.flatnonzero(buffer.begin_with_a_letter(records, self._probe.field))
+            candidates = buffer.begin_with_a_letter(records, self._probe.field)
         if not len(candidates):
             return None
         found = np.zeros(len(records), np.bool_)

@@ -1,7 +1,7 @@
 """The first records of an object, read in any dialect."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from orchestration.ingest.dialect import DELIMITERS, LINE_END, Dialect
 from orchestration.ingest.encoding import BYTE_ORDER_MARK, Encoding, UnreadableFile
@@ -46,7 +46,7 @@ class Sample:
         Raises:
             UnreadableFile: the delimiter is none that is read.
         """
-        end = self._after_line(Position())
+        end = self._after_line(1, 0)
         line = self.text[: end.byte].rstrip(b"\r\n").strip(b'"')
         if not line.lower().startswith(SEPARATOR) or len(line) > len(SEPARATOR) + 1:
             return None
@@ -80,31 +80,41 @@ class Sample:
 
     def lines(self, dialect: Dialect, start: Position) -> Iterator[Line]:
         """Yield the records from a position on as far as they are complete; blank lines are none."""
-        text, at = self.text, start
-        file_format = FileFormat((), dialect, self.encoding)
-        while at.byte < len(text):
+        at = start
+        while at.byte < len(self.text):
             begin = at.byte
-            while text.startswith(BYTE_ORDER_MARK, begin):
+            while self.text.startswith(BYTE_ORDER_MARK, begin):
                 begin += len(BYTE_ORDER_MARK)
-            end = self._after_line(replace(at, byte=begin))
-            content = text[begin : end.byte].rstrip(b"\r\n")
-            spans = dialect.read_fields(text, begin, len(text)) if content.strip(dialect.delimiter_byte) else []
-            fields = None
-            if isinstance(spans, list) and spans:
-                stop = spans[-1][1]
-                # A NUL character is in no text: it damages a record, and UTF-16 without a mark is full of them.
-                fields = None if b"\0" in text[begin:stop] else file_format.values(text[begin:stop])
-                end = self._after_line(Position(line=at.line + len(LINE_END.findall(text, begin, stop)), byte=stop))
-            if not self.is_whole and end.byte == len(text):
+            end = self._after_line(at.line, begin)
+            content = self.text[begin : end.byte].rstrip(b"\r\n")
+            line = self._line(dialect, at.line, begin, content) if content.strip(dialect.delimiter_byte) else None
+            at = line.end if line else end
+            if not self.is_whole and at.byte == len(self.text):
                 return
-            if spans != []:
-                begins = [span[0] for span in spans] if isinstance(spans, list) else [begin]
-                is_spaced = all(text.startswith(b" ", each) for each in begins[1:])
-                has_double_quotes = any(text.startswith(b'"', each) for each in begins)
-                raw = content.decode(self.encoding.of_records, "replace")
-                yield Line(at.line, end, None if fields is None else tuple(fields), is_spaced, has_double_quotes, raw)
-            at = end
+            if line:
+                yield line
 
-    def _after_line(self, at: Position) -> Position:
-        found = LINE_END.search(self.text, at.byte)
-        return replace(at, line=at.line + 1, byte=found.end() if found else len(self.text))
+    def _line(self, dialect: Dialect, number: int, begin: int, content: bytes) -> Line:
+        """Return the record that begins at an offset, in a line of some content."""
+        text = self.text
+        raw = content.decode(self.encoding.of_records, "replace")
+        spans = dialect.read_fields(text, begin, len(text))
+        if not isinstance(spans, list):
+            return Line(number, self._after_line(number, begin), None, False, content.startswith(b'"'), raw)
+        stop = spans[-1][1]
+        line_ends = len(LINE_END.findall(text, begin, stop)) if stop > begin + len(content) else 0
+        # A NUL character is in no text: it damages a record, and UTF-16 without a mark is full of them.
+        is_damaged = b"\0" in text[begin:stop]
+        fields = None if is_damaged else FileFormat((), dialect, self.encoding).values_at(text, spans)
+        return Line(
+            number,
+            self._after_line(number + line_ends, stop),
+            None if fields is None else tuple(fields),
+            is_spaced=all(text.startswith(b" ", start) for start, _ in spans[1:]),
+            has_double_quotes=any(text.startswith(b'"', start) for start, _ in spans),
+            raw=raw,
+        )
+
+    def _after_line(self, line: int, byte: int) -> Position:
+        found = LINE_END.search(self.text, byte)
+        return Position(line=line + 1, byte=found.end() if found else len(self.text))
