@@ -17,7 +17,7 @@ from orchestration.dbt.project import PROJECT, build_arguments, manifest, parse_
 from orchestration.ingest.loader import Loaded, load_pending
 
 DEPARTMENTS, JOBS = 12, 183
-DATA = "raw.loads, raw.load_chunks, raw.rejected_records, raw.departments, raw.jobs, raw.hired_employees"
+DATA = "raw.loads, raw.departments, raw.jobs, raw.hired_employees cascade"
 
 
 @contextlib.contextmanager

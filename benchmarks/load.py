@@ -20,7 +20,7 @@ ROUNDS = 5
 LARGE_ROUNDS = 2
 MEMORY_ROUNDS = 3
 HIRED = next(table for table in TABLES if table.name == "hired_employees")
-RAW_TABLES = "raw.loads, raw.load_chunks, raw.rejected_records, raw.hired_employees"
+RAW_TABLES = "raw.loads, raw.hired_employees cascade"
 PLAIN_TABLE = f"create table plain ({', '.join(f'{column} text' for column in HIRED.column_names)})"
 
 
@@ -129,7 +129,7 @@ def load(servers: Servers, source: Hires) -> None:
     """Load a bucket as the pipeline does, accounting included."""
     (outcome,) = load_pending(servers.conninfo("hiring_loader"), servers.s3, source.bucket, HIRED)
     assert isinstance(outcome, Loaded), outcome
-    assert (outcome.records, outcome.rejected) == (source.records, source.rejected), outcome
+    assert (outcome.totals.records, outcome.totals.rejected) == (source.records, source.rejected), outcome
 
 
 def load_with_pandas(servers: Servers, source: Hires) -> None:

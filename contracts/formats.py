@@ -1,7 +1,7 @@
 """Formats of dates that a column declares beyond ISO 8601, in the notation of strptime: %d/%m/%Y %H:%M."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from functools import cache
 
@@ -39,7 +39,7 @@ def read_datetime(text: str, declared: str) -> datetime | None:
         text: without white space around it.
         declared: a format that `problems` finds nothing wrong with.
     """
-    match = re.fullmatch(pattern(declared), text)
+    match = re.fullmatch(_pattern(declared), text)
     if match is None:
         return None
     directives = [token for token in _tokens(declared) if token in DIRECTIVES]
@@ -51,18 +51,25 @@ def read_datetime(text: str, declared: str) -> datetime | None:
         return None
 
 
-@cache
-def pattern(declared: str) -> str:
-    """Return a regular expression that the texts of a format match as a whole; the calendar is beyond it."""
+def pattern(declared: str, directives: Mapping[str, tuple[str, str]] = DIRECTIVES) -> str:
+    """Return a regular expression that the texts of a format match as a whole; the calendar is beyond it.
+
+    Args:
+        declared: a format that `problems` finds nothing wrong with.
+        directives: what each directive matches: apart from other digits, and adjacent to another directive.
+    """
     tokens = ["", *_tokens(declared), ""]
     found = ""
     for before, token, after in zip(tokens, tokens[1:], tokens[2:], strict=False):
         if token in DIRECTIVES:
-            apart, adjacent = DIRECTIVES[token]
+            apart, adjacent = directives[token]
             found += f"({adjacent if before in DIRECTIVES or after in DIRECTIVES else apart})"
         else:
             found += f"[{token}]"
     return found
+
+
+_pattern = cache(pattern)
 
 
 def _problem(declared: str) -> str | None:

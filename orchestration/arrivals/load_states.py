@@ -28,6 +28,8 @@ class LoadState:
     last_modified: datetime | None
     records: int | None
     rejected: int | None
+    malformed: int | None
+    invalid: int | None
     seconds: float | None
     completed_at: datetime | None
     error: str | None
@@ -53,7 +55,7 @@ def newest_states(connection: "Connection", table: Table, limit: int, also: Coll
         .execute(
             """
             select distinct on (key)
-                load_id, key, version, status, bytes, last_modified, records, rejected,
+                load_id, key, version, status, bytes, last_modified, records, rejected, malformed, invalid,
                 extract(epoch from completed_at - started_at)::float as seconds, completed_at, error
             from raw.loads
             where load_id = any(%(also)s) or load_id in (

@@ -204,7 +204,7 @@ def _event(table: Table, state: LoadState, run_id: str, job_name: str) -> EventL
         "status": "loaded" if state.status == LoadStatus.COMPLETE else state.status,
         "load_id": state.load_id,
     }
-    told = {name: getattr(state, name) for name in ("records", "rejected", "seconds", "error")}
+    told = {name: getattr(state, name) for name in ("records", "rejected", "malformed", "invalid", "seconds", "error")}
     metadata |= {name: value for name, value in told.items() if value is not None}
     tags = {DATA_VERSION_TAG: state.stamp}
     if state.status == LoadStatus.COMPLETE:

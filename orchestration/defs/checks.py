@@ -7,7 +7,6 @@ from collections.abc import Iterator, Sequence
 
 import dagster as dg
 
-from contracts import TABLES, Table
 from orchestration.defs.models import MARTS
 from orchestration.defs.resources import Warehouse
 from orchestration.ingest.loader import Failed
@@ -32,8 +31,8 @@ def of_raw(key: dg.AssetKey) -> list[dg.AssetCheckSpec]:
         "hand with another limit.",
         ADDS_UP: "Of each object of the last load, every record is in the table or among the rejected, once. If not, "
         "somebody changed raw by hand: take the load out and let it be loaded again.",
-        FEW_REJECTED: f"Few records of the last load are no rows of the table ({PERCENT}). See raw/rejected_records, "
-        "and deliver the corrected records in a new file.",
+        FEW_REJECTED: f"Few records of the last load are rejected, as malformed or as invalid ({PERCENT}). See "
+        "staging/rejected_records, and deliver the corrected records in a new file.",
     }
     return [dg.AssetCheckSpec(name, asset=key, description=text) for name, text in descriptions.items()]
 
@@ -71,20 +70,26 @@ def records_add_up(
     )
 
 
-def few_records_rejected(shares: Sequence[checks.Share], asset_key: dg.AssetKey | None = None) -> dg.AssetCheckResult:
+def few_records_rejected(shares: Sequence[checks.Share]) -> dg.AssetCheckResult:
     """Return the check of how much was rejected, given the loads' shares, the worst first."""
     worst = shares[0].share if shares else 0.0
     rows: list[dict[str, object]] = [
-        {"load": each.load_id, "object": each.object, "records": each.records, "rejected": each.rejected}
+        {
+            "load": each.load_id,
+            "object": each.object,
+            "records": each.records,
+            "malformed": each.malformed,
+            "invalid": each.invalid,
+        }
         for each in shares[:SHOWN]
     ]
     return dg.AssetCheckResult(
         check_name=FEW_REJECTED,
-        asset_key=asset_key,
         passed=worst <= checks.REJECTED_SHARE_TO_LOOK_AT,
         severity=dg.AssetCheckSeverity.ERROR if worst > checks.REJECTED_SHARE_TOO_MUCH else dg.AssetCheckSeverity.WARN,
         metadata={
-            "rejected": sum(each.rejected for each in shares),
+            "malformed": sum(each.malformed for each in shares),
+            "invalid": sum(each.invalid for each in shares),
             "worst_percent": round(100 * worst, 3),
             "loads": dg.MetadataValue.md(table_of_rows(rows)),
         },
@@ -106,10 +111,6 @@ def all_records_add_up(warehouse: Warehouse) -> dg.AssetCheckResult:
         return records_add_up(ALL_ADDS_UP, checks.discrepancies(connection, SHOWN))
 
 
-def _checked(table: Table) -> dg.AssetKey:
-    return dg.AssetKey(["staging", f"checked_{table.name}"])
-
-
 AFTER_BUILD = [
     *(
         dg.AssetCheckSpec(
@@ -123,17 +124,6 @@ AFTER_BUILD = [
         )
         for mart in MARTS
     ),
-    *(
-        dg.AssetCheckSpec(
-            FEW_REJECTED,
-            asset=_checked(table),
-            description=(
-                f"Few records of the newest day's loads are rejected, by the rules or as no rows at all ({PERCENT}). "
-                "See staging/rejected_records, and deliver the corrected records in a new file."
-            ),
-        )
-        for table in TABLES
-    ),
 ]
 
 
@@ -142,7 +132,6 @@ def after_build(warehouse: Warehouse) -> Iterator[dg.AssetCheckResult]:
     """Look at what a build has left."""
     with warehouse.transformer() as connection:
         late = checks.waiting(connection, MARTS)
-        shares = [(_checked(table), checks.rejected_shares(connection, table)) for table in TABLES]
     for mart in MARTS:
         yield dg.AssetCheckResult(
             check_name=UP_TO_DATE,
@@ -150,8 +139,6 @@ def after_build(warehouse: Warehouse) -> Iterator[dg.AssetCheckResult]:
             passed=not late.is_too_long,
             metadata=_lateness(late),
         )
-    for key, each in shares:
-        yield few_records_rejected(each, key)
 
 
 def _lateness(late: checks.Waiting) -> dict[str, dg.MetadataValue]:

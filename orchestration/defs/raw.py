@@ -17,11 +17,11 @@ from orchestration.defs.landing import OWNERS
 from orchestration.defs.resources import Landing, Warehouse
 from orchestration.defs.retries import retried
 from orchestration.ingest.candidates import Candidates
-from orchestration.ingest.ledger import LoadStatus
+from orchestration.ingest.ledger import LoadStatus, Totals
 from orchestration.ingest.loader import Failed, Loaded, Progress, load_pending
 from orchestration.ingest.objects import ObjectVersion
 from orchestration.markdown import table_of_rows
-from orchestration.monitoring.checks import discrepancies_of_loads, refused_shares, wrong_columns
+from orchestration.monitoring.checks import discrepancies_of_loads, rejected_shares, wrong_columns
 from orchestration.warehouse.rejected import refused_records
 
 PREVIEW_ROWS = 10
@@ -125,9 +125,9 @@ def _load(
     client, bucket, policy = landing.client, landing.bucket, landing.policy
     for outcome in load_pending(conninfo, client, bucket, table, policy, ProgressLog(context), candidates):
         match outcome:
-            case Loaded(load_id, item, records, rejected, seconds):
+            case Loaded(load_id, item, totals, seconds):
                 loads.loaded.append(outcome)
-                context.log.info(f"load {load_id}: {item}, {records:,} records, {rejected:,} rejected, {seconds:.1f} s")
+                context.log.info(f"load {load_id}: {item}, {totals}, {seconds:.1f} s")
             case Failed(load_id, item, LoadStatus.ABANDONED, message):
                 # Nothing to be repaired: what is there instead is loaded, too.
                 context.log.warning(f"load {load_id}: {item} abandoned: {message}")
@@ -162,33 +162,40 @@ def _result(connection: Connection, table: Table, loads: Loads) -> dg.Materializ
             checks.columns_as_agreed([]),
             checks.every_object_loaded(loads.failed),
             checks.records_add_up(checks.ADDS_UP, discrepancies_of_loads(connection, table, loads.ids)),
-            checks.few_records_rejected(refused_shares(connection, table, loads.ids)),
+            checks.few_records_rejected(rejected_shares(connection, loads.ids)),
         ],
     )
 
 
 def _figures(loaded: Sequence[Loaded]) -> dict[str, dg.MetadataValue]:
-    records = sum(each.records for each in loaded)
+    totals = sum((each.totals for each in loaded), Totals())
     seconds = sum((each.seconds for each in loaded), 0.0)
     figures: dict[str, dg.MetadataValue] = {
         "objects": dg.MetadataValue.int(len(loaded)),
         "bytes": dg.MetadataValue.int(sum(each.item.size for each in loaded)),
-        "records": dg.MetadataValue.int(records),
-        "rejected": dg.MetadataValue.int(sum(each.rejected for each in loaded)),
+        "records": dg.MetadataValue.int(totals.records),
+        "rejected": dg.MetadataValue.int(totals.rejected),
+        "malformed": dg.MetadataValue.int(totals.malformed),
+        "invalid": dg.MetadataValue.int(totals.invalid),
         "seconds": dg.MetadataValue.float(round(seconds, 3)),
         "loads": dg.MetadataValue.md(
             table_of_rows(
-                [{"load": each.load_id, "object": each.item.key, "records": each.records} for each in loaded[-100:]]
+                [
+                    {"load": each.load_id, "object": each.item.key, "records": each.totals.records}
+                    for each in loaded[-100:]
+                ]
             )
         ),
     }
     # A run with nothing to load has no speed; a zero would look like a fault in the plot.
-    return figures | ({"records_per_second": dg.MetadataValue.float(round(records / seconds, 1))} if records else {})
+    return figures | (
+        {"records_per_second": dg.MetadataValue.float(round(totals.records / seconds, 1))} if totals.records else {}
+    )
 
 
 def _show_rejected(context: dg.AssetExecutionContext, connection: Connection, loaded: Sequence[Loaded]) -> None:
     """Show on the page of the rejected records the first of those that these loads have rejected."""
-    with_rejected = [each for each in loaded if each.rejected]
+    with_rejected = [each for each in loaded if each.totals.malformed]
     if not with_rejected:
         return
     sample, query = refused_records(connection, [each.load_id for each in with_rejected])
@@ -196,7 +203,7 @@ def _show_rejected(context: dg.AssetExecutionContext, connection: Connection, lo
         dg.AssetMaterialization(
             REJECTED,
             metadata={
-                "rejected": sum(each.rejected for each in with_rejected),
+                "malformed": sum(each.totals.malformed for each in with_rejected),
                 "sample": dg.MetadataValue.md(table_of_rows(sample)),
                 "query": dg.MetadataValue.md(f"```sql\n{query}\n```"),
             },

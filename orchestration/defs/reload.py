@@ -48,10 +48,7 @@ def load_again(context: dg.OpExecutionContext, config: ReloadConfig, landing: La
         report(context.instance, connection, table, context.run_id, [outcome.load_id])
     if isinstance(outcome, Failed):
         raise dg.Failure(f"load {outcome.load_id} {outcome.status}: {outcome.message}", allow_retries=False)
-    context.log.info(
-        f"load {outcome.load_id}: {item}, {outcome.records:,} records, {outcome.rejected:,} rejected, "
-        f"{outcome.seconds:.1f} s"
-    )
+    context.log.info(f"load {outcome.load_id}: {item}, {outcome.totals}, {outcome.seconds:.1f} s")
 
 
 @dg.job(

@@ -13,6 +13,7 @@ import typer
 from rich import box
 from rich.console import Console
 from rich.logging import RichHandler
+from rich.markup import escape
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table as Grid
 
@@ -70,14 +71,15 @@ def validate(
     owner, client, item = _table(source, table), _client(source), _item(source)
     with _progress_bar() as on_progress:
         found = dry_run(client, owner, item, RejectLimit(reject_share, reject_count), on_progress)
-    out.print(f"{item} for raw.{owner.name}: {found.totals.records:,} records, {found.totals.rejected:,} rejected")
+    out.print(f"{item} for raw.{owner.name}: {found.totals}")
     if found.file_format:
         _print_format(found.file_format, found.repeated_headers)
     if found.by_reason:
         grid = Grid("reason", "records", "for example", box=box.SIMPLE_HEAD)
         for count, samples in found.by_reason:
-            examples = [f"record {each.record}, line {each.line}: {each.message}" for each in samples[:SAMPLES_SHOWN]]
-            grid.add_row(samples[0].reason, f"{count:,}", "\n".join(examples))
+            grid.add_row(
+                samples[0].reason, f"{count:,}", "\n".join(escape(str(each)) for each in samples[:SAMPLES_SHOWN])
+            )
         out.print(grid)
     if found.failure:
         err.print(f"would fail: {found.failure}", soft_wrap=True)
@@ -150,8 +152,7 @@ def _outcomes(
 
 def _printed(outcome: Outcome) -> Outcome:
     if isinstance(outcome, Loaded):
-        records, rejected = f"{outcome.records:,} records", f"{outcome.rejected:,} rejected"
-        out.print(f"load {outcome.load_id}: {outcome.item}: {records}, {rejected}, {outcome.seconds:.1f} s")
+        out.print(f"load {outcome.load_id}: {outcome.item}: {outcome.totals}, {outcome.seconds:.1f} s")
     else:
         err.print(f"load {outcome.load_id}: {outcome.status}: {outcome.message}", soft_wrap=True)
     return outcome

@@ -2,10 +2,14 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Self
 
 from orchestration.ingest.dialect import PLAIN, Dialect, Refusal
 from orchestration.ingest.encoding import Encoding
+
+# In exports of rejected records: which record of which load each one is.
+PROVENANCE = ("_load_id", "_record")
 
 
 @dataclass(frozen=True)
@@ -32,6 +36,14 @@ class FileFormat:
     def columns(self) -> tuple[str, ...]:
         """The columns that are loaded, in the order of their fields."""
         return tuple(column for column in self.fields if column is not None)
+
+    @cached_property
+    def provenance(self) -> tuple[int, int] | None:
+        """Where a record has the load and the number of the rejected record that it corrects, if the file says so."""
+        unnamed = [index for index, column in enumerate(self.fields) if column is None]
+        index_of = dict(zip(self.left_out, unnamed, strict=False))
+        found = tuple(index_of.get(name) for name in PROVENANCE)
+        return (found[0], found[1]) if found[0] is not None and found[1] is not None else None
 
     @property
     def is_rewritten(self) -> bool:

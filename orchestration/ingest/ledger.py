@@ -12,8 +12,10 @@ from psycopg.types.json import Jsonb
 from contracts import Table
 from orchestration.database import Connection
 from orchestration.ingest.file_format import FileFormat
+from orchestration.ingest.invalid import InvalidRecord
 from orchestration.ingest.objects import ObjectVersion
 from orchestration.ingest.records import START, Chunk, Position, Rejection
+from orchestration.ingest.rejections import record_corrections, record_invalid, record_malformed
 
 log = logging.getLogger(__name__)
 
@@ -29,6 +31,14 @@ IS_OF_THE_SAME = """(
 )"""
 
 
+# Of chunks; those of loads before invalid rows were counted have only `rejected`, which then was the malformed ones.
+TOTALS = """
+    coalesce(sum(records), 0) as records,
+    coalesce(sum(coalesce(malformed, rejected)), 0) as malformed,
+    coalesce(sum(invalid), 0) as invalid
+"""
+
+
 class LoadStatus(StrEnum):
     """How a load stands: raw.loads.status. Only the records of complete loads count."""
 
@@ -40,13 +50,24 @@ class LoadStatus(StrEnum):
 
 @dataclass(frozen=True)
 class Totals:
-    """How many records, and how many of them are rejected."""
+    """How many records there are, how many of them are malformed (no row), and how many rows break a rule."""
 
     records: int = 0
-    rejected: int = 0
+    malformed: int = 0
+    invalid: int = 0
+
+    @property
+    def rejected(self) -> int:
+        """How many records are rejected, for either reason."""
+        return self.malformed + self.invalid
+
+    def __str__(self) -> str:
+        """Return the numbers in words."""
+        split = f" ({self.malformed:,} malformed, {self.invalid:,} invalid)" if self.rejected else ""
+        return f"{self.records:,} records, {self.rejected:,} rejected{split}"
 
     def __add__(self, other: "Totals") -> "Totals":
-        return Totals(self.records + other.records, self.rejected + other.rejected)
+        return Totals(self.records + other.records, self.malformed + other.malformed, self.invalid + other.invalid)
 
 
 @dataclass(frozen=True)
@@ -227,7 +248,7 @@ def open_load(connection: Connection, table: Table, item: ObjectVersion) -> Load
         .fetchone()
     )
     totals = connection.execute(
-        "select coalesce(sum(records), 0), coalesce(sum(rejected), 0) from raw.load_chunks where load_id = %s",
+        f"select {TOTALS} from raw.load_chunks where load_id = %s",  # noqa: S608 - a constant
         [load_id],
     ).fetchone()
     # A load that was begun before dialects were kept is of a plain text.
@@ -238,14 +259,25 @@ def open_load(connection: Connection, table: Table, item: ObjectVersion) -> Load
 
 def record_chunks(
     connection: Connection,
+    table: Table,
     load: Load,
     file_format: FileFormat,
     chunks: Sequence[Chunk],
-    rejections: Sequence[Sequence[Rejection]],
+    malformed: Sequence[Sequence[Rejection]],
+    invalid: Sequence[Sequence[InvalidRecord]],
 ) -> None:
-    """Enter chunks and what was rejected of each. Belongs into the transaction that copies their rows.
+    """Enter chunks and what is rejected of each. Belongs into the transaction that copies their rows.
 
     With the first of them the object's format is kept, which only its beginning shows.
+
+    Args:
+        connection: of the session that holds the table's lock.
+        table: of the load.
+        load: the load.
+        file_format: of the object.
+        chunks: consecutive chunks.
+        malformed: of each chunk, its records that are no rows.
+        invalid: of each chunk, its rows that break a rule.
     """
     if chunks[0].begin == START:
         connection.execute(
@@ -260,12 +292,13 @@ def record_chunks(
     connection.execute(
         """
         insert into raw.load_chunks (
-            load_id, chunk, first_record, first_line, byte_from, records, rejected, lines, byte_to
+            load_id, chunk, first_record, first_line, byte_from, records, malformed, invalid, rejected, lines, byte_to
         )
-        select %s, * from unnest(
+        select %s, chunk, record, line, byte_from, records, malformed, invalid, malformed + invalid, lines, byte_to
+        from unnest(
             %s::integer[], %s::bigint[], %s::bigint[], %s::bigint[],
-            %s::integer[], %s::integer[], %s::integer[], %s::bigint[]
-        )
+            %s::integer[], %s::integer[], %s::integer[], %s::integer[], %s::bigint[]
+        ) as entered (chunk, record, line, byte_from, records, malformed, invalid, lines, byte_to)
         """,
         [
             load.load_id,
@@ -274,23 +307,16 @@ def record_chunks(
             [chunk.begin.line for chunk in chunks],
             [chunk.begin.byte for chunk in chunks],
             [chunk.records for chunk in chunks],
-            [len(each) for each in rejections],
+            [len(each) for each in malformed],
+            [len(each) for each in invalid],
             [chunk.end.line - chunk.begin.line for chunk in chunks],
             [chunk.end.byte for chunk in chunks],
         ],
     )
-    rejected = [rejection for each in rejections for rejection in each]
-    if not rejected:
-        return
-    with connection.cursor().copy(
-        """
-        copy raw.rejected_records (load_id, record, line, byte_from, reason, message, raw, raw_bytes)
-        from stdin (format binary)
-        """
-    ) as copy:
-        copy.set_types(["int8", "int8", "int8", "int8", "text", "text", "bytea", "int8"])
-        for r in rejected:
-            copy.write_row((load.load_id, r.record, r.line, r.byte_from, r.reason, r.message, r.raw, r.raw_bytes))
+    load_id = load.load_id
+    record_malformed(connection, table, load_id, file_format, [each for chunk in malformed for each in chunk])
+    record_invalid(connection, load_id, [each for chunk in invalid for each in chunk])
+    record_corrections(connection, load_id, [each for chunk in chunks for each in chunk.corrections])
 
 
 def finish_load(connection: Connection, load: Load, status: LoadStatus, error: str | None = None) -> Totals:
@@ -303,60 +329,25 @@ def finish_load(connection: Connection, load: Load, status: LoadStatus, error: s
         return Totals(
             *_one(
                 connection.execute(
-                    """
+                    f"""
                     update raw.loads
                     set
                         status = %(status)s,
                         error = %(error)s,
                         records = total.records,
-                        loaded = total.records - total.rejected,
-                        rejected = total.rejected,
+                        loaded = total.records - total.malformed,
+                        malformed = total.malformed,
+                        invalid = total.invalid,
+                        rejected = total.malformed + total.invalid,
                         completed_at = case %(status)s when 'complete' then clock_timestamp() end
-                    from (
-                        select
-                            coalesce(sum(records), 0) as records,
-                            coalesce(sum(rejected), 0) as rejected
-                        from raw.load_chunks
-                        where load_id = %(load_id)s
-                    ) as total
+                    from (select {TOTALS} from raw.load_chunks where load_id = %(load_id)s) as total
                     where loads.load_id = %(load_id)s
-                    returning loads.records, loads.rejected
-                    """,
+                    returning loads.records, loads.malformed, loads.invalid
+                    """,  # noqa: S608 - a constant
                     {"load_id": load.load_id, "status": status, "error": error},
                 ).fetchone()
             )
         )
-
-
-def rejections_by_reason(connection: Connection, load: Load, samples: int) -> list[tuple[int, list[Rejection]]]:
-    """Return, most frequent reason first, how many records it rejected and the first few of these."""
-    counts = connection.execute(
-        """
-        select reason, count(*)
-        from raw.rejected_records
-        where load_id = %s
-        group by reason
-        order by count(*) desc, reason
-        """,
-        [load.load_id],
-    ).fetchall()
-    rows = connection.cursor(row_factory=class_row(Rejection))
-    return [
-        (
-            count,
-            rows.execute(
-                """
-                select record, line, byte_from, reason, message, raw, raw_bytes
-                from raw.rejected_records
-                where load_id = %s and reason = %s
-                order by record
-                limit %s
-                """,
-                [load.load_id, reason, samples],
-            ).fetchall(),
-        )
-        for reason, count in counts
-    ]
 
 
 def unfinished(

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from orchestration.ingest.ledger import Totals
-from orchestration.ingest.records import Rejection
+from orchestration.ingest.rejections import Example
 
 DELIMITERS = {b";": "';'", b"\t": "a tab", b"|": "'|'"}
 SAMPLES = 100
@@ -27,25 +27,24 @@ class RejectLimit:
         return None
 
 
-def diagnosis(by_reason: Sequence[tuple[int, Sequence[Rejection]]], records: int) -> str:
+def diagnosis(by_reason: Sequence[tuple[int, Sequence[Example]]], totals: Totals) -> str:
     """Say what most of the rejected records have in common, and what may be the cause.
 
     Args:
         by_reason: the number of records rejected for each reason, most frequent first, and samples of these.
-        records: how many records there are in all.
+        totals: of all records.
     """
-    rejected = sum(count for count, _ in by_reason)
     most, samples = by_reason[0]
     first = samples[0]
     text = (
-        f"{rejected:,} of {records:,} rejected, {most:,} of them as {first.reason}; "
-        f"the first, record {first.record} in line {first.line}, {first.message}"
+        f"{totals.rejected:,} of {totals.records:,} rejected ({totals.malformed:,} malformed, {totals.invalid:,} "
+        f"invalid), {most:,} of them as {first.reason}; the first, {first}"
     )
     cause = likely_cause(samples)
     return f"{text}. {cause}" if cause else text
 
 
-def likely_cause(samples: Sequence[Rejection]) -> str | None:
+def likely_cause(samples: Sequence[Example]) -> str | None:
     """Return a guess at why records were rejected for a reason that they share, None without one."""
     reason = samples[0].reason
     if reason == "too_few_fields" and all(b"," not in each.raw for each in samples):
@@ -66,20 +65,20 @@ CAUSES = {
 
 
 class Tally:
-    """Rejections counted by reason as they come, with a sample of each."""
+    """Rejected records counted by reason as they come, with a sample of each."""
 
     def __init__(self) -> None:
         self._counts: Counter[str] = Counter()
-        self._samples: dict[str, list[Rejection]] = {}
+        self._samples: dict[str, list[Example]] = {}
 
-    def add(self, rejections: Sequence[Rejection]) -> None:
-        """Count some rejections."""
-        for each in rejections:
+    def add(self, examples: Sequence[Example]) -> None:
+        """Count some rejected records."""
+        for each in examples:
             self._counts[each.reason] += 1
             samples = self._samples.setdefault(each.reason, [])
             if len(samples) < SAMPLES:
                 samples.append(each)
 
-    def by_reason(self) -> list[tuple[int, list[Rejection]]]:
+    def by_reason(self) -> list[tuple[int, list[Example]]]:
         """Return the number of records for each reason, most frequent first, and samples of these."""
         return [(count, self._samples[reason]) for reason, count in self._counts.most_common()]

@@ -17,6 +17,7 @@ from orchestration.ingest.candidates import Candidates
 from orchestration.ingest.encoding import Encoding, UnreadableFile, in_utf8
 from orchestration.ingest.file_format import FileFormat
 from orchestration.ingest.header import Header
+from orchestration.ingest.invalid import InvalidRecord, Validator
 from orchestration.ingest.ledger import Load, LoadStatus, Totals
 from orchestration.ingest.limits import SAMPLES, RejectLimit, diagnosis
 from orchestration.ingest.objects import (
@@ -31,6 +32,7 @@ from orchestration.ingest.objects import (
 from orchestration.ingest.prefetch import prefetch
 from orchestration.ingest.reading import read, skip
 from orchestration.ingest.records import START, Chunk, Position, split_chunks
+from orchestration.ingest.rejections import examples_by_reason
 from orchestration.ingest.retry import retry_transient
 from orchestration.ingest.session import TableSession, retry_outages
 from orchestration.ingest.workbook import workbook_text
@@ -83,15 +85,14 @@ class Progress:
 
 @dataclass(frozen=True)
 class Loaded:
-    """An object version that is in raw, whole; `rejected` of its `records` are in raw.rejected_records.
+    """An object version that is in raw, whole.
 
     It is not new when the object's bytes turned out to be those of its latest load, which this then is.
     """
 
     load_id: int
     item: ObjectVersion
-    records: int
-    rejected: int
+    totals: Totals
     seconds: float
     is_new: bool = True
 
@@ -235,7 +236,8 @@ def load_object(
             raise
         return _failed(session, load, item, LoadStatus.FAILED, f"{item} is refused by the database: {error}")
     if violation:
-        causes = diagnosis(ledger.rejections_by_reason(session.connection, load, SAMPLES), totals.records)
+        examples = examples_by_reason(session.connection, session.table, load.load_id, SAMPLES)
+        causes = diagnosis(examples, totals)
         return _failed(session, load, item, LoadStatus.FAILED, f"{item}: {violation}: {causes}")
     return _loaded(load, item, ledger.finish_load(session.connection, load, LoadStatus.COMPLETE), started)
 
@@ -293,7 +295,7 @@ def _load_chunks(
     totals, limit = load.totals, policy.reject_limit
     digest = hashlib.sha256() if item.is_weak and load.position == START else None
     chunks = chunks_of(client, session.table, item, load.file_format, load.position, policy.give_up_seconds, digest)
-    with prefetch(batches(load.load_id, chunks), TRANSACTIONS_AHEAD) as prepared:
+    with prefetch(batches(load.load_id, session.table, chunks), TRANSACTIONS_AHEAD) as prepared:
         for batch in prepared:
             totals += _commit(session, load, batch)
             session.committed = totals.records
@@ -310,24 +312,26 @@ def _commit(session: TableSession, load: Load, batch: "Batch") -> Totals:
     """Copy the rows of a batch and enter its chunks, in one transaction."""
     connection = session.connection
     statement = copy_statement(session.table, batch.file_format)
-    rejections = [list(chunk.rejections) for chunk in batch.chunks]
+    malformed, invalid = [list(chunk.rejections) for chunk in batch.chunks], batch.invalid
     try:
         with connection.transaction():
             copy(connection, statement, batch.texts)
-            ledger.record_chunks(connection, load, batch.file_format, batch.chunks, rejections)
+            ledger.record_chunks(connection, session.table, load, batch.file_format, batch.chunks, malformed, invalid)
     except psycopg.Error as error:
         if not is_refusal(error):
             raise
         with connection.transaction():
-            for chunk, rejected in zip(batch.chunks, rejections, strict=True):
+            for chunk, rejected in zip(batch.chunks, malformed, strict=True):
                 delimiter = batch.file_format.dialect.delimiter_byte
                 rejected.extend(copy_accepted_rows(connection, statement, load.load_id, chunk, delimiter))
-            ledger.record_chunks(connection, load, batch.file_format, batch.chunks, rejections)
-    return Totals(sum(chunk.records for chunk in batch.chunks), sum(map(len, rejections)))
+            no_rows = {rejection.record for chunk in malformed for rejection in chunk}
+            invalid = [[each for each in chunk if each.record not in no_rows] for chunk in invalid]
+            ledger.record_chunks(connection, session.table, load, batch.file_format, batch.chunks, malformed, invalid)
+    return Totals(sum(chunk.records for chunk in batch.chunks), sum(map(len, malformed)), sum(map(len, invalid)))
 
 
 def _loaded(load: Load, item: ObjectVersion, totals: Totals, started: float, is_new: bool = True) -> Loaded:
-    return Loaded(load.load_id, item, totals.records, totals.rejected, time.monotonic() - started, is_new)
+    return Loaded(load.load_id, item, totals, time.monotonic() - started, is_new)
 
 
 def _failed(session: TableSession, load: Load, item: ObjectVersion, status: LoadStatus, message: str) -> Failed:
@@ -337,11 +341,12 @@ def _failed(session: TableSession, load: Load, item: ObjectVersion, status: Load
 
 @dataclass(frozen=True)
 class Batch:
-    """What goes into one transaction: chunks, the object's format, the rows of each chunk as COPY reads them."""
+    """What goes into one transaction: chunks, the object's format; of each chunk, its rows for COPY, and the invalid ones."""
 
     file_format: FileFormat
     chunks: list[Chunk]
     texts: list[bytes]
+    invalid: list[list[InvalidRecord]]
 
 
 def chunks_of(
@@ -396,19 +401,28 @@ def _updating(digest: "hashlib._Hash", blocks: Iterator[bytes]) -> Iterator[byte
         yield block
 
 
-def batches(load_id: int, chunks: Iterator[tuple[FileFormat, Chunk]]) -> Iterator[Batch]:
-    """Group chunks into transactions, independently of where the load was taken up."""
+def batches(load_id: int, table: Table, chunks: Iterator[tuple[FileFormat, Chunk]]) -> Iterator[Batch]:
+    """Group chunks into transactions, independently of where the load was taken up.
+
+    Args:
+        load_id: the load.
+        table: that the object is for.
+        chunks: of the object, each with the object's format.
+    """
+    validator: Validator | None = None
     held: list[Chunk] = []
+
+    def batch(file_format: FileFormat, validator: Validator) -> Batch:
+        delimiter = file_format.dialect.delimiter_byte
+        texts = [copy_text(load_id, chunk.numbers, chunk.rows, delimiter) for chunk in held]
+        return Batch(file_format, held, texts, [validator.invalid(chunk) for chunk in held])
+
     for file_format, chunk in chunks:
+        validator = validator or Validator(table, file_format)
         held.append(chunk)
         size = chunk.end.byte - held[0].begin.byte
         if len(held) == CHUNKS_PER_TRANSACTION or size >= BYTES_PER_TRANSACTION:
-            yield _batch(load_id, file_format, held)
+            yield batch(file_format, validator)
             held = []
-    if held:
-        yield _batch(load_id, file_format, held)
-
-
-def _batch(load_id: int, file_format: FileFormat, chunks: list[Chunk]) -> Batch:
-    delimiter = file_format.dialect.delimiter_byte
-    return Batch(file_format, chunks, [copy_text(load_id, chunk.numbers, chunk.rows, delimiter) for chunk in chunks])
+    if held and validator:
+        yield batch(file_format, validator)

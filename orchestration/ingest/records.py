@@ -6,8 +6,9 @@ end of a line. A line feed, a carriage return or both together end a line and, o
 nothing but delimiters on it is none, and neither is a header that comes again.
 """
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -21,6 +22,9 @@ RECORDS_PER_CHUNK = 1000
 MAX_BYTES = 1 << 20
 # How much of a rejected record is kept.
 RAW_BYTES_KEPT = 64 << 10
+
+# Of a load or record; a bigint has up to 19 digits.
+NUMBER = re.compile("[0-9]{1,18}")
 
 NONE: Integers = np.empty(0, np.int64)
 
@@ -81,13 +85,23 @@ class Rejection:
 
 
 @dataclass(frozen=True)
+class Correction:
+    """A row that corrects a rejected record of an earlier load, as its file says in columns of its own."""
+
+    record: int
+    corrected_load_id: int
+    corrected_record: int
+
+
+@dataclass(frozen=True)
 class Chunk:
     """Up to a thousand consecutive records, and the stretch of the object that holds them.
 
     The stretches of an object's chunks follow each other without a gap; blank lines, byte order marks and headers
     belong to them without being records. `rows` are the records that can be rows, as COPY is to read them: in the
     object's dialect, without the fields that are left out and without line ends; `numbers`, `lines` and `offsets` say
-    of each what Rejection calls record, line and byte_from. `repeated_headers` counts the headers that came again.
+    of each what Rejection calls record, line and byte_from. `repeated_headers` counts the headers that came again,
+    `corrections` says which rejected records the rows correct.
     """
 
     begin: Position
@@ -98,6 +112,7 @@ class Chunk:
     offsets: Integers
     rejections: Sequence[Rejection]
     repeated_headers: int = 0
+    corrections: Sequence[Correction] = ()
 
     @property
     def records(self) -> int:
@@ -218,7 +233,7 @@ class _Splitter:
             raws = stretch.splitlines()
         else:
             raws = [buffer.text[begin:stop] for begin, stop in zip(begins.tolist(), ends.tolist(), strict=True)]
-        numbers = range(self._next.record, self._next.record + len(raws))
+        numbers: Sequence[int] = range(self._next.record, self._next.record + len(raws))
         lines = kept.first - line + self._body.line
         before = bytes_before(stretch, self._format.encoding)
         begins = begins - buffer.starts[line]
@@ -234,11 +249,22 @@ class _Splitter:
             if isinstance(verdict, bytes):
                 rows[index] = verdict
         headers = 0 if repeated is None else int(repeated.sum())
-        if not refused:
-            return self._entered(end - line, size, rows, numbers, lines, offsets, [], headers)
-        good = [index for index in range(len(rows)) if index not in refused]
-        good_rows, good_numbers = [rows[index] for index in good], [numbers[index] for index in good]
-        return self._entered(end - line, size, good_rows, good_numbers, lines[good], offsets[good], rejections, headers)
+        if refused:
+            good = [index for index in range(len(rows)) if index not in refused]
+            raws, rows = [raws[index] for index in good], [rows[index] for index in good]
+            numbers, lines, offsets = [numbers[index] for index in good], lines[good], offsets[good]
+        chunk = self._entered(end - line, size, rows, numbers, lines, offsets, rejections, headers)
+        return replace(chunk, corrections=self._corrections(raws, numbers)) if self._format.provenance else chunk
+
+    def _corrections(self, raws: Sequence[bytes], numbers: Sequence[int]) -> list[Correction]:
+        """Return which rejected records some rows correct; where the columns for that hold no numbers, none."""
+        load, record = self._format.provenance or (0, 0)
+        found = []
+        for number, raw in zip(numbers, raws, strict=True):
+            values = self._format.values(raw)
+            if values and all(NUMBER.fullmatch(values[index]) for index in (load, record)):
+                found.append(Correction(number, int(values[load]), int(values[record])))
+        return found
 
     def _repeated_headers(self, buffer: CsvBuffer, line: int, records: Records) -> Flags | None:
         """Say which records are the header that comes again, None if none is."""

@@ -2,20 +2,24 @@
 
 from rich import box
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table as Grid
 
 from orchestration.database import Connection
 
 RECENT = 10
+COUNTS = ("records", "malformed", "invalid")
 TOTALS = """
     select
         table_name,
         count(*) filter (where status = 'complete') as complete,
         count(*) filter (where status = 'loading') as loading,
+        count(*) filter (where status = 'held') as held,
         count(*) filter (where status = 'failed') as failed,
         count(*) filter (where status = 'abandoned') as abandoned,
         coalesce(sum(records) filter (where status = 'complete'), 0) as records,
-        coalesce(sum(rejected) filter (where status = 'complete'), 0) as rejected,
+        coalesce(sum(coalesce(malformed, rejected)) filter (where status = 'complete'), 0) as malformed,
+        coalesce(sum(invalid) filter (where status = 'complete'), 0) as invalid,
         max(completed_at) as last_completed
     from raw.loads
     group by table_name
@@ -29,7 +33,8 @@ RECENT_LOADS = """
         coalesce(l.key, 'batch over HTTP') as object,
         l.status,
         coalesce(l.records, sum(c.records), 0) as records,
-        coalesce(l.rejected, sum(c.rejected), 0) as rejected,
+        coalesce(l.malformed, l.rejected, sum(coalesce(c.malformed, c.rejected)), 0) as malformed,
+        coalesce(l.invalid, sum(c.invalid), 0) as invalid,
         l.started_at,
         case when l.status = 'loading' and l.bytes > 0 then max(c.byte_to) * 100 / l.bytes end as percent
     from raw.loads as l
@@ -41,7 +46,7 @@ RECENT_LOADS = """
 FAILURES = """
     select load_id, status, error
     from raw.loads
-    where status in ('loading', 'failed') and error is not null
+    where status in ('loading', 'held', 'failed') and error is not null
     order by load_id desc
     limit %s
 """
@@ -50,21 +55,21 @@ DISCREPANCIES = "select load_id, record, complaint from raw.discrepancies limit 
 
 def print_status(console: Console, connection: Connection) -> bool:
     """Print the loads by table, the last few, what is wrong with those that failed; return whether all adds up."""
-    grid = Grid(*("table", "complete", "loading", "failed", "abandoned"), box=box.SIMPLE_HEAD)
-    for column in ("records", "rejected", "last completed"):
-        grid.add_column(column)
+    states = ("complete", "loading", "held", "failed", "abandoned")
+    grid = Grid("table", *states, *COUNTS, "last completed", box=box.SIMPLE_HEAD)
     for name, *counts, last in connection.execute(TOTALS):
         grid.add_row(name, *(f"{count:,}" for count in counts), f"{last:%Y-%m-%d %H:%M:%S}" if last else "never")
     console.print(grid if grid.rows else "no loads yet")
 
-    grid = Grid("load", "table", "object", "status", "records", "rejected", "started", box=box.SIMPLE_HEAD)
-    for load_id, table, key, state, records, rejected, started, percent in connection.execute(RECENT_LOADS, [RECENT]):
+    grid = Grid("load", "table", "object", "status", *COUNTS, "started", box=box.SIMPLE_HEAD)
+    for load_id, table, key, state, *counts, started, percent in connection.execute(RECENT_LOADS, [RECENT]):
         shown = state if percent is None else f"{state} {percent} %"
-        grid.add_row(str(load_id), table, key, shown, f"{records:,}", f"{rejected:,}", f"{started:%Y-%m-%d %H:%M:%S}")
+        numbers = (f"{count:,}" for count in counts)
+        grid.add_row(str(load_id), table, escape(key), shown, *numbers, f"{started:%Y-%m-%d %H:%M:%S}")
     if grid.rows:
         console.print(grid)
     for load_id, state, error in connection.execute(FAILURES, [RECENT]):
-        console.print(f"load {load_id} {state}: {error}", soft_wrap=True)
+        console.print(f"load {load_id} {state}: {error}", soft_wrap=True, markup=False)
 
     found = connection.execute(DISCREPANCIES, [RECENT]).fetchall()
     for load_id, record, complaint in found:

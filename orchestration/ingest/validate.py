@@ -10,7 +10,7 @@ from orchestration.ingest.ledger import Totals
 from orchestration.ingest.limits import RejectLimit, Tally, diagnosis
 from orchestration.ingest.loader import OnProgress, Progress, batches, chunks_of
 from orchestration.ingest.objects import BucketUnavailable, ObjectChanged, ObjectUnreadable, ObjectVersion
-from orchestration.ingest.records import Rejection
+from orchestration.ingest.rejections import Example, examples_of_invalid, examples_of_malformed
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -18,15 +18,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class DryRun:
-    """What a load would do: how the file is written, its records and rejections, why it would fail.
+    """What a load would do: how the file is written, its records, why it would fail.
 
-    `repeated_headers` counts the headers further down; `by_reason` has the number of rejections and samples per reason.
+    `repeated_headers` counts the headers further down, `by_reason` has the number of rejected records and some samples
+    for each reason.
     """
 
     file_format: FileFormat | None
     repeated_headers: int
     totals: Totals
-    by_reason: list[tuple[int, list[Rejection]]]
+    by_reason: list[tuple[int, list[Example]]]
     failure: str | None
 
 
@@ -41,12 +42,12 @@ def dry_run(
     file_format, repeated, totals, tally = None, 0, Totals(), Tally()
     violation = None
     try:
-        for batch in batches(0, chunks_of(client, table, item)):
+        for batch in batches(0, table, chunks_of(client, table, item)):
             file_format = batch.file_format
-            for chunk in batch.chunks:
-                totals += Totals(chunk.records, len(chunk.rejections))
+            for chunk, invalid in zip(batch.chunks, batch.invalid, strict=True):
+                totals += Totals(chunk.records, len(chunk.rejections), len(invalid))
                 repeated += chunk.repeated_headers
-                tally.add(chunk.rejections)
+                tally.add([*examples_of_malformed(chunk.rejections), *examples_of_invalid(invalid)])
             if on_progress:
                 on_progress(Progress(0, item, totals, batch.chunks[-1].end.byte))
             if violation := limit.violation(totals, at_end=False):
@@ -54,5 +55,5 @@ def dry_run(
     except (BucketUnavailable, ObjectChanged, ObjectUnreadable, UnreadableFile) as error:
         return DryRun(file_format, repeated, totals, tally.by_reason(), str(error))
     violation = violation or limit.violation(totals, at_end=True)
-    failure = f"{item}: {violation}: {diagnosis(tally.by_reason(), totals.records)}" if violation else None
+    failure = f"{item}: {violation}: {diagnosis(tally.by_reason(), totals)}" if violation else None
     return DryRun(file_format, repeated, totals, tally.by_reason(), failure)

@@ -33,17 +33,18 @@ class Discrepancy:
 
 @dataclass(frozen=True)
 class Share:
-    """How many of a load's records were rejected. `object` is its key in the bucket."""
+    """How many of a load's records are rejected, and for what. `object` is its key in the bucket."""
 
     load_id: int
     object: str
     records: int
-    rejected: int
+    malformed: int
+    invalid: int
 
     @property
     def share(self) -> float:
         """The rejected among the records, 0 to 1."""
-        return self.rejected / self.records if self.records else 0.0
+        return (self.malformed + self.invalid) / self.records if self.records else 0.0
 
 
 @dataclass(frozen=True)
@@ -90,9 +91,15 @@ ACCOUNTS = """
         where _load_id = any(%(loads)s)
         group by _load_id
     ),
-    refused as (
+    malformed as (
         select load_id, count(*) as records, sum(record) as numbers
         from raw.rejected_records
+        where load_id = any(%(loads)s)
+        group by load_id
+    ),
+    invalid as (
+        select load_id, count(*) as records
+        from raw.invalid_records
         where load_id = any(%(loads)s)
         group by load_id
     ),
@@ -105,7 +112,8 @@ ACCOUNTS = """
     select load_id, complaint
     from raw.loads
     left join stored using (load_id)
-    left join refused using (load_id)
+    left join malformed using (load_id)
+    left join invalid using (load_id)
     left join chunks using (load_id)
     cross join lateral (
         values
@@ -114,11 +122,15 @@ ACCOUNTS = """
             format('has %%s rows, its ledger says %%s', coalesce(stored.records, 0), loads.loaded)
         ),
         (
-            coalesce(refused.records, 0) <> loads.rejected,
-            format('has %%s rejected records, its ledger says %%s', coalesce(refused.records, 0), loads.rejected)
+            coalesce(malformed.records, 0) <> loads.malformed,
+            format('has %%s malformed records, its ledger says %%s', coalesce(malformed.records, 0), loads.malformed)
         ),
         (
-            coalesce(stored.numbers, 0) + coalesce(refused.numbers, 0)
+            coalesce(invalid.records, 0) <> loads.invalid,
+            format('has %%s invalid records, its ledger says %%s', coalesce(invalid.records, 0), loads.invalid)
+        ),
+        (
+            coalesce(stored.numbers, 0) + coalesce(malformed.numbers, 0)
             <> loads.records::numeric * (loads.records + 1) / 2,
             'lacks a record, or has one twice'
         ),
@@ -133,57 +145,15 @@ ACCOUNTS = """
 """
 
 
-def refused_shares(connection: "Connection", table: Table, load_ids: Sequence[int] = ()) -> list[Share]:
-    """Return what share of each of some loads are no rows of their table, the worst first.
-
-    Args:
-        connection: of a role that reads the ledger.
-        table: the loads' table.
-        load_ids: the loads; without any, those of the day before the table's newest load. Batches over HTTP are left
-            out: who sent one was told at once.
-    """
-    query = sql.SQL(SHARES).format(sql.SQL("select null::bigint, 0 where false"))
-    return [Share(*row) for row in connection.execute(query, {"table": table.name, "loads": list(load_ids)})]
-
-
-def rejected_shares(connection: "Connection", table: Table) -> list[Share]:
-    """Return what share of each load of the day before the table's newest load is rejected, the worst first.
-
-    Counts what is no row of its table and what the models have judged so far.
-    """
-    query = sql.SQL(SHARES).format(sql.SQL(JUDGED).format(sql.Identifier("staging", f"checked_{table.name}")))
-    return [Share(*row) for row in connection.execute(query, {"table": table.name, "loads": []})]
-
-
-SHARES = """
-    with newest as (
-        select max(completed_at) as completed_at
+def rejected_shares(connection: "Connection", load_ids: Sequence[int]) -> list[Share]:
+    """Return what share of each of some complete loads is rejected, the worst first."""
+    query = """
+        select load_id, key, records, coalesce(malformed, rejected), coalesce(invalid, 0)
         from raw.loads
-        where table_name = %(table)s and source = 'object' and status = 'complete'
-    ),
-    chosen as (
-        select load_id, key, records, rejected
-        from raw.loads
-        where
-            table_name = %(table)s and source = 'object' and status = 'complete'
-            and case
-                when cardinality(%(loads)s::bigint[]) > 0 then load_id = any(%(loads)s)
-                else completed_at > (select completed_at - interval '1 day' from newest)
-            end
-    ),
-    judged (load_id, rejected) as ({})
-    select load_id, key, records, chosen.rejected + coalesce(judged.rejected, 0)
-    from chosen
-    left join judged using (load_id)
-    order by (chosen.rejected + coalesce(judged.rejected, 0))::float / greatest(records, 1) desc, load_id
-"""
-# An index has just the rejected ones by load.
-JUDGED = """
-    select _load_id, count(*)
-    from {}
-    where disposition = 'rejected' and _load_id in (select load_id from chosen)
-    group by _load_id
-"""
+        where load_id = any(%s) and status = 'complete'
+        order by rejected::float / greatest(records, 1) desc, load_id
+    """
+    return [Share(*row) for row in connection.execute(query, [list(load_ids)])]
 
 
 def wrong_columns(connection: "Connection", table: Table) -> list[str]:

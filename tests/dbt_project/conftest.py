@@ -118,9 +118,7 @@ def deliver(
 
 def empty(database: Database) -> None:
     """Take every load and its records away, and what was built of them."""
-    database.execute(
-        "truncate raw.departments, raw.jobs, raw.hired_employees, raw.rejected_records, raw.load_chunks, raw.loads"
-    )
+    database.execute("truncate raw.departments, raw.jobs, raw.hired_employees, raw.corrections, raw.loads cascade")
     forget_builds(database)
 
 

@@ -100,7 +100,7 @@ class TestAConnectionThatIsCut:
         expected = undisturbed()
         tcp.at_commit = {CHUNKS + 1: "before" if side == "before" else "after"}
         outcome = cut_off_engine.load_one()
-        assert (outcome.records, outcome.rejected) == (CHUNKS * 1000, CHUNKS * 20)
+        assert (outcome.totals.records, outcome.totals.rejected) == (CHUNKS * 1000, CHUNKS * 20)
         assert what_counts(database.conninfo()) == expected
         assert tcp.commits == CHUNKS + 1 + (side == "before")
 
@@ -197,7 +197,7 @@ class TestTwoEngines:
         first, second = half_way.outcomes()
         assert isinstance(first, Loaded)
         assert isinstance(second, Loaded)
-        assert (first.records, second.records) == (CHUNKS * 1000, CHUNKS * 1000)
+        assert (first.totals.records, second.totals.records) == (CHUNKS * 1000, CHUNKS * 1000)
         assert half_way.told_by_first == told == [1000, 2000]
         assert half_way.told_by_second == [3000, 4000, 5000, 6000]
         assert what_counts(database.conninfo()) == expected
@@ -352,7 +352,7 @@ class TestATableThatRefuses:
         bucket.put("jobs.csv", text)
         database.execute(change)
         try:
-            assert engine.load_one().rejected == len(refused)
+            assert engine.load_one().totals.rejected == len(refused)
             assert discrepancies(database.conninfo()) == []
             # Row for row what the file has, but for these.
             assert [

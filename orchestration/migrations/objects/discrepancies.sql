@@ -7,7 +7,7 @@ kept as (
         table_name,
         load_id,
         record,
-        0 as rejected
+        0 as malformed
     from raw.records
     union all
     select
@@ -37,7 +37,8 @@ counted as (
     select
         load_id,
         sum(records) as records,
-        sum(rejected) as rejected,
+        sum(coalesce(malformed, rejected)) as malformed,
+        sum(invalid) as invalid,
         max(byte_to) as byte_to
     from raw.load_chunks
     group by load_id
@@ -49,8 +50,18 @@ found as (
     select
         load_id,
         count(*) as records,
-        coalesce(sum(rejected), 0) as rejected
+        coalesce(sum(malformed), 0) as malformed
     from kept
+    group by load_id
+
+),
+
+invalid_rows as (
+
+    select
+        load_id,
+        count(*) as invalid
+    from raw.invalid_records
     group by load_id
 
 ),
@@ -63,7 +74,7 @@ beginnings_and_records as (
         load_id,
         first_record as record,
         false as is_record,
-        0 as rejected,
+        0 as malformed,
         chunk
     from raw.load_chunks
     union all
@@ -71,7 +82,7 @@ beginnings_and_records as (
         load_id,
         record,
         true,
-        rejected,
+        malformed,
         null
     from kept
 
@@ -82,7 +93,7 @@ placed as (
     select
         load_id,
         is_record,
-        rejected,
+        malformed,
         max(chunk) over (
             partition by load_id
             order by record, is_record
@@ -98,7 +109,7 @@ found_in_chunk as (
         load_id,
         chunk,
         count(*) filter (where is_record) as records,
-        sum(rejected) as rejected
+        sum(malformed) as malformed
     from placed
     where chunk is not null
     group by load_id, chunk
@@ -140,8 +151,8 @@ inner join found_in_chunk
     on load_chunks.load_id = found_in_chunk.load_id
     and load_chunks.chunk = found_in_chunk.chunk
 where
-    (load_chunks.records, load_chunks.rejected)
-    <> (found_in_chunk.records, found_in_chunk.rejected)
+    (load_chunks.records, coalesce(load_chunks.malformed, load_chunks.rejected))
+    <> (found_in_chunk.records, found_in_chunk.malformed)
 union all
 select
     loads.load_id,
@@ -150,17 +161,22 @@ select
 from raw.loads
 left join found on loads.load_id = found.load_id
 left join counted on loads.load_id = counted.load_id
+left join invalid_rows on loads.load_id = invalid_rows.load_id
 where
     (
-        loads.status = 'complete'
-        and (loads.records, loads.rejected)
-        <> (coalesce(found.records, 0), coalesce(found.rejected, 0))
+        loads.status in ('complete', 'held')
+        and (
+            (loads.records, coalesce(loads.malformed, loads.rejected))
+            <> (coalesce(found.records, 0), coalesce(found.malformed, 0))
+        )
     )
     or (
         loads.source = 'object'
-        and (coalesce(counted.records, 0), coalesce(counted.rejected, 0))
-        <> (coalesce(found.records, 0), coalesce(found.rejected, 0))
+        and (coalesce(counted.records, 0), coalesce(counted.malformed, 0))
+        <> (coalesce(found.records, 0), coalesce(found.malformed, 0))
     )
+    -- Null where rows that break a rule were not counted yet.
+    or counted.invalid <> coalesce(invalid_rows.invalid, 0)
 union all
 select
     loads.load_id,

@@ -38,14 +38,15 @@ begin
     end if;
 
     insert into raw.loads (
-        table_name, source, status, records, loaded, rejected, completed_at
+        table_name, source, status, records, loaded,
+        malformed, invalid, rejected, completed_at
     )
     select
-        'hired_employees', 'api', 'complete',
-        records, records - rejected, rejected, now()
+        'hired_employees', 'api', 'complete', records, records - malformed,
+        malformed, 0, malformed, now()
     from (
         select json_array_length(batch), json_array_length(rejections)
-    ) as counted (records, rejected)
+    ) as counted (records, malformed)
     returning load_id into batch_load_id;
 
     -- Columns of the contract and no others, filled in by migrate: what somebody added

@@ -32,8 +32,8 @@ def database(module_database: Database) -> Iterator[Database]:
         """)
         superuser.execute("drop function if exists end_session cascade")
         superuser.execute("""
-            truncate raw.departments, raw.jobs, raw.hired_employees, raw.load_chunks, raw.rejected_records, raw.loads
-            restart identity
+            truncate raw.departments, raw.jobs, raw.hired_employees, raw.corrections, raw.loads 
+            restart identity cascade
         """)
     yield module_database
     assert discrepancies(module_database) == []

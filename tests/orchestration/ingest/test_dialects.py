@@ -240,7 +240,7 @@ RECORDS = [
 @pytest.mark.parametrize("dress", DRESSES)
 def test_a_dress_loads_as_its_records(landing: Landing, dress: str) -> None:
     landing.bucket.put("hired_employees.csv", DRESSES[dress](TABLE, RECORDS))
-    assert landing.load_one(HIRED_EMPLOYEES).rejected == 0
+    assert landing.load_one(HIRED_EMPLOYEES).totals.rejected == 0
     rows = landing.database.rows("""
         select coalesce(id, ''), coalesce(name, ''), coalesce(datetime, ''), coalesce(department_id, ''),
             coalesce(job_id, '')
@@ -280,7 +280,7 @@ def test_a_header_of_other_columns_further_down_fails_the_file(landing: Landing)
 def test_files_put_together_are_one_and_their_headers_are_counted(landing: Landing) -> None:
     part = b"\xef\xbb\xbf" + b'"ID";"Title"\r\n' + b"".join(b'%d;"job; %d"\r\n' % (n, n) for n in range(1, 1201))
     landing.bucket.put("jobs.csv", part * 3)
-    assert landing.load_one().records == 3600
+    assert landing.load_one().totals.records == 3600
     assert landing.database.rows("select repeated_headers from raw.loads") == [(2,)]
     assert landing.database.rows("select count(*), count(distinct id), min(job) from raw.jobs") == [
         (3600, 1200, "job; 1")
@@ -309,7 +309,7 @@ def test_a_load_that_is_killed_resumes_in_the_dialect_that_only_the_beginning_sh
 
     undisturbed = left()
     assert undisturbed[-1][0][2] == 2  # type: ignore[index]
-    landing.database.execute("truncate raw.loads, raw.load_chunks, raw.rejected_records, raw.jobs")
+    landing.database.execute("truncate raw.loads, raw.jobs cascade")
     kill_session_at_chunk(landing.database, chunk)
     with pytest.raises(DatabaseUnavailable):
         landing.load()

@@ -9,7 +9,7 @@ from orchestration.ingest.ledger import Totals
 from orchestration.ingest.limits import SAMPLES, RejectLimit, Tally, diagnosis, likely_cause
 from orchestration.ingest.loader import Loaded, Policy, load_object
 from orchestration.ingest.objects import list_objects
-from orchestration.ingest.records import Rejection
+from orchestration.ingest.rejections import Example
 from orchestration.ingest.session import TableSession
 from tests.orchestration.ingest.conftest import JOBS, Landing, jobs, statuses
 
@@ -18,8 +18,8 @@ def policy(share: float = 0.5, count: int = 100_000) -> Policy:
     return Policy(RejectLimit(share, count), give_up_seconds=0)
 
 
-def rejection(record: int, reason: str, raw: bytes = b"raw", message: str = "is wrong") -> Rejection:
-    return Rejection(record, record + 1, 10 * record, reason, message, raw, len(raw))
+def example(record: int, reason: str, raw: bytes = b"raw", message: str = "is wrong") -> Example:
+    return Example(record, record + 1, reason, message, raw)
 
 
 @pytest.mark.parametrize(
@@ -87,18 +87,18 @@ QUOTES = "Are quotes in quoted fields not doubled?"
 def test_what_the_rejected_have_in_common_tells_a_likely_cause(
     reason: str, raws: Sequence[bytes], cause: str | None
 ) -> None:
-    samples = [rejection(number, reason, raw) for number, raw in enumerate(raws)]
+    samples = [example(number, reason, raw) for number, raw in enumerate(raws)]
     assert likely_cause(samples) == cause
-    assert diagnosis([(len(raws), samples)], 10).endswith(cause or "is wrong")
+    assert diagnosis([(len(raws), samples)], Totals(10, len(raws))).endswith(cause or "is wrong")
 
 
 def test_a_diagnosis_names_the_most_frequent_reason_and_the_first_record_of_it() -> None:
     by_reason = [
-        (1500, [rejection(3, "invalid_utf8", b"1,\xe9", "is not UTF-8 from byte 3 on (0xE9)")]),
-        (500, [rejection(1, "too_few_fields", b"1;a")]),
+        (1500, [example(3, "invalid_utf8", b"1,\xe9", "is not UTF-8 from byte 3 on (0xE9)")]),
+        (500, [example(1, "too_few_fields", b"1;a")]),
     ]
-    assert diagnosis(by_reason, 2100) == (
-        "2,000 of 2,100 rejected, 1,500 of them as invalid_utf8; "
+    assert diagnosis(by_reason, Totals(2100, 2000)) == (
+        "2,000 of 2,100 rejected (2,000 malformed, 0 invalid), 1,500 of them as invalid_utf8; "
         f"the first, record 3 in line 4, is not UTF-8 from byte 3 on (0xE9). {LATIN}"
     )
 
@@ -106,8 +106,8 @@ def test_a_diagnosis_names_the_most_frequent_reason_and_the_first_record_of_it()
 def test_a_tally_counts_all_and_keeps_samples_of_each_reason() -> None:
     tally = Tally()
     assert tally.by_reason() == []
-    tally.add([rejection(1, "too_long"), rejection(2, "invalid_utf8")])
-    tally.add([rejection(number, "invalid_utf8") for number in range(3, 3 + SAMPLES)])
+    tally.add([example(1, "too_long"), example(2, "invalid_utf8")])
+    tally.add([example(number, "invalid_utf8") for number in range(3, 3 + SAMPLES)])
     (most, samples), (least, others) = tally.by_reason()
     assert (most, least) == (SAMPLES + 1, 1)
     assert [each.record for each in samples] == list(range(2, 2 + SAMPLES))
@@ -117,22 +117,22 @@ def test_a_tally_counts_all_and_keeps_samples_of_each_reason() -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        pytest.param(b"1;a;x\n2;b;y\n3,c\n", "2 of 3 rejected, 2 of them as too_few_fields; the first, record 1 "
+        pytest.param(b"1;a;x\n2;b;y\n3,c\n", "2 of 3 rejected (2 malformed, 0 invalid), 2 of them as too_few_fields; the first, record 1 "
                      f"in line 1, has 1 field instead of 2. {SEMICOLONS}", id="semicolons"),
-        pytest.param(b"\n1\ta\tx\n2\tb\ty\n", "2 of 2 rejected, 2 of them as too_few_fields; the first, record 1 "
+        pytest.param(b"\n1\ta\tx\n2\tb\ty\n", "2 of 2 rejected (2 malformed, 0 invalid), 2 of them as too_few_fields; the first, record 1 "
                      f"in line 2, has 1 field instead of 2. {TABS}", id="tabs"),
-        pytest.param(b"nr|x|y\n1|a|b\n2|b|c\n", "3 of 3 rejected, 3 of them as too_few_fields; the first, record 1 in "
+        pytest.param(b"nr|x|y\n1|a|b\n2|b|c\n", "3 of 3 rejected (3 malformed, 0 invalid), 3 of them as too_few_fields; the first, record 1 in "
                      f"line 1, has 1 field instead of 2. {PIPES}", id="pipes"),
-        pytest.param("id,job\n1,café\n2,naïve\n3,Zoë\n4,d\n".encode("latin-1"), "3 of 4 rejected, 3 of them as "
+        pytest.param("id,job\n1,café\n2,naïve\n3,Zoë\n4,d\n".encode("latin-1"), "3 of 4 rejected (3 malformed, 0 invalid), 3 of them as "
                      "invalid_utf8; the first, record 1 in line 2, is not UTF-8 from byte 6 on (0xE9). "
                      f"{LATIN}", id="Latin-1"),
-        pytest.param(b"1,a, b\n2,c, d\n3,e\n", "2 of 3 rejected, 2 of them as too_many_fields; the first, record 1 in "
+        pytest.param(b"1,a, b\n2,c, d\n3,e\n", "2 of 3 rejected (2 malformed, 0 invalid), 2 of them as too_many_fields; the first, record 1 in "
                      "line 1, has 3 fields instead of 2. Are there commas in fields that have no quotes around them?",
                      id="commas without quotes"),
-        pytest.param(b'1,"a "b" c"\n2,"d "e" f"\n3,g\n', "2 of 3 rejected, 2 of them as stray_quote; the first, "
+        pytest.param(b'1,"a "b" c"\n2,"d "e" f"\n3,g\n', "2 of 3 rejected (2 malformed, 0 invalid), 2 of them as stray_quote; the first, "
                      "record 1 in line 1, has text after a closing quote, or a quote in a quoted field that is not "
                      f"doubled. {QUOTES}", id="quotes that are not doubled"),
-        pytest.param(b'1\n2\n3,\xff\n4,d\n5,"\n"x\n', "5 of 6 rejected, 2 of them as too_few_fields; the first, "
+        pytest.param(b'1\n2\n3,\xff\n4,d\n5,"\n"x\n', "5 of 6 rejected (5 malformed, 0 invalid), 2 of them as too_few_fields; the first, "
                      "record 1 in line 1, has 1 field instead of 2", id="several reasons"),
     ],
 )  # fmt: skip
@@ -164,7 +164,7 @@ def test_a_bad_beginning_does_not_fail_an_object_that_is_good_on_the_whole(
 ) -> None:
     monkeypatch.setattr("orchestration.ingest.loader.CHUNKS_PER_TRANSACTION", 1)
     landing.bucket.put("jobs.csv", half_bad(5000, 2000))
-    assert landing.load_one().rejected == 2000
+    assert landing.load_one().totals.rejected == 2000
 
 
 @pytest.mark.parametrize(("count", "loaded"), [(1500, True), (1499, False)])
@@ -178,7 +178,10 @@ def test_an_object_of_which_too_many_are_rejected_fails_at_once(
     # The chunk in which it became too many is the last.
     assert landing.database.rows("select count(*) from raw.load_chunks") == [(10 if loaded else 2,)]
     if not loaded:
-        assert ": more than 1,499 records are rejected: 1,500 of 2,000 rejected, " in getattr(outcome, "message", "")
+        assert (
+            ": more than 1,499 records are rejected: 1,500 of 2,000 rejected (1,500 malformed, 0 invalid), "
+            in getattr(outcome, "message", "")
+        )
 
 
 def test_a_load_that_failed_at_its_limit_goes_on_under_a_higher_one(
@@ -193,7 +196,7 @@ def test_a_load_that_failed_at_its_limit_goes_on_under_a_higher_one(
     with TableSession(landing.conninfo, JOBS, 0) as session:
         outcome: Any = load_object(session, landing.bucket.client, item, policy())
     assert isinstance(outcome, Loaded)
-    assert (outcome.records, outcome.rejected) == (4000, 1500)
+    assert (outcome.totals.records, outcome.totals.rejected) == (4000, 1500)
     assert [row[1] for row in jobs(landing.database)] == list(range(1501, 4001))
 
 

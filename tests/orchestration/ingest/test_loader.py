@@ -61,7 +61,7 @@ class TestWhatAFileHolds:
     def test_its_records_are_rows_of_untouched_text(self, landing: Landing) -> None:
         text = ' 007 ,"Ada ""A."" L,\n Countess"\n1.0,Ünïcødé 🦆\nnull,NULL\n"",\\N\n\\.,\t\n'
         landing.bucket.put("jobs.csv", text.encode())
-        assert landing.load_one().records == 5
+        assert landing.load_one().totals.records == 5
         assert jobs(landing.database) == [
             (1, 1, " 007 ", 'Ada "A." L,\n Countess'),
             (1, 2, "1.0", "Ünïcødé 🦆"),
@@ -81,7 +81,7 @@ class TestWhatAFileHolds:
     def test_a_header_in_another_order_puts_values_into_their_columns(self, landing: Landing) -> None:
         text = b"\xef\xbb\xbfJob_ID,name,department_id,ID,datetime\r\n5,Ada,4,1,2021\r\n"
         landing.bucket.put("hired_employees.csv", text)
-        assert landing.load_one(HIRED_EMPLOYEES).records == 1
+        assert landing.load_one(HIRED_EMPLOYEES).totals.records == 1
         (row,) = landing.database.dicts("select * from raw.hired_employees")
         assert row == {
             "_load_id": 1, "_record": 1,
@@ -95,7 +95,7 @@ class TestWhatAFileHolds:
     @pytest.mark.parametrize("key", ["jobs.csv", "jobs.csv.gz"])
     def test_a_file_without_records_is_a_complete_load_of_none(self, landing: Landing, key: str, text: bytes) -> None:
         landing.bucket.put(key, gzip.compress(text) if key.endswith(".gz") else text)
-        assert landing.load_one().records == 0
+        assert landing.load_one().totals.records == 0
         assert jobs(landing.database) == []
         assert landing.load() == []
 
@@ -122,7 +122,7 @@ class TestWhatAFileHolds:
     def test_every_thousand_records_are_a_chunk_and_the_load_has_their_totals(self, landing: Landing) -> None:
         landing.bucket.put("jobs.csv", JOBS_TEXT)
         outcome = landing.load_one()
-        assert (outcome.records, outcome.rejected, outcome.item.key) == (2500, 0, "jobs.csv")
+        assert (outcome.totals.records, outcome.totals.rejected, outcome.item.key) == (2500, 0, "jobs.csv")
         assert jobs(landing.database) == numbered(outcome.load_id, JOBS_TEXT)
         thousand, two_thousand = JOBS_TEXT.index(b"1001,"), JOBS_TEXT.index(b"2001,")
         assert landing.database.rows("""
@@ -149,7 +149,7 @@ class TestWhatAFileHolds:
             assert isinstance(outcome, Loaded)
             again = load_object(session, None, file_version(path), AT_ONCE)
             assert isinstance(again, Loaded)
-        assert (again.load_id, again.records) == (outcome.load_id, 2500)
+        assert (again.load_id, again.totals.records) == (outcome.load_id, 2500)
         assert jobs(landing.database) == numbered(outcome.load_id, JOBS_TEXT)
         assert landing.database.rows("select bucket, key from raw.loads") == [("file://", str(path.resolve()))]
 
@@ -173,7 +173,7 @@ class TestBadRecords:
         before = b"\xef\xbb\xbfid,job\n" + b'1,"\xc3\xa9\n"\n\n'
         landing.bucket.put("jobs.csv", before + bad + line_end + b"3,c\n")
         outcome = landing.load_one()
-        assert (outcome.records, outcome.rejected) == (3, 1)
+        assert (outcome.totals.records, outcome.totals.rejected) == (3, 1)
         assert jobs(landing.database) == [(1, 1, "1", "é\n"), (1, 3, "3", "c")]
         (kept,) = landing.database.dicts("select * from raw.rejected_records")
         message = kept.pop("message")
@@ -186,7 +186,7 @@ class TestBadRecords:
     def test_a_quote_that_is_never_closed_rejects_its_line_and_no_other(self, landing: Landing) -> None:
         """The rest of the file once went with it, as one rejected record."""
         landing.bucket.put("jobs.csv", b'1,a\n2,"b\n3,c\n4,d')
-        assert landing.load_one().rejected == 1
+        assert landing.load_one().totals.rejected == 1
         assert jobs(landing.database) == [(1, 1, "1", "a"), (1, 3, "3", "c"), (1, 4, "4", "d")]
         assert landing.database.rows("select record, line, reason, byte_from, raw from raw.rejected_records") == [
             (2, 2, "unclosed_quote", 4, b'2,"b')
@@ -195,7 +195,7 @@ class TestBadRecords:
     def test_of_a_record_that_is_too_long_only_the_beginning_is_kept(self, landing: Landing) -> None:
         long = b"2," + b"x" * 2 * MAX_BYTES
         landing.bucket.put("jobs.csv", b"1,a\n" + long + b"\n3,c\n")
-        assert landing.load_one().rejected == 1
+        assert landing.load_one().totals.rejected == 1
         assert jobs(landing.database) == [(1, 1, "1", "a"), (1, 3, "3", "c")]
         ((record, reason, byte_from, raw, raw_bytes),) = landing.database.rows(
             "select record, reason, byte_from, raw, raw_bytes from raw.rejected_records"
@@ -208,7 +208,7 @@ class TestBadRecords:
         lines = [bad.get(number, b'%d,"job\n%d"' % (number, number)) for number in range(1, 2501)]
         text = b"\n".join(lines)
         landing.bucket.put("jobs.csv", text)
-        assert landing.load_one().rejected == 4
+        assert landing.load_one().totals.rejected == 4
         kept = landing.database.rows("select record, line, byte_from, raw from raw.rejected_records order by record")
         assert {record: raw for record, _, _, raw in kept} == bad
         for _, line, at, raw in kept:
@@ -222,9 +222,9 @@ class TestBadRecords:
         assert failed.status == "failed"
         assert "more than 50% of the records are rejected: 3 of 3 rejected" in failed.message
         assert landing.database.rows("select status, error from raw.loads") == [("failed", failed.message)]
-        landing.database.execute("truncate raw.loads, raw.load_chunks, raw.rejected_records")
+        landing.database.execute("truncate raw.loads cascade")
         outcome = landing.load_one(policy=LENIENT)
-        assert outcome.records == outcome.rejected == 3
+        assert outcome.totals.records == outcome.totals.rejected == 3
         assert jobs(landing.database) == []
 
     def test_what_the_table_itself_refuses_is_rejected_and_the_others_load(self, landing: Landing) -> None:
@@ -235,7 +235,7 @@ class TestBadRecords:
             outcome = landing.load_one()
         finally:
             landing.database.execute("alter table raw.jobs drop constraint short")
-        assert (outcome.records, outcome.rejected) == (2501, 7)
+        assert (outcome.totals.records, outcome.totals.rejected) == (2501, 7)
         assert landing.database.rows("select record, line, reason, raw from raw.rejected_records order by 1") == [
             (400, 400, "refused_by_table", lines[399]),
             (800, 800, "refused_by_table", lines[799]),
@@ -265,7 +265,12 @@ class TestWhichObjects:
         with TableSession(landing.conninfo, JOBS, 0) as session:
             again = load_object(session, landing.bucket.client, item, AT_ONCE)
         assert isinstance(again, Loaded)
-        assert (again.load_id, again.item, again.records, again.rejected) == (before.load_id, before.item, 3, 1)
+        assert (again.load_id, again.item, again.totals.records, again.totals.rejected) == (
+            before.load_id,
+            before.item,
+            3,
+            1,
+        )
         assert asked == []
 
     def test_an_overwritten_object_is_a_new_load(self, landing: Landing) -> None:
@@ -392,7 +397,7 @@ class TestABrokenLoad:
         def measure() -> list[Rows]:
             landing.load_one()
             left = what_a_load_left(landing.database)
-            landing.database.execute("truncate raw.loads, raw.load_chunks, raw.rejected_records, raw.jobs")
+            landing.database.execute("truncate raw.loads, raw.jobs cascade")
             return left
 
         return measure
@@ -489,7 +494,7 @@ class TestABrokenLoad:
             landing.load()
         stop_killing(landing.database)
         landing.bucket.put("jobs_overwritten.csv", b"1,a\n")
-        assert landing.load_one().records == 1
+        assert landing.load_one().totals.records == 1
         assert landing.database.rows("select key, status, error from raw.loads order by load_id") == [
             ("jobs_deleted.csv", "abandoned", "the object was overwritten or deleted before it was loaded"),
             ("jobs_overwritten.csv", "abandoned", "the object was overwritten or deleted before it was loaded"),
@@ -582,7 +587,7 @@ class TestAnObjectThatCannotBeRead:
         with TableSession(landing.conninfo, JOBS, 0) as session:
             outcome = load_object(session, landing.bucket.client, item, LENIENT)
         assert isinstance(outcome, Loaded)
-        assert (outcome.records, outcome.rejected) == (3, 2)
+        assert (outcome.totals.records, outcome.totals.rejected) == (3, 2)
         assert jobs(landing.database) == [(1, 3, "3", "c")]
         assert landing.database.rows("select status, error from raw.loads") == [("complete", None)]
 

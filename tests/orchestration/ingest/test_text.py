@@ -164,7 +164,7 @@ def test_a_text_becomes_these_rows_and_these_rejected_records(
             record: (id_, job) for load_id, record, id_, job in jobs(landing.database) if load_id == outcome.load_id
         } == rows
         assert rejected_records(landing, outcome.load_id) == rejected
-        assert (outcome.records, outcome.rejected) == (len(rows) + len(rejected), len(rejected))
+        assert (outcome.totals.records, outcome.totals.rejected) == (len(rows) + len(rejected), len(rejected))
     assert len(landing.database.rows("select from raw.loads where status = 'complete'")) == 2
 
 
@@ -208,7 +208,7 @@ def test_a_text_that_is_not_this_tables_csv_fails_as_a_whole_and_says_so(
 def test_of_a_file_in_latin_1_each_record_that_is_no_utf8_is_rejected(landing: Landing) -> None:
     landing.bucket.put("jobs.csv", "1,a\n2,café\n3,c\n4,naïve\n5,e\n".encode("latin-1"))
     outcome = landing.load_one()
-    assert outcome.rejected == 2
+    assert outcome.totals.rejected == 2
     assert rejected_records(landing, outcome.load_id) == {
         2: ("invalid_utf8", 2, b"2,caf\xe9"),
         4: ("invalid_utf8", 4, b"4,na\xefve"),
@@ -236,7 +236,7 @@ def test_quotes_and_line_ends_in_quotes_may_lie_where_chunks_meet(landing: Landi
     quoted = b'"' + b'a,""b""' + line_end * 2 + b'"'
     text = b"".join(b"%d,%b%b" % (number, quoted, line_end) for number in range(1, 3001))
     landing.bucket.put("jobs.csv", text)
-    assert landing.load_one().rejected == 0
+    assert landing.load_one().totals.rejected == 0
     rows = csv.reader(io.StringIO(text.decode(), newline=""), strict=True)
     assert jobs(landing.database) == [(1, number, *row) for number, row in enumerate(rows, 1)]
     assert landing.database.rows("select records, lines from raw.load_chunks order by chunk") == [(1000, 3000)] * 3
@@ -247,7 +247,7 @@ def test_quotes_that_are_never_closed_spoil_no_other_chunk(landing: Landing) -> 
     text = b"".join(b'%d,"a\n' % number if number in bad else b"%d,b\n" % number for number in range(1, 3001))
     landing.bucket.put("jobs.csv", text)
     outcome = landing.load_one()
-    assert outcome.rejected == len(bad)
+    assert outcome.totals.rejected == len(bad)
     assert set(rejected_records(landing, outcome.load_id)) == bad
     assert [row[1] for row in jobs(landing.database)] == [each for each in range(1, 3001) if each not in bad]
 
@@ -323,7 +323,7 @@ def test_of_any_bytes_each_record_is_kept_once_and_what_is_csv_ends_up_as_python
         assert outcome.status == "failed"
         assert (rows, rejected, chunks) == ([], 0, [])
         return
-    assert (outcome.records, outcome.rejected) == (len(rows) + rejected, rejected)
+    assert (outcome.totals.records, outcome.totals.rejected) == (len(rows) + rejected, rejected)
     assert [0, *(to for _, to, _ in chunks)] == [*(begin for begin, _, _ in chunks), len(content)]
     assert all(records <= chunk_records for *_, records in chunks)
     read = rows_as_python_reads_them(content)
@@ -369,7 +369,7 @@ if status.exists():
     peak = int(status.read_text().split("VmHWM:")[1].split()[0]) * 1024
 else:
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-print(peak, outcome.records, outcome.rejected)
+print(peak, outcome.totals.records, outcome.totals.rejected)
 """
 
 

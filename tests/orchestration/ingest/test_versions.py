@@ -224,7 +224,7 @@ class TestAFileThatIsDatedAhead:
         """Its date would keep it waiting until that has come."""
         landing.bucket.put("departments.csv", A, age_seconds=self.AHEAD)
         before = time.monotonic()
-        assert landing.load_one(DEPARTMENTS, SETTLING).records == 1
+        assert landing.load_one(DEPARTMENTS, SETTLING).totals.records == 1
         assert time.monotonic() - before >= 1
         assert landing.load(DEPARTMENTS, SETTLING) == []
 
@@ -273,7 +273,7 @@ def test_a_row_beyond_a_limit_of_the_table_is_rejected_and_no_outage(landing: La
         outcome = landing.load_one(policy=Policy(give_up_seconds=60))
     finally:
         landing.database.execute("drop index raw.too_small")
-    assert (outcome.records, outcome.rejected) == (3, 1)
+    assert (outcome.totals.records, outcome.totals.rejected) == (3, 1)
     ((reason, message),) = landing.database.rows("select reason, message from raw.rejected_records")
     assert reason == "refused_by_table"
     assert "index row requires 16016 bytes" in message

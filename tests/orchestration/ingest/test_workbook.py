@@ -119,7 +119,7 @@ def test_a_workbook_is_loaded_like_a_file(landing: Landing) -> None:
     rows = [["Hires of May"], [], HEADER, [7, "Ana", datetime(2021, 2, 1, 9), 2, 1], [8, None, "soon", 2, 1]]
     landing.bucket.put("hired_employees_may.xlsx", saved({"Notes": [["hello"]], "Hires": rows}))
     loaded = landing.load_one(HIRES)
-    assert (loaded.records, loaded.rejected) == (2, 0)
+    assert (loaded.totals.records, loaded.totals.rejected) == (2, 0)
     assert landing.database.rows(
         "select _record, id, name, datetime, department_id, job_id from raw.hired_employees"
     ) == [
