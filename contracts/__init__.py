@@ -5,6 +5,6 @@ are read belongs to orchestration/ingest, the same rules in SQL to dbt_project/m
 api.
 """
 
-from contracts.tables import TABLES, Column, LogicalType, Table, table_named
+from contracts.tables import TABLES, Column, Delivery, LogicalType, Table, table_named
 
-__all__ = ["TABLES", "Column", "LogicalType", "Table", "table_named"]
+__all__ = ["TABLES", "Column", "Delivery", "LogicalType", "Table", "table_named"]

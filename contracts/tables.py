@@ -29,6 +29,13 @@ class LogicalType(StrEnum):
     TIMESTAMP = "timestamp"
 
 
+class Delivery(StrEnum):
+    """What an object of a table is, as the contract calls it."""
+
+    UPSERT = "upsert"
+    SNAPSHOT = "snapshot"
+
+
 class ContractError(ValueError):
     """The contract declares something that this project cannot follow; the message names table and column."""
 
@@ -77,6 +84,8 @@ class Table:
         synonyms: other names of it in object keys.
         business_name: what one of its records is called; empty where there is no other word than the table's name.
         frequency_days: within how many days something of it should arrive; None where nobody expects it.
+        delivery: whether an object adds records and replaces those with its ids, or is the whole table: ids that the
+            newest one lacks are then withdrawn.
         encodings: the encoding of objects whose keys begin with a prefix, where they have no byte order mark and are
             not in UTF-8; an empty prefix is that of all of them.
     """
@@ -87,6 +96,7 @@ class Table:
     synonyms: tuple[str, ...] = ()
     business_name: str = ""
     frequency_days: int | None = None
+    delivery: Delivery = Delivery.UPSERT
     encodings: tuple[tuple[str, str], ...] = ()
 
     @property
@@ -161,6 +171,7 @@ def _table(declared: Mapping[str, Any], frequencies: Mapping[str, int]) -> Table
         _synonyms(declared),
         declared.get("businessName", ""),
         frequencies.get(name),
+        _delivery(declared),
         _encodings(declared),
     )
     if [column.required for column in table.columns if column.primary_key] != [True]:
@@ -228,6 +239,13 @@ def _references(table: str, declared: Mapping[str, Any]) -> tuple[str, str] | No
 
 def _synonyms(declared: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(each["synonym"] for each in declared.get("synonyms", ()))
+
+
+def _delivery(declared: Mapping[str, Any]) -> Delivery:
+    values = [each["value"] for each in declared.get("customProperties", ()) if each["property"] == "delivery"]
+    if unknown := [value for value in values if value not in {*Delivery}]:
+        raise ContractError(f"table {declared['name']}: delivery {unknown[0]} is none of {', '.join(Delivery)}")
+    return Delivery(values[0]) if values else Delivery.UPSERT
 
 
 def _encodings(declared: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:

@@ -1,4 +1,4 @@
--- A record that the loader refused and that is kept nowhere could not be told from
+-- A malformed record that is kept nowhere could not be told from
 -- one that never came: nobody would correct it.
 {{ config(meta={'dagster': {'ref': {'name': 'rejected_records'}}}) }}
 
@@ -34,19 +34,19 @@ listed as (
         load_id,
         count(*) as records
     from {{ ref('rejected_records') }}
-    where field is null
+    where message is not null
     group by load_id
 
 )
 
 select
     in_scope.load_id,
-    in_scope.rejected,
+    in_scope.malformed,
     kept.records as kept,
     listed.records as listed
 from in_scope
 left join kept on in_scope.load_id = kept.load_id
 left join listed on in_scope.load_id = listed.load_id
 where
-    in_scope.rejected <> coalesce(kept.records, 0)
-    or in_scope.rejected <> coalesce(listed.records, 0)
+    in_scope.malformed <> coalesce(kept.records, 0)
+    or in_scope.malformed <> coalesce(listed.records, 0)

@@ -75,8 +75,9 @@
 
 
 -- Which records of earlier builds a build of what is new has to judge again: the others
--- of the same ids, and those that refer to what has become known. What refers to
--- records that may themselves wait is also judged again when these wait again.
+-- of the same ids, those that refer to what has become known, and of a table that is
+-- delivered whole all that count, when a delivery is new. What refers to records that
+-- may themselves wait or be withdrawn is also judged again when they do.
 {% macro records_to_reconsider(table) %}
     {% set key = key_of(table) %}
     {% set conditions = [
@@ -88,6 +89,9 @@
         {% if tables_referred_to_by(column.table) %}
             {% do turns.append(('waiting', 'accepted')) %}
         {% endif %}
+        {% if column.table in snapshot_tables() %}
+            {% do turns.append(('withdrawn', 'accepted')) %}
+        {% endif %}
         {% for theirs, ours in turns %}
             {% do conditions.append(
                 column.value ~ ' in (select ' ~ column.key ~ ' from ' ~ column.table
@@ -97,6 +101,12 @@
             ) %}
         {% endfor %}
     {% endfor %}
+    {% if table in snapshot_tables() %}
+        {% do conditions.append(
+            "reasons = '[]' and disposition <> 'superseded'"
+            ~ ' and (select load_id from snapshot) in (select load_id from to_judge)'
+        ) %}
+    {% endif %}
     {{ return(conditions) }}
 {% endmacro %}
 
@@ -130,7 +140,9 @@
         {% do of_references.append(
             '(' ~ column.value ~ ") where disposition = 'waiting'"
         ) %}
-        {% if tables_referred_to_by(column.table) %}
+        {% if
+            tables_referred_to_by(column.table) or column.table in snapshot_tables()
+        %}
             {% do of_references.append(
                 '(' ~ column.value ~ ") where disposition = 'accepted'"
             ) %}
@@ -138,6 +150,7 @@
     {% endif %}
 {% endfor %}
 {% set is_valid_record = valid | join(' and ') %}
+{% set is_snapshot = table in snapshot_tables() %}
 {{ config(
     materialized='differential',
     unique_key=['_load_id', '_record'],
@@ -146,6 +159,7 @@
         'incremental': true,
         'indexes': ['(' ~ key ~ ')'] + of_references + indexes + [
             "(_load_id) where disposition = 'rejected'",
+            "(_load_id) where disposition in ('waiting', 'withdrawn')",
             '(_build) where _build > 1',
         ],
     },
@@ -173,6 +187,17 @@ to_judge as (
 
 ),
 
+{% if is_snapshot %}
+-- The newest object of the table is all of it.
+snapshot as (
+
+    select max(load_id) as load_id
+    from loads
+    where table_name = '{{ table }}' and source = 'object'
+
+),
+
+{% endif %}
 delivered as (
 
     select *
@@ -225,6 +250,23 @@ judged as (
 
 ),
 
+{% if is_snapshot %}
+-- An id counts as delivered, whatever is wrong with its record.
+in_snapshot as (
+
+    select {{ key }}
+    from judged
+    where _load_id = (select snapshot.load_id from snapshot)
+    {% if is_incremental_build() %}
+    union all
+    select {{ key }}
+    from {{ this }}
+    where _load_id = (select snapshot.load_id from snapshot)
+    {% endif %}
+
+),
+
+{% endif %}
 {% if is_incremental_build() %}
 -- A record that two conditions find is judged once: union.
 reconsidered as (
@@ -270,6 +312,15 @@ final as (
                     order by _load_id desc, _record desc
                 ) > 1
                 then 'superseded'
+            {% if is_snapshot %}
+            when
+                _load_id < (select snapshot.load_id from snapshot)
+                and not exists (
+                    select from in_snapshot
+                    where in_snapshot.{{ key }} = candidates.{{ key }}
+                )
+                then 'withdrawn'
+            {% endif %}
             {% if parents %}
             when not ({{ references_are_known(table, 'candidates') }}) then 'waiting'
             {% endif %}

@@ -127,7 +127,8 @@
 -- The models that are published: their yml says so.
 {% macro published_marts() %}
     {% set names = [] %}
-    {% for node in graph.nodes.values() if node.resource_type == 'model' %}
+    {% set nodes = graph.nodes.values() if execute else [] %}
+    {% for node in nodes if node.resource_type == 'model' %}
         {% if node.config.meta.get('published') %}
             {% do names.append(node.name) %}
         {% endif %}

@@ -15,13 +15,14 @@ DISPOSITIONS = """
     with checked as (
         select table_name, disposition from staging.checked_records
         union all
-        select table_name, 'rejected' from staging.loads, generate_series(1, rejected)
+        select table_name, 'rejected' from staging.loads, generate_series(1, malformed)
     )
     select
         table_name,
         count(*),
         count(*) filter (where disposition = 'accepted'),
         count(*) filter (where disposition = 'superseded'),
+        count(*) filter (where disposition = 'withdrawn'),
         count(*) filter (where disposition = 'waiting'),
         count(*) filter (where disposition = 'rejected')
     from checked
@@ -66,7 +67,7 @@ def _print_rejected(console: Console, rows: Any) -> None:
     rejected = rows(
         """
         select object, record, field, reason, value
-        from staging.rejected_records
+        from staging.rejected_fields
         order by table_name, load_id, record, field
         limit %s
         """,
@@ -75,13 +76,13 @@ def _print_rejected(console: Console, rows: Any) -> None:
     reasons = rows(
         """
         select table_name, field, reason, count(*)
-        from staging.rejected_records
+        from staging.rejected_fields
         group by table_name, field, reason
         order by table_name, count(*) desc, field
         """
     )
-    (records,) = rows("select count(distinct (load_id, record)) from staging.rejected_records")[0]
-    (fields,) = rows("select count(*) from staging.rejected_records")[0]
+    (records,) = rows("select count(*) from staging.rejected_records")[0]
+    (fields,) = rows("select count(*) from staging.rejected_fields")[0]
     shown = [(*row, value and visible(value)) for *row, value in rejected]
     _print(console, "Rejected records", ["object", "record", "field", "reason", "value"], shown)
     if fields > len(rejected):
@@ -93,7 +94,7 @@ def _print_loads(console: Console, rows: Any) -> None:
     _print(
         console,
         "What became of every record",
-        ["table", "records", "accepted", "superseded", "waiting", "rejected"],
+        ["table", "records", "accepted", "superseded", "withdrawn", "waiting", "rejected"],
         rows(DISPOSITIONS),
     )
 
@@ -102,14 +103,14 @@ def print_loads_since(console: Console, connection: psycopg.Connection[tuple[Any
     """Print the loads after a load's number, and whatever else is not loaded."""
     loads = connection.execute(
         """
-        select table_name, key, records, rejected, status, error from raw.loads
-        where source = 'object' and (load_id > %s or status in ('loading', 'failed'))
+        select table_name, key, records, malformed, invalid, status, error from raw.loads
+        where source = 'object' and (load_id > %s or status in ('loading', 'held', 'failed'))
         order by load_id
         """,
         [last],
     ).fetchall()
     if loads:
-        _print(console, "Loaded now", ["table", "object", "records", "not rows", "status", "error"], loads)
+        _print(console, "Loaded now", ["table", "object", "records", "malformed", "invalid", "status", "error"], loads)
     else:
         console.print("Nothing new in the landing folder: every object was loaded before.\n")
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import yaml
 
-from contracts import TABLES, Column, LogicalType, Table
+from contracts import TABLES, Column, Delivery, LogicalType, Table
 
 PROJECT_DIR = Path(__file__).parents[2] / "dbt_project"
 FOLDER = "generated"
@@ -76,9 +76,15 @@ def _yml(content: Mapping[str, Any]) -> str:
 
 
 def _contract(tables: Sequence[Table]) -> str:
-    """Return a macro that gives the models what they need of the contract, as data."""
+    """Return macros that give the models what they need of the contract, as data."""
     data = {table.name: [column_data(column) for column in table.columns] for table in tables}
-    return _sql(f"{{% macro contract() %}}\n{{{{ return({pformat(data, sort_dicts=False)}) }}}}\n{{% endmacro %}}")
+    snapshots = [table.name for table in tables if _is_snapshot(table)]
+    return _sql("\n\n".join([_macro("contract", data), _macro("snapshot_tables", snapshots)]))
+
+
+def _macro(name: str, value: Any) -> str:
+    """Return a macro that returns a value."""
+    return f"{{% macro {name}() %}}\n{{{{ return({pformat(value, sort_dicts=False)}) }}}}\n{{% endmacro %}}"
 
 
 def column_data(column: Column) -> dict[str, Any]:
@@ -129,6 +135,7 @@ def _source_table(table: Table) -> dict[str, Any]:
 
 def _checked(table: Table) -> dict[str, Any]:
     one = _one(table)
+    withdrawn = f", withdrawn when the newest object lacks its {_name(table.key)}" if _is_snapshot(table) else ""
     waits = ", waiting when what it refers to is not known yet" if _references(table) else ""
     several = f"{one}s" if table.business_name else one
     tests = [
@@ -136,6 +143,8 @@ def _checked(table: Table) -> dict[str, Any]:
         _test("loads_are_accounted_for", f"{one}_loads_are_accounted_for", table=table.name),
         _test("one_record_counts_an_id", f"one_record_counts_a_{one}", id=_name(table.key)),
     ]
+    if _is_snapshot(table):
+        tests.append(_test("withdrawn_records_are_not_delivered", f"withdrawn_{several}_are_not_delivered", table=table.name))
     if _references(table):
         tests.append(_test("records_wait_for_what_is_unknown", f"{several}_wait_for_what_is_unknown", table=table.name))
     columns = [
@@ -146,7 +155,7 @@ def _checked(table: Table) -> dict[str, Any]:
         (
             "disposition",
             f"rejected when a field is wrong, superseded when a later valid record has the same {_name(table.key)}"
-            f"{waits}, else accepted.",
+            f"{withdrawn}{waits}, else accepted.",
         ),
         ("delivered", "The fields of a rejected record as they were delivered, null for any other."),
         ("_build", "Number of the build of this model that last changed the row."),
@@ -189,6 +198,10 @@ def _one(table: Table) -> str:
 
 def _references(table: Table) -> bool:
     return any(column.references for column in table.columns)
+
+
+def _is_snapshot(table: Table) -> bool:
+    return table.delivery is Delivery.SNAPSHOT
 
 
 def _described(columns: Sequence[tuple[str, str]]) -> list[dict[str, str]]:

@@ -48,7 +48,7 @@ def rejected_fields(connection: "Connection") -> Sample:
     rows = connection.execute(
         """
         select object, load_id, record, line, field, reason, left(value, %(longest)s)
-        from staging.rejected_records
+        from staging.rejected_fields
         where load_id in (select load_id from staging.loads order by completion desc limit %(loads)s)
         order by load_id desc, record, field
         limit %(shown)s
@@ -56,7 +56,7 @@ def rejected_fields(connection: "Connection") -> Sample:
         {"loads": NEWEST_LOADS, "longest": LONGEST_VALUE, "shown": SHOWN},
     )
     names = ("file", "load", "record", "line", "field", "reason", "value")
-    query = "select * from staging.rejected_records order by load_id desc, record, field;"
+    query = "select * from staging.rejected_records where status = 'open' order by load_id desc, record;"
     return _shown(names, rows), query
 
 

@@ -83,23 +83,24 @@ def deliver(
     *,
     status: str = "complete",
     columns: Sequence[str] | None = None,
+    key: str | None = None,
 ) -> int:
     """Store records as one load of an object would, numbered from 1, and return the load's id.
 
-    The columns are those of the contract, if no others are given.
+    The columns are those of the contract, if no others are given; without a key it is another object each time.
     """
     rows = [(number, record) for number, record in enumerate(records, 1) if not isinstance(record, bytes)]
     refused = [(number, record) for number, record in enumerate(records, 1) if isinstance(record, bytes)]
     with database.connect() as connection, connection.transaction(), connection.cursor() as cursor:
-        counts = (len(records), len(rows), len(refused)) if status == "complete" else (None, None, None)
+        counts = [len(records), len(rows), len(refused), len(refused)] if status == "complete" else [None] * 4
         ((load_id,),) = cursor.execute(
             """
             insert into raw.loads
-                (table_name, source, bucket, key, version, status, records, loaded, rejected, completed_at)
-            values (%s, 'object', 'landing', %s, '1', %s, %s, %s, %s, case when %s = 'complete' then now() end)
+                (table_name, source, bucket, key, version, status, records, loaded, malformed, rejected, completed_at)
+            values (%s, 'object', 'landing', %s, '1', %s, %s, %s, %s, %s, case when %s = 'complete' then now() end)
             returning load_id
             """,
-            [table, f"{table}/{next(_numbers)}.csv", status, *counts, status],
+            [table, key or f"{table}/{next(_numbers)}.csv", status, *counts, status],
         ).fetchall()
         with cursor.copy(
             f"copy raw.{table} (_load_id, _record, {', '.join(columns or COLUMNS[table])}) from stdin"

@@ -103,7 +103,7 @@ def test_a_new_table_is_checked_waits_for_what_it_refers_to_and_lists_its_wrong_
     assert database.rows(accepted) == [
         (1, 1, None, "2021-12-07 00:00:00"), (5, 1, 2, "2021-07-27 16:02:08"), (6, 1, None, None)
     ]  # fmt: skip
-    rejected = database.rows("select load_id, record, field, reason, value from staging.rejected_records order by 2, 3")
+    rejected = database.rows("select load_id, record, field, reason, value from staging.rejected_fields order by 2, 3")
     assert rejected == [
         (load, 3, "amount", "not_a_number", "a lot"),
         (load, 3, "bonus", "not_a_number", "nothing"),

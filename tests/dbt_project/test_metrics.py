@@ -174,7 +174,7 @@ def test_the_delivered_files_give_the_known_figures(module_database: Database, m
     ]  # fmt: skip
     ((rejected,),) = module_database.rows("select count(distinct (load_id, record)) from staging.rejected_records")
     assert rejected == 70
-    reasons = "select field, reason, count(*) from staging.rejected_records group by field, reason order by count(*), 1"
+    reasons = "select field, reason, count(*) from staging.rejected_fields group by field, reason order by count(*), 1"
     assert module_database.rows(reasons) == [
         ("datetime", "missing", 14), ("job_id", "missing", 16), ("name", "missing", 19),
         ("department_id", "missing", 21),

@@ -138,7 +138,7 @@ def test_a_rejected_record_is_listed_by_field_with_its_value_as_delivered(
     jobs = deliver(module_database, "jobs", [("1", "Clerk"), b"\xff,2", (" x ", "\t")])
     hires = deliver(module_database, "hired_employees", [("0", None, " soon ", "1", "9999999999")])
     build(module_dbt)
-    listed = "select record, field, reason, value, object from staging.rejected_records where load_id = %s"
+    listed = "select record, field, reason, value, object from staging.rejected_fields where load_id = %s"
     ((key,),) = module_database.rows("select key from raw.loads where load_id = %s", jobs)
     assert sorted(module_database.rows(listed, jobs), key=str) == [
         (2, None, "too_few_fields", "has 1 field", key),
@@ -163,7 +163,7 @@ def test_what_nobody_can_see_of_a_value_is_kept_as_delivered_and_shown_by_its_nu
     stored = module_database.rows("select id, job from raw.jobs order by _record")
     assert stored == [("1\u00a0000", "Clerk"), ("\u00a07\ufeff", "\u200bCook\u3000")]
     assert module_database.rows("select id, job from staging.jobs") == [(7, "Cook")]
-    assert module_database.rows("select value from staging.rejected_records") == [("1\u00a0000",)]
+    assert module_database.rows("select value from staging.rejected_fields") == [("1\u00a0000",)]
     report = Console(file=io.StringIO(), width=120, record=True)
     with module_database.connect() as connection:
         ((rejected,), _) = rejected_fields(connection)
@@ -202,7 +202,7 @@ def test_every_record_of_every_complete_load_ends_in_one_place_which_is_the_righ
     expected = dispositions(loads)
     assert became(module_database) == expected
     assert len(expected) == sum(len(load.records) for load in loads if load.status == "complete")
-    listed = module_database.rows("select table_name, load_id, record, field, reason from staging.rejected_records")
+    listed = module_database.rows("select table_name, load_id, record, field, reason from staging.rejected_fields")
     reasons = {place: [(None, "too_few_fields")] if fate == "no_row" else fate for place, fate in expected.items()}
     assert sorted(listed, key=str) == sorted(
         [(*place, *pair) for place, pairs in reasons.items() if isinstance(pairs, list) for pair in pairs], key=str

@@ -95,7 +95,7 @@ def test_materialize_in_the_ui_loads_new_files_and_shows_what_it_did(stack: Runn
     for name in sensors:
         stack.switch_sensor(name, on=True)
     stack.wait_for("the rejected record in staging", lambda: "too_few_fields" in stack.sql(
-        "select reason from staging.rejected_records where object = 'jobs_more.csv'"
+        "select reason from staging.rejected_fields where object = 'jobs_more.csv'"
     ))  # fmt: skip
 
 

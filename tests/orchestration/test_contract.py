@@ -200,7 +200,7 @@ def test_what_the_contract_has_more_is_loaded_checked_and_rejected(copy: Copy) -
     assert copy.database.rows("select _record, id, disposition from staging.checked_salaries order by _record") == [
         (1, 1, "accepted"), (2, 2, "rejected")
     ]  # fmt: skip
-    assert copy.database.rows("select record, field, reason from staging.rejected_records order by record") == [
+    assert copy.database.rows("select record, field, reason from staging.rejected_fields order by record") == [
         (2, "amount", "not_a_number"), (3, None, "too_few_fields")
     ]  # fmt: skip
     assert copy.is_put_back_by_a_restore()

@@ -27,6 +27,7 @@ judged as materialized (
         count(*) filter (where disposition = 'accepted') as accepted,
         count(*) filter (where disposition = 'superseded') as superseded,
         count(*) filter (where disposition = 'waiting') as waiting,
+        count(*) filter (where disposition = 'withdrawn') as withdrawn,
         count(*) filter (where disposition = 'rejected') as rejected
     from {{ model }}
     where {{ is_of_load_in('in_scope', tests_only_new_loads()) }}
@@ -40,13 +41,16 @@ select
     judged.accepted,
     judged.superseded,
     judged.waiting,
+    judged.withdrawn,
     judged.rejected
 from in_scope
 left join judged on in_scope.load_id = judged.load_id
 where
     in_scope.loaded
     <> coalesce(
-        judged.accepted + judged.superseded + judged.waiting + judged.rejected, 0
+        judged.accepted + judged.superseded + judged.waiting + judged.withdrawn
+        + judged.rejected,
+        0
     )
 
 {% endtest %}

@@ -1,5 +1,5 @@
 -- An id that counts twice would be two people; one of which no record counts would
--- be nobody, though somebody was delivered.
+-- be nobody, though somebody was delivered and not withdrawn.
 {% test one_record_counts_an_id(model, id) %}
 
 with
@@ -29,7 +29,7 @@ valid as not materialized (
 
 select
     {{ id }},
-    count(*) filter (where disposition in ('accepted', 'waiting')) as counting
+    count(*) filter (where disposition <> 'superseded') as counting
 from valid
 {% if tests_only_new_loads() %}
 where
@@ -40,6 +40,6 @@ where
     )
 {% endif %}
 group by {{ id }}
-having count(*) filter (where disposition in ('accepted', 'waiting')) <> 1
+having count(*) filter (where disposition <> 'superseded') <> 1
 
 {% endtest %}

@@ -20,12 +20,15 @@ final as (
         load_id,
         table_name,
         source,
+        bucket,
         key,
         records,
         loaded,
         rejected,
         completed_at,
-        completion
+        completion,
+        coalesce(malformed, rejected) as malformed,
+        coalesce(invalid, 0) as invalid
     from ledger
     where
         status = 'complete'

@@ -212,7 +212,7 @@ def test_the_commands_do_the_same_before_there_is_a_dagster(filled: Warehouse) -
 MARTS = [
     "select year, department, job, q1, q2, q3, q4 from marts.hires_by_quarter order by year, department, job",
     "select year, id, department, hired, mean from marts.departments_above_mean order by year, id",
-    "select table_name, load_id, record, field, reason from staging.rejected_records order by 1, 2, 3, 4, 5",
+    "select table_name, load_id, record, field, reason from staging.rejected_fields order by 1, 2, 3, 4, 5",
 ]
 
 

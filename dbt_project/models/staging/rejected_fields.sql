@@ -1,0 +1,41 @@
+-- One row per reason: a record with two wrong fields has two.
+with
+
+records as (
+
+    select * from {{ ref('rejected_records') }}
+
+),
+
+reasons as (
+
+    select
+        records.*,
+        case when records.message is null then split_part(each_reason, ':', 1) end
+            as field,
+        case
+            when records.message is null then split_part(each_reason, ':', 2)
+            else each_reason
+        end as reason
+    from records
+    cross join lateral jsonb_array_elements_text(records.reasons) as each_reason
+
+),
+
+final as (
+
+    select
+        table_name,
+        object,
+        load_id,
+        record,
+        line,
+        status,
+        field,
+        reason,
+        case when field is null then message else delivered ->> field end as value
+    from reasons
+
+)
+
+select * from final
