@@ -52,6 +52,7 @@ class LoadSettings(BucketSettings):
 
     s3_settle_seconds: float = Field(0, ge=0)
     reject_share: float | None = Field(None, ge=0, le=1)
+    withdraw_share: float | None = Field(None, ge=0, le=1)
     reject_count: int | None = Field(None, ge=0)
 
 

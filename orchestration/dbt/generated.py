@@ -144,7 +144,8 @@ def _checked(table: Table) -> dict[str, Any]:
         _test("one_record_counts_an_id", f"one_record_counts_a_{one}", id=_name(table.key)),
     ]
     if _is_snapshot(table):
-        tests.append(_test("withdrawn_records_are_not_delivered", f"withdrawn_{several}_are_not_delivered", table=table.name))
+        name = f"withdrawn_{several}_are_not_delivered"
+        tests.append(_test("withdrawn_records_are_not_delivered", name, table=table.name))
     if _references(table):
         tests.append(_test("records_wait_for_what_is_unknown", f"{several}_wait_for_what_is_unknown", table=table.name))
     columns = [

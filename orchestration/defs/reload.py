@@ -17,9 +17,12 @@ class ReloadConfig(dg.Config):
 
     Attributes:
         reject_share: how much of it may be rejected, 0 to 1; by default as much as in every load (REJECT_SHARE).
+        withdraw_share: of a table that is delivered whole, which share of the ids that count it may lack, 0 to 1; by
+            default as much as in every load (WITHDRAW_SHARE).
     """
 
     reject_share: float | None = None
+    withdraw_share: float | None = None
 
 
 @dg.op(description="Loads the chosen object again, from its first record to its last, as another load.")
@@ -33,13 +36,16 @@ def load_again(context: dg.OpExecutionContext, config: ReloadConfig, landing: La
     table = table_of(key)
     if table is None:
         raise dg.Failure(f"{key} belongs to no table by its name: there is nowhere to load it to", allow_retries=False)
-    limit = landing.policy.reject_limit
+    usual = landing.policy
+    limit, withdraw_share = usual.reject_limit, usual.withdraw_share
     if config.reject_share is not None:
         limit = RejectLimit(config.reject_share, limit.count)
+    if config.withdraw_share is not None:
+        withdraw_share = config.withdraw_share
     try:
         item = current_version(landing.client, landing.bucket, key)
         with TableSession(warehouse.loader_conninfo, table, Policy.give_up_seconds) as session:
-            outcome = reload_object(session, landing.client, item, Policy(limit))
+            outcome = reload_object(session, landing.client, item, Policy(limit, withdraw_share))
     except ObjectChanged:
         raise dg.Failure(f"s3://{landing.bucket}/{key} is not in the bucket any more", allow_retries=False) from None
     except (BucketUnavailable, ObjectUnreadable, DatabaseUnavailable, OperationalError) as error:
@@ -58,7 +64,8 @@ def load_again(context: dg.OpExecutionContext, config: ReloadConfig, landing: La
     description=(
         "Load one file of the bucket once more, as it is there now: choose it under Partition in the launchpad. Its "
         "records then are the latest and replace others with the same ids. Press it when the file is right and later "
-        "ones were wrong, or, with reject_share in the configuration, when it failed for too many rejected records. "
+        "ones were wrong. With reject_share in the configuration it loads although many records are rejected, with "
+        "withdraw_share although it was held back for the ids that it lacks. "
         "The sensor unpublished_batches then builds the models; with the sensors switched off, press refresh. A "
         "reload that breaks off is gone on with by the next run."
     ),

@@ -30,13 +30,15 @@ class Landing(dg.ConfigurableResource[Any]):
     settle_seconds: float
     reject_share: float = RejectLimit.share
     reject_count: int = RejectLimit.count
+    withdraw_share: float = Policy.withdraw_share
     # A run has a copy of this resource, and with it one listing for all of its tables.
     _listing: Candidates | None = PrivateAttr(None)
 
     @property
     def policy(self) -> Policy:
         """Limits and timeouts of a load."""
-        return Policy(RejectLimit(self.reject_share, self.reject_count), settle_seconds=self.settle_seconds)
+        limit = RejectLimit(self.reject_share, self.reject_count)
+        return Policy(limit, self.withdraw_share, settle_seconds=self.settle_seconds)
 
     @property
     def client(self) -> "S3Client":
@@ -113,6 +115,7 @@ def landing() -> Landing:
         settle_seconds=settings.s3_settle_seconds,
         reject_share=RejectLimit.share if settings.reject_share is None else settings.reject_share,
         reject_count=RejectLimit.count if settings.reject_count is None else settings.reject_count,
+        withdraw_share=Policy.withdraw_share if settings.withdraw_share is None else settings.withdraw_share,
     )
 
 

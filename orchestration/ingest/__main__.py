@@ -54,6 +54,10 @@ TableName = Annotated[
     str | None, typer.Option("--table", help="departments, jobs or hired_employees; by default the name tells.")
 ]
 Share = Annotated[float, typer.Option(envvar="REJECT_SHARE", min=0, max=1, help="Share that may be rejected.")]
+WithdrawShare = Annotated[
+    float,
+    typer.Option(envvar="WITHDRAW_SHARE", min=0, max=1, help="Share of a whole table's ids that an object may lack."),
+]
 Count = Annotated[int, typer.Option(envvar="REJECT_COUNT", min=0, help="Number that may be rejected.")]
 
 
@@ -107,6 +111,7 @@ def load(
     table: TableName = None,
     reject_share: Share = RejectLimit.share,
     reject_count: Count = RejectLimit.count,
+    withdraw_share: WithdrawShare = Policy.withdraw_share,
     settle_seconds: Annotated[float, typer.Option(envvar="S3_SETTLE_SECONDS", min=0)] = 0,
     again: Annotated[
         bool, typer.Option("--again", help="Load it once more, as the latest: its records replace others by id.")
@@ -118,7 +123,7 @@ def load(
     """
     if again and source is None:
         raise typer.BadParameter("--again wants the file or s3://bucket/key named that is to be loaded once more")
-    policy = Policy(RejectLimit(reject_share, reject_count), settle_seconds=settle_seconds)
+    policy = Policy(RejectLimit(reject_share, reject_count), withdraw_share, settle_seconds=settle_seconds)
     load_one = reload_object if again else load_object
     with _progress_bar() as on_progress:
         outcomes = [_printed(outcome) for outcome in _outcomes(source, table, policy, on_progress, load_one)]

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+from psycopg import sql
 from psycopg.rows import class_row
 from psycopg.types.json import Jsonb
 
-from contracts import Table
+from contracts import Column, LogicalType, Table
 from orchestration.database import Connection
 from orchestration.ingest.file_format import FileFormat
 from orchestration.ingest.invalid import InvalidRecord
@@ -46,6 +47,7 @@ class LoadStatus(StrEnum):
     COMPLETE = "complete"
     FAILED = "failed"
     ABANDONED = "abandoned"
+    HELD = "held"
 
 
 @dataclass(frozen=True)
@@ -162,15 +164,15 @@ def record_digest(connection: Connection, load: Load, digest: str) -> None:
 def start_reload(connection: Connection, table: Table, item: ObjectVersion) -> None:
     """Enter another load of an object version next to what is complete of it, for `open_load` to take up.
 
-    A load of it that failed is abandoned in favour of the new one. One that is under way is that other load: asking
-    twice, as after an answer that was lost, enters one load.
+    A load of it that failed or is held is abandoned in favour of the new one. One that is under way is that other load:
+    asking twice, as after an answer that was lost, enters one load.
     """
     version = [item.bucket, item.key, item.version]
     with connection.transaction():
         connection.execute(
             """
             update raw.loads set status = 'abandoned'
-            where bucket = %s and key = %s and version = %s and status = 'failed'
+            where bucket = %s and key = %s and version = %s and status in ('failed', 'held')
             """,
             version,
         )
@@ -348,6 +350,52 @@ def finish_load(connection: Connection, load: Load, status: LoadStatus, error: s
                 ).fetchone()
             )
         )
+
+
+def would_withdraw(connection: Connection, table: Table, load: Load) -> tuple[int, int]:
+    """Return how many ids a whole delivery lacks of those that count so far, and how many these are.
+
+    Ids that cannot be read are left out. Where a later object is complete already, the load withdraws nothing.
+
+    Args:
+        connection: of the session that holds the table's lock.
+        table: one of which each object is all.
+        load: whose records are all in raw.
+    """
+    query = sql.SQL("""
+        with latest as (
+            select max(load_id) as load_id
+            from raw.loads
+            where table_name = %(table)s and source = 'object' and status = 'complete' and load_id <> %(load)s
+        ),
+        counting as (
+            select distinct {key} as key
+            from {table}
+            where {key} is not null and _load_id in (
+                select loads.load_id
+                from raw.loads, latest
+                where
+                    table_name = %(table)s and status = 'complete'
+                    and loads.load_id >= latest.load_id and latest.load_id < %(load)s
+            )
+        ),
+        delivered as (
+            select distinct {key} as key from {table} where {key} is not null and _load_id = %(load)s
+        )
+        select count(*) filter (where delivered.key is null), count(*)
+        from counting
+        left join delivered using (key)
+    """).format(table=sql.Identifier("raw", table.name), key=_comparable(table.key))
+    lacking, counting = _one(connection.execute(query, {"table": table.name, "load": load.load_id}).fetchone())
+    return lacking, counting
+
+
+def _comparable(column: Column) -> sql.Composed:
+    """Return SQL for a key as it was delivered, in one way of writing it; null where it cannot be read."""
+    name = sql.Identifier(column.name)
+    if column.logical_type is not LogicalType.INTEGER:
+        return sql.SQL("nullif(btrim({}), '')").format(name)
+    return sql.SQL(r"substring({} from '^\s*\+?0*([1-9][0-9]*)(?:\.0+)?\s*$')").format(name)
 
 
 def unfinished(

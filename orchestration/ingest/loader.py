@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import psycopg
 
-from contracts import Table
+from contracts import Delivery, Table
 from orchestration.database import is_refusal
 from orchestration.ingest import ledger
 from orchestration.ingest.beginning import read_beginning
@@ -64,11 +64,14 @@ class Policy:
 
     Attributes:
         reject_limit: how much of an object may be rejected.
+        withdraw_share: of a table that is delivered whole, which share of the ids that count an object may lack before
+            it is held back.
         give_up_seconds: how long to wait for a database or a bucket that has gone away.
         settle_seconds: leave out objects that changed less than this long ago, see list_objects.
     """
 
     reject_limit: RejectLimit = field(default_factory=RejectLimit)
+    withdraw_share: float = 0.2
     give_up_seconds: float = 120
     settle_seconds: float = 0
 
@@ -99,7 +102,7 @@ class Loaded:
 
 @dataclass(frozen=True)
 class Failed:
-    """An object version that could not be loaded; nothing of it counts. The status is the ledger's."""
+    """An object version that could not be loaded, or is held back; nothing of it counts. The status is the ledger's."""
 
     load_id: int
     item: ObjectVersion
@@ -239,7 +242,22 @@ def load_object(
         examples = examples_by_reason(session.connection, session.table, load.load_id, SAMPLES)
         causes = diagnosis(examples, totals)
         return _failed(session, load, item, LoadStatus.FAILED, f"{item}: {violation}: {causes}")
+    if message := _held_back(session, load, policy.withdraw_share):
+        return _failed(session, load, item, LoadStatus.HELD, f"{item}: {message}")
     return _loaded(load, item, ledger.finish_load(session.connection, load, LoadStatus.COMPLETE), started)
+
+
+def _held_back(session: TableSession, load: Load, withdraw_share: float) -> str | None:
+    """Return why a person should look at a load before it counts, None if nobody has to."""
+    if session.table.delivery is not Delivery.SNAPSHOT:
+        return None
+    lacking, counting = ledger.would_withdraw(session.connection, session.table, load)
+    if not counting or lacking / counting <= withdraw_share:
+        return None
+    return (
+        f"it is held back, because it lacks {lacking:,} of the {counting:,} ids that count, more than "
+        f"{withdraw_share:.0%}, and would withdraw them; if they are to go, load it again with withdraw_share 1"
+    )
 
 
 def reload_object(
@@ -341,7 +359,14 @@ def _failed(session: TableSession, load: Load, item: ObjectVersion, status: Load
 
 @dataclass(frozen=True)
 class Batch:
-    """What goes into one transaction: chunks, the object's format; of each chunk, its rows for COPY, and the invalid ones."""
+    """What goes into one transaction.
+
+    Attributes:
+        file_format: of the object.
+        chunks: consecutive chunks of it.
+        texts: of each chunk, its rows as COPY reads them.
+        invalid: of each chunk, its rows that break a rule.
+    """
 
     file_format: FileFormat
     chunks: list[Chunk]

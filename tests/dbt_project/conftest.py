@@ -1,6 +1,7 @@
 """dbt in this process, on the database of a test: a build takes two seconds instead of a process's seven."""
 
 import itertools
+import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -61,6 +62,13 @@ def running_dbt(database: Database, target: Path, project: Path = PROJECT.projec
         yield run
 
 
+def copy_of_project(parent: Path) -> Path:
+    """Return a copy of the dbt project in a folder, without what is generated."""
+    folder = parent / "dbt_project"
+    shutil.copytree(PROJECT.project_dir, folder, ignore=shutil.ignore_patterns("target", "logs", "generated"))
+    return folder
+
+
 def unsuccessful(result: dbtRunnerResult) -> dict[str, str]:
     """Return the models and tests of a dbt command that did not go well, with their status."""
     return {
@@ -84,23 +92,28 @@ def deliver(
     status: str = "complete",
     columns: Sequence[str] | None = None,
     key: str | None = None,
+    source: str = "object",
 ) -> int:
     """Store records as one load of an object would, numbered from 1, and return the load's id.
 
-    The columns are those of the contract, if no others are given; without a key it is another object each time.
+    The columns are those of the contract, if no others are given; without a key it is another object each time. With
+    another source it is a batch over HTTP.
     """
     rows = [(number, record) for number, record in enumerate(records, 1) if not isinstance(record, bytes)]
     refused = [(number, record) for number, record in enumerate(records, 1) if isinstance(record, bytes)]
     with database.connect() as connection, connection.transaction(), connection.cursor() as cursor:
         counts = [len(records), len(rows), len(refused), len(refused)] if status == "complete" else [None] * 4
+        version = ["landing", key or f"{table}/{next(_numbers)}.csv", str(next(_numbers))]
+        if source != "object":
+            version = []
         ((load_id,),) = cursor.execute(
             """
             insert into raw.loads
                 (table_name, source, bucket, key, version, status, records, loaded, malformed, rejected, completed_at)
-            values (%s, 'object', 'landing', %s, '1', %s, %s, %s, %s, %s, case when %s = 'complete' then now() end)
+            values (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, case when %s = 'complete' then now() end)
             returning load_id
             """,
-            [table, key or f"{table}/{next(_numbers)}.csv", status, *counts, status],
+            [table, source, *(version or [None] * 3), status, *counts, status],
         ).fetchall()
         with cursor.copy(
             f"copy raw.{table} (_load_id, _record, {', '.join(columns or COLUMNS[table])}) from stdin"

@@ -3,7 +3,7 @@
 import contextlib
 import itertools
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 
@@ -139,28 +139,28 @@ class Load:
     table: str
     records: list[Record]
     status: str = "complete"
+    source: str = "object"
 
 
 Place = tuple[str, int, int]
 
 
-def dispositions(history: Iterable[Load]) -> dict[Place, str | list[tuple[str, str]]]:
+def dispositions(history: Iterable[Load], snapshots: Collection[str] = ()) -> dict[Place, str | list[tuple[str, str]]]:
     """Return what becomes of each record of each complete load, by table, load and number.
 
-    That is accepted, superseded, waiting or no_row; or the fields that are wrong, with their reasons.
+    That is accepted, superseded, withdrawn, waiting or no_row; or the fields that are wrong, with their reasons. Of the
+    tables in `snapshots` each object is the whole table.
     """
     became: dict[Place, str | list[tuple[str, str]]] = {}
     latest: dict[tuple[str, object], tuple[Place, dict[str, object]]] = {}
-    for load in history:
-        if load.status != "complete":
-            continue
+    complete = [load for load in history if load.status == "complete"]
+    for load in complete:
         for number, record in enumerate(load.records, 1):
             place = (load.table, load.load_id, number)
             if isinstance(record, bytes):
                 became[place] = "no_row"
                 continue
-            fields = zip(COLUMNS[load.table], record, strict=True)
-            verdicts = {name: RULES.get(name, identifier)(field) for name, field in fields}
+            verdicts = _verdicts(load.table, record)
             wrong = [(name, reason) for name, (_, reason) in verdicts.items() if reason]
             if wrong:
                 became[place] = wrong
@@ -170,9 +170,36 @@ def dispositions(history: Iterable[Load]) -> dict[Place, str | list[tuple[str, s
             if key in latest:
                 became[latest[key][0]] = "superseded"
             latest[key] = place, values
+    for table, key in _lacking(complete, snapshots, latest):
+        became[latest.pop((table, key))[0]] = "withdrawn"
     for (table, _), (place, values) in latest.items():
         known = table != "hired_employees" or (
             ("departments", values["department_id"]) in latest and ("jobs", values["job_id"]) in latest
         )
         became[place] = "accepted" if known else "waiting"
     return became
+
+
+def _verdicts(table: str, record: Sequence[str | None]) -> dict[str, Verdict]:
+    fields = zip(COLUMNS[table], record, strict=True)
+    return {name: RULES.get(name, identifier)(field) for name, field in fields}
+
+
+def _lacking(
+    complete: Sequence[Load],
+    snapshots: Collection[str],
+    latest: Mapping[tuple[str, object], tuple[Place, dict[str, object]]],
+) -> list[tuple[str, object]]:
+    """Return the table and id of each valid record that is older than the newest whole delivery, which lacks it."""
+    lacking = []
+    for whole in {
+        load.table: load for load in complete if load.table in snapshots and load.source == "object"
+    }.values():
+        rows = [record for record in whole.records if not isinstance(record, bytes)]
+        ids = {_verdicts(whole.table, record)["id"][0] for record in rows}
+        lacking += [
+            (table, key)
+            for (table, key), (place, _) in latest.items()
+            if table == whole.table and place[1] < whole.load_id and key not in ids
+        ]
+    return lacking

@@ -1,7 +1,6 @@
 """A contract with more tables and columns goes through every layer without another edit of the dbt project."""
 
 import os
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -16,11 +15,21 @@ import yaml
 from contracts import TABLES, Column, LogicalType, Table
 from contracts.tables import CONTRACT, ContractError, read_contract
 from orchestration.dbt.generated import write_generated
-from orchestration.dbt.project import BUILD, PROJECT
+from orchestration.dbt.project import BUILD
 from orchestration.warehouse.build_lock import acquire_build_lock
 from orchestration.warehouse.published import unpublished_loads
 from tests.conftest import Database
-from tests.dbt_project.conftest import COLUMNS, Dbt, Record, build, deliver, forget_builds, running_dbt, unsuccessful
+from tests.dbt_project.conftest import (
+    COLUMNS,
+    Dbt,
+    Record,
+    build,
+    copy_of_project,
+    deliver,
+    forget_builds,
+    running_dbt,
+    unsuccessful,
+)
 
 EMAIL = Column("email", description="Address of the person.", required=False)
 SALARIES = Table(
@@ -44,9 +53,7 @@ HIRES = (*COLUMNS["hired_employees"], "email")
 @pytest.fixture
 def copy(tmp_path: Path) -> Path:
     """A copy of the project, without what is generated."""
-    folder = tmp_path / "dbt_project"
-    shutil.copytree(PROJECT.project_dir, folder, ignore=shutil.ignore_patterns("target", "logs", "generated"))
-    return folder
+    return copy_of_project(tmp_path)
 
 
 def add_to_raw(database: Database) -> None:

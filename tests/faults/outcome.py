@@ -51,6 +51,6 @@ def forget(conninfo: str) -> None:
     """Empty a database of all that was ever loaded."""
     with psycopg.connect(conninfo, autocommit=True) as connection:
         connection.execute("""
-            truncate raw.departments, raw.jobs, raw.hired_employees, raw.corrections, raw.loads 
+            truncate raw.departments, raw.jobs, raw.hired_employees, raw.corrections, raw.loads
             restart identity cascade
         """)

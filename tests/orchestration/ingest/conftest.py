@@ -32,7 +32,7 @@ def database(module_database: Database) -> Iterator[Database]:
         """)
         superuser.execute("drop function if exists end_session cascade")
         superuser.execute("""
-            truncate raw.departments, raw.jobs, raw.hired_employees, raw.corrections, raw.loads 
+            truncate raw.departments, raw.jobs, raw.hired_employees, raw.corrections, raw.loads
             restart identity cascade
         """)
     yield module_database
