@@ -11,6 +11,7 @@ from api.database import DatabaseOfRequest
 from api.metrics import export
 from api.metrics.formats import CSV, JSON, wants_csv
 from api.metrics.metric import Metric
+from api.parameters import require_single
 
 
 def _header(description: str, kind: str = "string") -> dict[str, Any]:
@@ -52,6 +53,7 @@ def _add_routes(router: APIRouter, metric: Metric) -> None:
         database: DatabaseOfRequest,
         answers: AnswersOfRequest,
     ) -> Response:
+        require_single(request, parameters)
         if wants_csv(request, parameters.format):
             return await export.export(request, database, metric, parameters)
 
