@@ -20,6 +20,8 @@ from contracts.formats import pattern
 from contracts.rules import NULLS, TIMESTAMP, WHITE_SPACE, Reason, parse
 
 MAX_RECORDS = 1000
+# Of an integer without a range: the longest one that Python reads from text.
+MAX_DIGITS = 4300
 
 # As a regular expression writes it.
 BLANK = WHITE_SPACE.encode("unicode_escape").decode().replace(r"\x0b", r"\v").replace(r"\x0c", r"\f")
@@ -32,6 +34,7 @@ class HireModel:
     Attributes:
         key: Name of the field that tells hires apart.
         rules: What each field has to be, in words.
+        max_tokens: Twice the tokens that the JSON of a batch can have.
         batch: Validates a batch.
         batch_schema: A batch for the OpenAPI document, where a hire has its place under components.
         record_schema: A hire for the OpenAPI document.
@@ -41,6 +44,8 @@ class HireModel:
     def __init__(self, table: Table) -> None:
         self.key = table.key.name
         self.rules = {column.name: rule(column) for column in table.columns}
+        # A record has its comma and its brace, a field a comma, its name, and a string at most.
+        self.max_tokens = 2 * MAX_RECORDS * (2 + 3 * len(self.rules))
         batch: Any = Annotated[list[_record_type(table)], Field(min_length=1, max_length=MAX_RECORDS)]  # type: ignore[misc]
         self.batch = TypeAdapter[Any](batch)
         self.batch_schema = self.batch.json_schema(ref_template="#/components/schemas/{model}")
@@ -85,9 +90,15 @@ def _field(column: Column) -> Any:
 
 
 def _integer(column: Column) -> Any:
+    bounds = [len(str(abs(bound))) for bound in (column.minimum, column.maximum) if bound is not None]
+    most_digits = max(bounds) if len(bounds) == 2 else MAX_DIGITS
+
     def read(value: object) -> object:
         # Nearly all are; the rest takes four times as long to find out.
         if type(value) is int:
+            return value
+        # Making an integer of digits takes quadratic time.
+        if isinstance(value, Decimal) and value.adjusted() >= most_digits:
             return value
         # JSON knows no integers: 8.0 is 8, as in a file.
         if isinstance(value, float | Decimal) and isinstance(number := parse(column, _as_stored(value)), int):
