@@ -54,7 +54,7 @@ def find_errors(batch: Any, hires: HireModel) -> list[Error]:
     """Return everything that is wrong with what should be a batch, in pydantic's form; its place begins with "body"."""
     errors: list[Error] = []
     try:
-        hires.batch.validate_python(batch)
+        _validate(batch, hires)
     except ValidationError as error:
         # Twice the fields that a batch can have: what has more was never meant as hires, and listing it takes long.
         most = 2 * MAX_RECORDS * len(hires.rules)
@@ -71,6 +71,14 @@ def find_errors(batch: Any, hires: HireModel) -> list[Error]:
         for key in record.repeated
     ]
     return sorted([*errors, *repeated], key=lambda error: error["loc"][1]) if repeated else errors
+
+
+def _validate(batch: Any, hires: HireModel) -> None:
+    try:
+        hires.plain_batch.validate_python(batch)
+    except ValidationError:
+        # It knows only that something is not plain, which may still be right.
+        hires.batch.validate_python(batch)
 
 
 def by_record(errors: Sequence[Error]) -> dict[int, list[Error]] | None:
