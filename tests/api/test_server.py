@@ -138,8 +138,9 @@ def test_a_request_to_become_a_websocket_is_a_request_like_others(api: Running) 
 def test_headers_that_never_end_are_a_408(hasty_client: httpx.Client) -> None:
     with connect(hasty_client, LIVE[:-2]) as connection:
         connection.settimeout(0.05)
-        answer = b""
+        answer, deadline = b"", time.monotonic() + 10
         while not answer:
+            assert time.monotonic() < deadline, "nobody minds"
             # As long as a byte comes now and then nothing has gone silent.
             connection.sendall(b"X: x\r\n")
             try:
