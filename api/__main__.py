@@ -7,7 +7,7 @@ import uvicorn
 from pydantic import ValidationError
 from pydantic_settings import SettingsError
 
-from api import logs
+from api import logs, server
 from api.main import create_app
 from api.settings import Settings
 
@@ -33,11 +33,7 @@ def main() -> None:
         create_app(settings),
         host=settings.api_host,
         port=settings.api_port,
-        # None leaves logging as it is set up above: one format for uvicorn, the pool and this package.
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        timeout_graceful_shutdown=10,
+        **server.options(settings),
     )
 
 

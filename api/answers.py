@@ -18,7 +18,7 @@ from api.conditions import Validators
 
 Key = tuple[str, ...]
 # What a request for an answer looks like before anything of it is understood.
-Asked = tuple[str, bytes, str, bytes, bytes]
+Asked = tuple[str, bytes, bytes]
 
 # Asking each time costs little, here and there, and nobody goes on with a number that has changed.
 CACHING = {"Cache-Control": "no-cache", "Vary": "Accept"}
@@ -173,11 +173,9 @@ AnswersOfRequest = Annotated[Answers, Depends(_of_request)]
 
 
 def _asked(scope: Scope) -> Asked:
-    """Return everything of a request that an answer can depend on; links in answers name the host."""
-    host = accept = b""
+    """Return everything of a request that an answer can depend on: which host was asked is nothing of that."""
+    accept = b""
     for name, value in scope["headers"]:
-        if name == b"host":
-            host = value
-        elif name == b"accept":
+        if name == b"accept":
             accept += b"," + value
-    return scope["path"], scope["query_string"], scope["scheme"], host, accept
+    return scope["path"], scope["query_string"], accept

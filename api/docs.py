@@ -46,7 +46,7 @@ def add_pages(app: FastAPI) -> None:
     )
     for address, page in (("/docs", swagger), ("/redoc", redoc)):
         page.headers["Content-Security-Policy"] = _policy(bytes(page.body))
-        app.add_api_route(address, _constant(page), include_in_schema=False)
+        app.add_api_route(address, _constant(page), methods=["GET", "HEAD"], include_in_schema=False)
 
 
 def _constant(page: Response) -> Callable[[], Coroutine[Any, Any, Response]]:

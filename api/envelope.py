@@ -67,7 +67,8 @@ class Envelope:
 
         token = logs.request_id.set(request_id.decode())
         try:
-            await self._app(scope, receive, send_dressed)
+            # What is no request as HTTP has it comes with its answer.
+            await (scope.get("refusal") or self._app)(scope, receive, send_dressed)
         except Exception as error:
             logger.error("a request failed", exc_info=error)  # noqa: TRY400
             if status:

@@ -31,11 +31,13 @@ def router_for(metrics: Iterable[Metric]) -> APIRouter:
     reads = SQL(", ").join(SQL("exists(select from {})").format(Identifier("marts", mart)) for mart in marts)
     query = SQL("select {}").format(reads).as_bytes()
 
+    @router.head("/live", include_in_schema=False)
     @router.get("/live", summary="Does the process run?")
     async def live() -> Live:
         """Answer 200 as long as the process runs, with or without a database: restart it when this fails."""
         return Live()
 
+    @router.head("/ready", include_in_schema=False)
     @router.get(
         "/ready",
         summary="Can it answer?",

@@ -60,6 +60,8 @@ def create_app(settings: Settings, metrics: Sequence[Metric] = METRICS, hires: H
         openapi_tags=TAGS,
         lifespan=lifespan,
         redirect_slashes=False,
+        # Relative to the document, which is right behind a proxy with a prefix, too.
+        servers=[{"url": "."}],
         generate_unique_id_function=lambda route: route.name,
         responses=problems.responses({500: problems.FAILED}),
         exception_handlers=problems.HANDLERS | database.HANDLERS,

@@ -10,8 +10,10 @@ from typing import Any
 
 from fastapi import Request, Response
 from fastapi.exceptions import RequestValidationError
+from fastapi.routing import iter_route_contexts
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
+from starlette.routing import Match
 
 MEDIA_TYPE = "application/problem+json"
 
@@ -95,9 +97,10 @@ def responses(details: Mapping[int, str]) -> dict[int | str, dict[str, Any]]:
     }
 
 
-async def http_error(_request: Request, error: HTTPException) -> Response:
+async def http_error(request: Request, error: HTTPException) -> Response:
     """Tell what the framework or an endpoint refused: no such address, no such method, no key."""
-    return problem(error.status_code, error.detail, error.headers)
+    headers = {"Allow": _allowed(request)} if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED else error.headers
+    return problem(error.status_code, error.detail, headers)
 
 
 async def invalid_request(_request: Request, error: RequestValidationError) -> Response:
@@ -126,6 +129,17 @@ def places(errors: Iterable[Mapping[str, Any]]) -> Iterator[dict[str, str]]:
             yield {"pointer": _pointer(path), "detail": detail}
         else:
             yield {"parameter": str(path[0]), "detail": detail}
+
+
+def _allowed(request: Request) -> str:
+    """Return the methods of all routes at an address; the framework names those of the first one."""
+    routes = (
+        route
+        for route in iter_route_contexts(request.app.routes)
+        if route.methods and route.matches(request.scope)[0] is not Match.NONE
+    )
+    # Files have no routes of their own.
+    return ", ".join(sorted({method for route in routes for method in route.methods or ()}) or ["GET", "HEAD"])
 
 
 def _pointer(path: Iterable[str | int]) -> str:

@@ -45,6 +45,11 @@ class Settings(BaseSettings):
     api_keys_file: KeysFile | None = None
     api_open_reads: bool = False
     api_rate_limit: RateLimit = "12000/minute"
+    # How long a connection may take for the head of a request, and for its body; how long it is kept without one, which
+    # has to be longer than a load balancer keeps it (60 s on AWS); and how many there are.
+    api_head_timeout_seconds: float = Field(default=10, gt=0, le=300)
+    api_keep_alive_seconds: float = Field(default=75, gt=0, le=3600)
+    api_max_connections: int = Field(default=800, ge=1, le=100_000)
     api_body_timeout_seconds: float = Field(default=30, gt=0, le=300)
     api_cors_origins: list[Origin] = []
     api_log_level: Literal["debug", "info", "warning", "error"] = "info"

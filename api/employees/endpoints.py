@@ -1,30 +1,33 @@
 """The address that takes hires in."""
 
+import asyncio
 import hashlib
-from typing import Annotated, Literal
+from concurrent.futures import ThreadPoolExecutor
+from typing import Annotated
 
-from fastapi import APIRouter, Header, HTTPException, Query, Response
+from fastapi import APIRouter, Header, HTTPException, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 
 from api import problems
 from api.database import DatabaseOfRequest
 from api.employees import queries, receipts
-from api.employees.body import TOO_LARGE, BodyOfRequest, parse
+from api.employees.body import TOO_LARGE, BodyOfRequest
 from api.employees.hires import HIRES, HiresOfRequest
 from api.employees.queries import Retry
-from api.employees.schemas import BatchAccepted
+from api.employees.schemas import BatchAccepted, BatchQuery
+from api.parameters import require_single
 from api.security import KeyOfRequest
 
 router = APIRouter(tags=["employees"])
+
+# Reading and checking a large batch takes some tenths of a second. In a thread of its own it holds other requests up
+# for as long as Python leaves a thread alone, some ms; in several threads they would wait for each of them.
+_judge = ThreadPoolExecutor(1, thread_name_prefix="judge")
 
 # The body is not a parameter of the endpoint, so FastAPI does not describe it by itself.
 CONTENT = {"application/json": {"schema": HIRES.batch_schema, "example": HIRES.example}}
 REQUEST_BODY = {"required": True, "content": CONTENT}
 
-OnError = Annotated[
-    Literal["abort", "continue"],
-    Query(description="What a record that breaks a rule does to the others: nothing is stored, or the good ones are."),
-]
 IdempotencyKey = Annotated[
     str | None,
     Header(
@@ -67,10 +70,11 @@ IdempotencyKey = Annotated[
 )
 async def add_employees(
     body: BodyOfRequest,
+    request: Request,
+    query: Annotated[BatchQuery, Query()],
     key: KeyOfRequest,
     database: DatabaseOfRequest,
     hires: HiresOfRequest,
-    on_error: OnError = "abort",
     idempotency_key: IdempotencyKey = None,
 ) -> Response:
     """Store a batch of 1 to 1000 hires: all of them or, when one breaks a rule, none.
@@ -78,14 +82,10 @@ async def add_employees(
     With on_error=continue the good records are stored, and the bad ones are kept apart and listed in the answer.
     The metrics show a batch after the pipeline's next run.
     """
-    batch = parse(body)
-    errors = receipts.find_errors(batch, hires)
-    wrong = receipts.by_record(errors)
-    if wrong is None or (wrong and on_error == "abort"):
-        raise RequestValidationError(errors)
-    retry = Retry(key.name, idempotency_key, hashlib.sha256(f"{on_error}\n".encode() + body).digest())
-    answer = receipts.receipt(batch, wrong, hires.key).model_dump_json()
-    rejections = receipts.rejections(body, wrong, hires.rules)
+    require_single(request, query)
+    work = asyncio.get_running_loop().run_in_executor(_judge, receipts.judge, body, hires, query.on_error)
+    batch, answer, rejections = await work
+    retry = Retry(key.name, idempotency_key, hashlib.sha256(f"{query.on_error}\n".encode() + body).digest())
     stored = await queries.store_batch(database, batch, rejections, retry, answer)
     if stored.outcome == "in flight":
         raise HTTPException(

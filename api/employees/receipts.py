@@ -6,14 +6,15 @@ None of it repeats a value that came in, but for ids: values may be names of peo
 import base64
 from collections import defaultdict
 from collections.abc import Container, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
+from fastapi.exceptions import RequestValidationError
 from pydantic import ValidationError
 
 from api import problems
-from api.employees.body import elements
+from api.employees.body import RepeatedKeys, elements, parse
 from api.employees.hires import MAX_RECORDS, HireModel
-from api.employees.schemas import Receipt, RejectedRecord, RepeatedId, WrongField
+from api.employees.schemas import OnError, Receipt, RejectedRecord, RepeatedId, WrongField
 
 # As many as the loader keeps of a record of an object.
 RAW_BYTES_KEPT = 65_536
@@ -21,18 +22,63 @@ RAW_BYTES_KEPT = 65_536
 Error = Mapping[str, Any]
 
 
+class Judged(NamedTuple):
+    """A batch that can be stored: its records, the answer without the number of its load, what is kept apart."""
+
+    batch: Sequence[Any]
+    answer: str
+    rejections: list[dict[str, Any]]
+
+
+def judge(body: bytes, hires: HireModel, on_error: OnError) -> Judged:
+    """Read and check a batch.
+
+    Args:
+        body: the batch as it was sent.
+        hires: what its records have to be.
+        on_error: what a record that breaks a rule does to the others.
+
+    Raises:
+        RequestValidationError: it is no batch, or a record breaks a rule and `on_error` is "abort".
+    """
+    batch = parse(body, hires.max_tokens)
+    errors = find_errors(batch, hires)
+    wrong = by_record(errors)
+    if wrong is None or (wrong and on_error == "abort"):
+        raise RequestValidationError(errors)
+    answer = receipt(batch, wrong, hires.key).model_dump_json()
+    return Judged(batch, answer, rejections(body, wrong, hires.rules))
+
+
 def find_errors(batch: Any, hires: HireModel) -> list[Error]:
     """Return everything that is wrong with what should be a batch, in pydantic's form; its place begins with "body"."""
+    errors: list[Error] = []
     try:
-        hires.batch.validate_python(batch)
+        _validate(batch, hires)
     except ValidationError as error:
         # Twice the fields that a batch can have: what has more was never meant as hires, and listing it takes long.
         most = 2 * MAX_RECORDS * len(hires.rules)
         if error.error_count() > most:
             return [{"type": "too_much", "loc": ("body",), "msg": f"has more than {most:,} wrong fields"}]
-        errors = error.errors(include_url=False, include_context=False, include_input=False)
-        return [_in_words(each, hires.rules) for each in errors]
-    return []
+        found = error.errors(include_url=False, include_context=False, include_input=False)
+        errors = [_in_words(each, hires.rules) for each in found]
+        if by_record(errors) is None:
+            return errors
+    repeated = [
+        {"type": "repeated", "loc": ("body", index, key), "msg": "is given more than once"}
+        for index, record in enumerate(batch)
+        if type(record) is RepeatedKeys
+        for key in record.repeated
+    ]
+    return sorted([*errors, *repeated], key=lambda error: error["loc"][1]) if repeated else errors
+
+
+def _validate(batch: Any, hires: HireModel) -> None:
+    try:
+        hires.plain_batch.validate_python(batch)
+    except ValidationError:
+        # It knows only that something is not plain, which may still be right.
+        hires.batch.validate_python(batch)
 
 
 def by_record(errors: Sequence[Error]) -> dict[int, list[Error]] | None:
@@ -77,6 +123,8 @@ def rejections(body: bytes, wrong: Mapping[int, Sequence[Error]], fields: Contai
 
 
 def _repeated_ids(batch: Sequence[Any], wrong: Mapping[int, Sequence[Error]], key: str) -> list[RepeatedId]:
+    if not wrong and len({record[key] for record in batch}) == len(batch):
+        return []
     records = defaultdict(list)
     for number, record in enumerate(batch, 1):
         if number - 1 not in wrong:

@@ -1,8 +1,24 @@
-"""What POST /employees answers."""
+"""What POST /employees is asked, and what it answers."""
 
-from pydantic import BaseModel, Field
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
 
 from api.employees.hires import HIRES
+
+OnError = Literal["abort", "continue"]
+
+
+class BatchQuery(BaseModel):
+    """How a batch is to be taken."""
+
+    # A misspelled parameter would otherwise store, or refuse, what was not meant.
+    model_config = ConfigDict(extra="forbid")
+
+    on_error: OnError = Field(
+        "abort",
+        description="What a record that breaks a rule does to the others: nothing is stored, or the good ones are.",
+    )
 
 
 class WrongField(BaseModel):

@@ -11,6 +11,7 @@ from api.database import DatabaseOfRequest
 from api.metrics import export
 from api.metrics.formats import CSV, JSON, wants_csv
 from api.metrics.metric import Metric
+from api.parameters import require_single
 
 
 def _header(description: str, kind: str = "string") -> dict[str, Any]:
@@ -24,7 +25,7 @@ VALIDATORS = {
 AGE = {"Age": _header("Only while the database is away: how many seconds ago this was right", "integer")}
 PAGING = {
     "X-Total-Count": _header("Rows that match, on all pages; not with CSV", "integer"),
-    "Link": _header("The first, prev, next and last page, where they exist (RFC 8288); not with CSV"),
+    "Link": _header("The first, prev, next and last page (RFC 8288), relative to this address; not with CSV"),
 }
 NOT_MODIFIED = {"description": "The client has it: If-None-Match or If-Modified-Since says so.", "headers": VALIDATORS}
 
@@ -52,17 +53,16 @@ def _add_routes(router: APIRouter, metric: Metric) -> None:
         database: DatabaseOfRequest,
         answers: AnswersOfRequest,
     ) -> Response:
+        require_single(request, parameters)
         if wants_csv(request, parameters.format):
             return await export.export(request, database, metric, parameters)
-
-        address = str(request.url).partition("?")[0]
 
         async def compute() -> Answer:
             publication, total, body = await metric.read(database, parameters)
             validators = publication.validators(JSON, body) if publication else None
-            return Answer(body, JSON, validators, _paging_headers(address, parameters, total))
+            return Answer(body, JSON, validators, _paging_headers(metric, parameters, total))
 
-        return await answers.give(request, (address, parameters.query_string()), compute)
+        return await answers.give(request, (metric.path, parameters.query_string()), compute)
 
     router.add_api_route(metric.path, answer, methods=["HEAD"], name=metric.operation_id, include_in_schema=False)
     router.add_api_route(
@@ -86,11 +86,14 @@ def _documented(metric: Metric) -> dict[int | str, dict[str, Any]]:
     return {200: {"description": description, "content": content, "headers": headers}, 304: NOT_MODIFIED}
 
 
-def _paging_headers(address: str, parameters: Any, total: int | None) -> dict[str, str]:
-    """Return how many rows match a page's parameters, and the links (RFC 8288) from it to its neighbours."""
+def _paging_headers(metric: Metric, parameters: Any, total: int | None) -> dict[str, str]:
+    """Return how many rows match a page's parameters, and the links (RFC 8288) from it to its neighbours.
+
+    They are relative: right under whichever host and prefix the API is reached, and also seen from its root.
+    """
     if total is None:
         return {}
     query = parameters.query_string("offset")
     starts = parameters.starts(total) if total else {}
-    links = [f'<{address}?{query}&offset={start}>; rel="{relation}"' for relation, start in starts.items()]
+    links = [f'<..{metric.path}?{query}&offset={start}>; rel="{relation}"' for relation, start in starts.items()]
     return {"X-Total-Count": str(total)} | ({"Link": ", ".join(links)} if links else {})

@@ -1,9 +1,19 @@
 """What queries and responses of metrics are made of."""
 
+import re
 from typing import Annotated, Generic, Literal, TypeVar
 from urllib.parse import urlencode
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationInfo,
+    field_validator,
+)
+from pydantic_core import PydanticCustomError
 
 Item = TypeVar("Item")
 
@@ -22,11 +32,22 @@ Format = Annotated[
 ]
 
 
+DIGITS = re.compile("[0-9]+").fullmatch
+
+
 class MetricQuery(BaseModel):
     """What a metric can be asked for; its SQL has these parameters under the same names."""
 
     # A misspelled parameter would otherwise get an answer to another question.
     model_config = ConfigDict(extra="forbid")
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _require_digits(cls, value: object, info: ValidationInfo) -> object:
+        """Take a number in digits only: Pydantic would also take " 2021", "+2021" and "2_021", and digits of others."""
+        if cls.model_fields[str(info.field_name)].annotation is int and isinstance(value, str) and not DIGITS(value):
+            raise PydanticCustomError("digits", "must be a whole number, in digits")
+        return value
 
     def query_string(self, *without: str) -> str:
         """Return these parameters, without some, as the one query string of all that mean the same."""

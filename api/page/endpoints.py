@@ -21,6 +21,7 @@ from api.metrics.departments_above_mean import DEPARTMENTS_ABOVE_MEAN
 from api.metrics.hires_by_quarter import HIRES_BY_QUARTER, HiresQuery
 from api.metrics.schemas import Paging
 from api.page import queries
+from api.parameters import repeated_parameters
 
 HTML = "text/html; charset=utf-8"
 STATIC = Path(__file__).with_name("static")
@@ -66,11 +67,14 @@ templates.globals |= {
 @router.get("/")
 async def page(request: Request, database: DatabaseOfRequest, answers: AnswersOfRequest) -> Response:
     """Show both metrics of a year."""
+    wrong = {name for name in repeated_parameters(request, View) if name in View.model_fields}
     try:
         view = View.model_validate(_parameters(request))
     except ValidationError as error:
-        wrong = ", ".join(sorted({str(detail["loc"][0]) for detail in error.errors()}))
-        return _message(422, "There is no such page", f"The address has a wrong value for: {wrong}.")
+        wrong |= {str(detail["loc"][0]) for detail in error.errors()}
+    if wrong:
+        names = ", ".join(sorted(wrong))
+        return _message(422, "There is no such page", f"The address has a wrong value for: {names}.")
 
     async def compute() -> Answer:
         return await _render(database, view)

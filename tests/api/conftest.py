@@ -16,6 +16,7 @@ import yaml
 from pydantic import SecretStr
 
 from api.main import create_app
+from api.server import options
 from api.settings import Settings
 from tests.conftest import Database
 
@@ -58,7 +59,7 @@ def settings_without_database(folder: Path, **changes: Any) -> Settings:
 def serving(settings: Settings, **changes: Any) -> Iterator[httpx.Client]:
     """Serve the application, with other metrics than there are where a test says so."""
     app = create_app(settings, **changes)
-    server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=0, log_config=None, access_log=False))
+    server = uvicorn.Server(uvicorn.Config(app, port=0, **options(settings)))
     thread = threading.Thread(target=server.run)
     thread.start()
     try:

@@ -100,6 +100,53 @@ def test_every_bad_field_of_every_record_is_listed_and_no_value_repeated(client:
     assert "secret" not in answer.text
 
 
+TWICE = '{"id": 1, "id": 2, "name": "A", "na\\u006de": "B", "datetime": "2021-01-01", "department_id": 1, "job_id": 1}'
+
+
+def test_a_key_that_a_record_has_twice_is_named(client: httpx.Client) -> None:
+    """Readers differ on which of the two counts, and a hire would be stored that its sender did not mean."""
+    bad, good = hire(job_id=0), hire()
+    batch = f"[{json.dumps(good)}, {TWICE}, {json.dumps(bad)}, {TWICE}]".encode()
+    answer = send(client, batch)
+    assert pointers(answer) == ["/1/id", "/1/name", "/2/job_id", "/3/id", "/3/name"]
+    assert answer.json()["errors"][0]["detail"] == "is given more than once"
+    assert "/0/id" in pointers(send(client, b'[{"id": 1, "id": 1}]'))
+
+
+def test_a_record_with_a_key_twice_is_kept_apart_as_it_was_sent(
+    client: httpx.Client, module_database: Database
+) -> None:
+    answer = client.post(
+        "/employees?on_error=continue",
+        content=f"[{TWICE}, {json.dumps(hire())}, {json.dumps(hire(job_id=0))}]".encode(),
+        headers={"X-API-Key": KEY, "Content-Type": "application/json"},
+    )
+    assert (answer.status_code, answer.json()["accepted"]) == (201, 1)
+    assert [rejected["record"] for rejected in answer.json()["rejected"]] == [1, 3]
+    kept = module_database.rows(
+        "select raw, message from raw.rejected_records where load_id = %s and record = 1", answer.json()["load_id"]
+    )
+    assert kept == [(TWICE.encode(), "id is given more than once; name is given more than once")]
+
+
+def test_a_byte_order_mark_is_no_part_of_a_batch(client: httpx.Client, module_database: Database) -> None:
+    answer = send(client, "\ufeff".encode() + json.dumps([hire()]).encode())
+    assert answer.status_code == 201
+    assert stored(module_database, answer.json()["load_id"]) == as_delivered([hire()])
+    assert pointers(send(client, "\ufeff\ufeff[]".encode())) == [""]
+
+
+@pytest.mark.parametrize("query", ["on_eror=continue", "on_error=continue&on_error=abort", "on_error=abort&x=1&x=2"])
+def test_a_parameter_that_is_not_known_or_given_twice_is_named(
+    client: httpx.Client, module_database: Database, query: str
+) -> None:
+    before = module_database.rows("select count(*) from raw.loads")
+    answer = client.post(f"/employees?{query}", json=[hire()], headers={"X-API-Key": KEY})
+    assert answer.status_code == 422
+    assert [error["parameter"] for error in answer.json()["errors"]] == [query.rpartition("&")[2].partition("=")[0]]
+    assert module_database.rows("select count(*) from raw.loads") == before
+
+
 def test_what_is_wrong_beyond_all_measure_is_not_listed(client: httpx.Client) -> None:
     answer = send(client, [hire(**{f"field {n}": None for n in range(10_001)})])
     assert pointers(answer) == [""]
@@ -194,10 +241,10 @@ def test_what_is_no_batch_is_refused_as_a_whole(client: httpx.Client, module_dat
     assert module_database.rows("select count(*) from raw.loads") == before
 
 
-def test_a_body_of_more_than_16_mib_is_too_large(client: httpx.Client) -> None:
+def test_a_body_of_more_than_4_mib_is_too_large(client: httpx.Client) -> None:
     body = json.dumps([hire(name="x")]).encode()
-    assert send(client, body + b" " * (2**24 - len(body))).status_code == 201
-    answer = send(client, body + b" " * (2**24 - len(body) + 1))
+    assert send(client, body + b" " * (2**22 - len(body))).status_code == 201
+    answer = send(client, body + b" " * (2**22 - len(body) + 1))
     assert (answer.status_code, answer.headers["content-type"]) == (413, "application/problem+json")
 
 

@@ -165,6 +165,8 @@ def test_a_year_without_hires_is_empty(client: httpx.Client) -> None:
         ("limit", "0"), ("limit", "1001"), ("limit", "ten"), ("limit", ""), ("limit", "9" * 5000),
         ("offset", "-1"), ("offset", str(2**31)),
         ("year", "1899"), ("year", "2101"), ("year", "2021.5"),
+        *(("year", year) for year in ("+2021", " 2021", "2021 ", "2_021", "2021.0", "\uff12\uff10\uff12\uff11")),
+        ("limit", "+10"), ("offset", " 1"),
         ("department", "\0"), ("job", "a\0b"),
         ("format", "xml"), ("format", ""), ("departement", "Sales"), ("Year", "2021"),
     ],
@@ -176,6 +178,15 @@ def test_a_parameter_that_is_wrong_or_not_known_is_refused_by_name_and_never_cla
     assert answer.status_code == 422
     assert answer.headers["content-type"] == "application/problem+json"
     assert [error["parameter"] for error in answer.json()["errors"]] == [name]
+
+
+@pytest.mark.parametrize("name", ["year", "limit", "offset", "format"])
+def test_a_parameter_that_has_one_value_is_not_given_twice(client: httpx.Client, name: str) -> None:
+    """Another reader, a cache in between or a log, might take the other value."""
+    value = {"format": "csv"}.get(name, "2000" if name == "year" else "7")
+    answer = client.get(f"/metrics/hires-by-quarter?{name}={value}&{name}={value}&job=a&job=b")
+    assert answer.status_code == 422
+    assert answer.json()["errors"] == [{"parameter": name, "detail": "is given more than once"}]
 
 
 @pytest.mark.parametrize(("name", "value"), [("year", "1899"), ("year", "2101"), ("year", "x"), ("limit", "10")])

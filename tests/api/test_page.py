@@ -127,7 +127,8 @@ def test_a_name_is_never_taken_for_markup(client: httpx.Client) -> None:
 
 
 @pytest.mark.parametrize(
-    "query", ["year=1", "year=x", "limit=0", "offset=-1", "department=%00", "year=2021&limit=100000"]
+    "query",
+    ["year=1", "year=x", "limit=0", "offset=-1", "department=%00", "year=2021&limit=100000", "year=2021&year=2022"],
 )
 def test_an_address_that_cannot_be_is_a_page_too_and_names_what_is_wrong(client: httpx.Client, query: str) -> None:
     said = text(client, f"/?{query}", 422)

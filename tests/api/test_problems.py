@@ -2,13 +2,16 @@
 
 import json
 import re
+from pathlib import Path
 
 import httpx
 import pytest
+from fastapi.routing import iter_route_contexts
 
+from api.main import create_app
 from api.metrics.registry import METRICS
 from api.problems import SCHEMA
-from tests.api.conftest import KEY
+from tests.api.conftest import KEY, settings_without_database
 from tests.conftest import Database
 
 OPERATIONS = {metric.operation_id for metric in METRICS} | {"add_employees", "live", "ready"}
@@ -38,6 +41,22 @@ def test_every_error_is_a_problem_document(client: httpx.Client, method: str, ad
     assert problem["title"]
     assert problem["detail"]
     assert ("allow" in answer.headers) == (status == 405)
+
+
+def test_head_works_wherever_get_does_and_a_405_says_so(client: httpx.Client) -> None:
+    addresses = {
+        route.path
+        for route in iter_route_contexts(create_app(settings_without_database(Path())).routes)
+        if route.path and "GET" in (route.methods or ())
+    }
+    assert {"/", "/health/live", "/health/ready", "/openapi.json", "/docs", "/redoc"} < addresses
+    for address in [*addresses, "/page/page.css", "/static-offline-docs/swagger-ui.css"]:
+        head, get = client.head(address), client.get(address)
+        assert (address, head.status_code, head.content) == (address, get.status_code, b"")
+        assert head.headers["content-type"] == get.headers["content-type"]
+        wrong = client.post(address, headers={"X-API-Key": KEY})
+        assert (address, wrong.status_code, wrong.headers["allow"]) == (address, 405, "GET, HEAD")
+    assert client.get("/employees").headers["allow"] == "POST"
 
 
 def test_an_unforeseen_error_of_the_database_leaks_nothing(
