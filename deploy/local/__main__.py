@@ -2,6 +2,7 @@
 
 import shutil
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import psycopg
@@ -9,6 +10,7 @@ import typer
 from pydantic import ValidationError
 from rich.console import Console
 
+from contracts import TABLES
 from contracts.tables import ContractError
 from deploy.local.docs import docs
 from deploy.local.postgres import PostgresRefused
@@ -16,7 +18,7 @@ from deploy.local.services import PROGRAMS
 from deploy.local.settings import Settings
 from deploy.local.stack import Stack, on_servers, own, psql
 from deploy.local.supervisor import Interrupted, StackError
-from orchestration.ingest.tables import table_of
+from orchestration.ingest.tables import is_hidden, seems_delivered, table_of
 
 YEAR = 2021
 STATE = (
@@ -65,12 +67,18 @@ def run() -> None:
             (failed,) = connection.execute(
                 """
                 select count(*) from raw.loads
-                where status in ('loading', 'failed') or (status = 'abandoned' and load_id > %s)
+                where status in ('loading', 'held', 'failed') or (status = 'abandoned' and load_id > %s)
                 """,
                 [last],
             ).fetchone() or (0,)
+    not_taken = _not_taken(settings.landing_folder)
+    for name in not_taken:
+        console.print(f"Not loaded, because its name says no table: {name}", soft_wrap=True, markup=False)
     if failed:
         raise StackError(f"{failed} of the objects could not be loaded; the reasons are in the table above")
+    if mistaken := [name for name in not_taken if seems_delivered(name)]:
+        tables = ", ".join(f"{table.name}.csv" for table in TABLES)
+        raise StackError(f"{', '.join(mistaken)}: not loaded, because a file has to be named after its table: {tables}")
 
 
 @app.command()
@@ -155,6 +163,12 @@ def _fill_landing(stack: Stack) -> None:
         raise StackError(f"{folder} holds no file that is named after a table (departments*.csv, jobs*.csv, …)")
     with stack.step(f"Sample files in {folder}"):
         write_sample(folder)
+
+
+def _not_taken(folder: Path) -> list[str]:
+    """Return the files in the landing folder that are of no table, but for those that nobody delivers."""
+    names = (path.relative_to(folder).as_posix() for path in sorted(folder.rglob("*")) if path.is_file())
+    return [name for name in names if table_of(name) is None and not is_hidden(name)]
 
 
 def _last_load(stack: Stack) -> int:

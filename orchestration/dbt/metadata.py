@@ -18,6 +18,8 @@ COUNTED_ROWS = 100_000
 # What follows from the models' text alone, and is as it was in the last full refresh.
 STRUCTURE = ("dagster/column_schema", "dagster/column_lineage")
 REJECTED = AssetKey(["staging", "rejected_records"])
+# Dagster takes what depends on a model only after it.
+AFTER_REJECTED = AssetKey(["staging", "rejected_fields"])
 
 
 def in_database(connection: "Connection", project: Mapping[str, Any]) -> dict[str, Any]:
@@ -92,13 +94,15 @@ def has_deferred_metadata(project: Mapping[str, Any], key: AssetKey) -> bool:
         project: dbt's manifest.
         key: of an asset.
     """
-    return key == REJECTED or key.path[-1] in published_marts(project)
+    return key in (REJECTED, AFTER_REJECTED) or key.path[-1] in published_marts(project)
 
 
 def deferred_metadata(
     connection: "Connection", instance: DagsterInstance, project: Mapping[str, Any], key: AssetKey
 ) -> dict[str, MetadataValue]:
     """Return what the page of such a model has besides its rows and columns, as metadata."""
+    if key == AFTER_REJECTED:
+        return {}
     if key != REJECTED:
         (mart,) = [node for node in project["nodes"].values() if [node["schema"], node["name"]] == key.path]
         return mart_metadata(connection, instance, mart)

@@ -1,4 +1,4 @@
-"""`python -m orchestration.ingest`: dry-run a file before delivery, load by hand, show the state of all loads."""
+"""`python -m orchestration.ingest`: dry-run a file, load by hand, show all loads, work on rejected records."""
 
 import logging
 import signal
@@ -32,17 +32,26 @@ from orchestration.ingest.objects import (
     current_version,
     file_version,
 )
+from orchestration.ingest.rejected import NothingBuilt, dismiss, rejected_records, write_csv
 from orchestration.ingest.session import DatabaseUnavailable, TableSession
-from orchestration.ingest.status import print_status
+from orchestration.ingest.status import print_incomplete, print_rejected, print_status
 from orchestration.ingest.tables import table_of
 from orchestration.ingest.validate import dry_run
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
-    from orchestration.settings import BucketSettings
+    from orchestration.settings import BucketSettings, DatabaseSettings
 
 SAMPLES_SHOWN = 3
+EXPECTED = (
+    BucketUnavailable,
+    ObjectChanged,
+    ObjectUnreadable,
+    DatabaseUnavailable,
+    NothingBuilt,
+    psycopg.OperationalError,
+)
 
 app = typer.Typer(add_completion=False, help=__doc__, no_args_is_help=True, pretty_exceptions_enable=False)
 # A pipe or a file has no width of its own; the tables want more than the 80 columns of a guess.
@@ -135,10 +144,49 @@ def load(
 
 @app.command()
 def status() -> None:
-    """Show the loads: finished, unfinished and failed ones, and whether everything adds up (exit status 1 if not)."""
-    with connect(_conninfo()) as connection:
+    """Show the loads, what is in no metric, and whether everything adds up (exit status 1 if not)."""
+    with connect(_conninfo()) as connection, connect(_database().transformer_conninfo) as reader:
         adds_up = print_status(out, connection)
+        print_incomplete(out, reader)
     raise typer.Exit(not adds_up)
+
+
+@app.command()
+def rejected(
+    table: Annotated[str | None, typer.Option("--table", help="Only those of departments, jobs, ...")] = None,
+    load: Annotated[int | None, typer.Option("--load", help="Only those of this load.")] = None,
+    only_open: Annotated[bool, typer.Option("--open", help="Only those that nothing corrects yet.")] = False,
+    as_csv: Annotated[
+        bool, typer.Option("--csv", help="As a file of one table, to correct and deliver again.")
+    ] = False,
+) -> None:
+    """Show rejected records, or write them as a file: corrected and dropped into the bucket, it closes them."""
+    tables = [_named(table)] if table else TABLES
+    with connect(_database().transformer_conninfo) as reader:
+        records = rejected_records(reader, tables, load, only_open)
+    if not as_csv:
+        print_rejected(out, records)
+        return
+    names = sorted({each.table_name for each in records})
+    if len(names) > 1:
+        raise typer.BadParameter(f"a file is of one table, and these are of {', '.join(names)}: name one with --table")
+    write_csv(records, _named(names[0]) if names else tables[0], sys.stdout)
+
+
+@app.command(name="dismiss")
+def dismiss_records(
+    load: Annotated[int, typer.Option("--load", help="Their load.")],
+    record: Annotated[list[int], typer.Option("--record", help="Number of a rejected record; may be repeated.")],
+    note: Annotated[str, typer.Option("--note", help="Why, for those who look at it later.")],
+) -> None:
+    """Close rejected records in whose place nothing has to be delivered, like a line of totals."""
+    with connect(_database().transformer_conninfo) as reader:
+        found = {each.record for each in rejected_records(reader, TABLES, load, only_open=True)}
+    if unknown := sorted(set(record) - found):
+        raise typer.BadParameter(f"no open rejected record of load {load}: {', '.join(map(str, unknown))}")
+    with connect(_conninfo()) as connection:
+        dismiss(connection, load, record, note)
+    out.print(f"dismissed {len(record):,} of {len(found):,} open records of load {load}")
 
 
 def _outcomes(
@@ -225,9 +273,13 @@ def _bucket_settings() -> "BucketSettings":
 
 
 def _conninfo() -> str:
+    return _database().loader_conninfo
+
+
+def _database() -> "DatabaseSettings":
     from orchestration.settings import DatabaseSettings
 
-    return DatabaseSettings.read().loader_conninfo
+    return DatabaseSettings.read()
 
 
 def main() -> None:
@@ -237,7 +289,7 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         app(prog_name="python -m orchestration.ingest")
-    except (BucketUnavailable, ObjectChanged, ObjectUnreadable, DatabaseUnavailable, psycopg.OperationalError) as error:
+    except EXPECTED as error:
         err.print(str(error).strip(), soft_wrap=True)
         sys.exit(1)
 

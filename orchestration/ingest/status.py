@@ -1,13 +1,17 @@
 """The state of all loads, as an operator reads it on a terminal."""
 
+from collections.abc import Sequence
+
 from rich import box
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table as Grid
 
 from orchestration.database import Connection
+from orchestration.ingest.rejected import NothingBuilt, RejectedRecord, incomplete
 
 RECENT = 10
+SHOWN = 100
 COUNTS = ("records", "malformed", "invalid")
 TOTALS = """
     select
@@ -78,3 +82,34 @@ def print_status(console: Console, connection: Connection) -> bool:
     if not found:
         console.print("Every record is accounted for.")
     return not found
+
+
+def print_incomplete(console: Console, connection: Connection) -> None:
+    """Print what is in no metric as of the last build.
+
+    Args:
+        console: where to.
+        connection: of a role that reads schema marts.
+    """
+    try:
+        tables = incomplete(connection)
+    except NothingBuilt:
+        return
+    grid = Grid("table", "open rejected records", "waiting", "withdrawn", box=box.SIMPLE_HEAD)
+    for each in tables:
+        name, *counts = each.values()
+        if any(counts):
+            grid.add_row(name, *(f"{count:,}" for count in counts))
+    console.print(grid if grid.rows else "Nothing is open, waiting or withdrawn as of the last build.")
+
+
+def print_rejected(console: Console, records: Sequence[RejectedRecord]) -> None:
+    """Print rejected records, a line each."""
+    grid = Grid("table", "object", "load", "record", "line", "status", "what is wrong", box=box.SIMPLE_HEAD)
+    for each in records[:SHOWN]:
+        wrong = each.problems if each.message else ", ".join(map(each.described, each.reasons))
+        numbers = (str(each.load_id), str(each.record), "" if each.line is None else str(each.line))
+        grid.add_row(each.table_name, escape(each.object or "batch"), *numbers, each.status, escape(wrong))
+    console.print(grid if grid.rows else "no rejected records")
+    if len(records) > SHOWN:
+        console.print(f"... and {len(records) - SHOWN:,} more: --csv writes all")

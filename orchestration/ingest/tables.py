@@ -46,6 +46,12 @@ def table_of(key: str, tables: tuple[Table, ...] = TABLES) -> Table | None:
     return _named_at_the_beginning(file, tables) if is_file_of_a_table else None
 
 
+def seems_delivered(key: str) -> bool:
+    """Return whether somebody probably meant an object to be loaded: by its suffix, or by its beginning."""
+    file = key.lower().rpartition("/")[2]
+    return not is_hidden(key) and (file.endswith(SUFFIXES) or _named_at_the_beginning(file, TABLES) is not None)
+
+
 def _named(folder: str, tables: tuple[Table, ...]) -> Table | None:
     return next((table for table in tables for name in table.names if folder == name.lower()), None)
 

@@ -192,9 +192,8 @@ def _lacking(
 ) -> list[tuple[str, object]]:
     """Return the table and id of each valid record that is older than the newest whole delivery, which lacks it."""
     lacking = []
-    for whole in {
-        load.table: load for load in complete if load.table in snapshots and load.source == "object"
-    }.values():
+    newest = {load.table: load for load in complete if load.table in snapshots and load.source == "object"}
+    for whole in newest.values():
         rows = [record for record in whole.records if not isinstance(record, bytes)]
         ids = {_verdicts(whole.table, record)["id"][0] for record in rows}
         lacking += [
