@@ -69,7 +69,7 @@ class Candidates:
         """
         if self._objects is None:
             self._objects = list(list_pending(connection, self._client, self._bucket, self._settle_seconds))
-        items = [item for owner, item in self._objects if owner == table]
+        items = [item for owner, item in self._objects if owner.name == table.name]
         # Asked again: since it was found, another loader may have loaded it.
         pages = (items[first : first + VERSIONS_PER_QUERY] for first in range(0, len(items), VERSIONS_PER_QUERY))
         pending = [item for page in pages for item in ledger.pending(connection, page)]
