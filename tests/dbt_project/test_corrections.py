@@ -1,4 +1,4 @@
-"""The way of a rejected record until it is dealt with: listed, written out, corrected, delivered again, or dismissed."""
+"""How a rejected record is dealt with: listed, written out, corrected and delivered again, or dismissed."""
 
 import csv
 import io
@@ -107,7 +107,7 @@ def test_a_corrected_export_closes_its_records_whatever_their_ids_and_counts_eac
 
 
 def test_a_correction_that_is_wrong_itself_is_open_in_the_place_of_the_first(
-    dirty: int, tmp_path: Path, module_database: Database, module_dbt: Dbt
+    dirty: int, tmp_path: Path, module_dbt: Dbt
 ) -> None:
     """Listed twice, nobody could tell how much is left to do."""
     write(tmp_path / "hired_employees_2.csv", exported("--open")[:3])
