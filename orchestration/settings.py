@@ -47,7 +47,13 @@ class BucketSettings(Settings):
     s3_bucket: str = "landing"
 
 
-class LoadSettings(BucketSettings):
+class LockSettings(Settings):
+    """How long a load or a restore waits for another one of the same table: None is the load engine's own limit."""
+
+    lock_wait_seconds: float | None = Field(None, gt=0)
+
+
+class LoadSettings(BucketSettings, LockSettings):
     """When a file is loaded, and how much of it may be rejected: None is the load engine's own limit."""
 
     s3_settle_seconds: float = Field(0, ge=0)
