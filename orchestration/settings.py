@@ -176,6 +176,17 @@ class MaintenanceSettings(Settings):
         return value
 
 
+class RunSettings(Settings):
+    """How runs are run.
+
+    Attributes:
+        run_stop_seconds: how long a run that is terminated may take to stop before it is killed. Its process has to be
+            gone when the run is taken for canceled: cancel_timeout_seconds in dagster.yaml.
+    """
+
+    run_stop_seconds: float = Field(30, gt=0, le=50)
+
+
 class DbtSettings(Settings):
     """Where `dbt parse` has put the manifest: set by whatever starts the code location."""
 

@@ -28,6 +28,9 @@ def program(command: Sequence[str]) -> None:
             raise SystemExit(3)
 
 
+STOP_SECONDS = 1.0
+
+
 class Server:
     """A run server, from outside."""
 
@@ -37,7 +40,7 @@ class Server:
         command = ["wait", str(self.code_server_pid)]
         # Forked: this process has imported the program.
         self.process = multiprocessing.get_context("fork").Process(
-            target=lambda: os._exit(serve(self.path, command, program))
+            target=lambda: os._exit(serve(self.path, command, program, STOP_SECONDS))
         )
         self.process.start()
         eventually(lambda: self.code_server_pid.exists() and self.code_server_pid.read_text() != "")
@@ -98,6 +101,25 @@ def test_a_run_can_be_interrupted(server: Server) -> None:
     assert server.ask("interrupt", "a").name == "running"
     assert server.ended("a") == -signal.SIGTERM
     assert server.ask("interrupt", "a").name == "ended"
+
+
+def test_a_run_that_does_not_stop_is_killed(server: Server) -> None:
+    """A frozen process takes note of no signal but this one: its run would be canceling for ever."""
+    frozen, other = (server.ask("start", name, "wait").number for name in ("a", "b"))
+    os.kill(frozen, signal.SIGSTOP)
+    for _ in range(3):
+        assert server.ask("interrupt", "a") == State("running", frozen)
+    assert server.ended("a") == -signal.SIGKILL
+    assert server.state("b") == State("running", other)
+
+
+def test_a_server_that_is_asked_to_stop_waits_for_no_frozen_run(server: Server) -> None:
+    run = server.ask("start", "a", "wait").number
+    os.kill(run, signal.SIGSTOP)
+    server.process.terminate()
+    server.process.join(30)
+    assert server.process.exitcode == 0
+    assert not is_alive(run)
 
 
 def test_a_run_that_is_killed_takes_nobody_along(server: Server) -> None:
