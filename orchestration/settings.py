@@ -182,9 +182,11 @@ class RunSettings(Settings):
     Attributes:
         run_stop_seconds: how long a run that is terminated may take to stop before it is killed. Its process has to be
             gone when the run is taken for canceled: cancel_timeout_seconds in dagster.yaml.
+        max_concurrent_runs: how many runs are under way at once, each a process; the others are queued.
     """
 
     run_stop_seconds: float = Field(30, gt=0, le=50)
+    max_concurrent_runs: int = Field(4, ge=1)
 
 
 class DbtSettings(Settings):

@@ -1,7 +1,6 @@
 """Dagster's own instance with the launcher of forks: what becomes of a run, in Dagster's books, by its process."""
 
 import logging
-import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +14,7 @@ from dagster._core.events import DagsterEvent, DagsterEventType
 from dagster._daemon.monitoring.run_monitoring import execute_run_monitoring_iteration
 
 from orchestration.settings import RunSettings
-from tests.orchestration.instance.test_forks import Server, eventually
+from tests.orchestration.instance.test_forks import Server, eventually, freeze
 
 INSTANCE: dict[str, Any] = yaml.safe_load((Path(__file__).parents[3] / "deploy" / "dagster.yaml").read_text())
 
@@ -47,7 +46,7 @@ def test_a_frozen_run_that_is_terminated_ends_as_canceled(server: Server, instan
     process = server.ask("start", run.run_id, "wait").number
     for kind in (DagsterEventType.RUN_STARTING, DagsterEventType.RUN_START):
         instance.report_dagster_event(DagsterEvent(kind.value, run.job_name), run.run_id)
-    os.kill(process, signal.SIGSTOP)
+    freeze(process)
 
     assert instance.run_coordinator.cancel_run(run.run_id)
     assert server.ended(run.run_id) == -signal.SIGKILL
