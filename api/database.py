@@ -7,13 +7,13 @@ import select
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager
 from types import TracebackType
-from typing import Annotated, Any, LiteralString, Self, TypeVar
+from typing import Annotated, Any, Literal, LiteralString, Self, TypeVar
 
 import psycopg
 from fastapi import Depends, Request, Response
 from psycopg import AsyncConnection
 from psycopg.conninfo import make_conninfo
-from psycopg.errors import InsufficientPrivilege, UndefinedTable
+from psycopg.errors import InsufficientPrivilege, ReadOnlySqlTransaction, UndefinedTable
 from psycopg_pool import AsyncConnectionPool
 
 from api import problems
@@ -32,6 +32,10 @@ Statement = LiteralString | bytes
 SECONDS_BETWEEN_ATTEMPTS = 0.25
 
 
+class NotWritable(psycopg.OperationalError):
+    """The server can be read and takes no writes: it is a standby that has not been promoted."""
+
+
 class Database:
     """The pool while Postgres can be reached; while it cannot, an error at once and an attempt after the other."""
 
@@ -41,11 +45,15 @@ class Database:
         self._size = settings.api_pool_size
         self._pool: Pool | None = None
         self._lost = asyncio.Event()
+        self._met_standby = asyncio.Event()
         self._running: set[asyncio.Task[Any]] = set()
 
     async def __aenter__(self) -> Self:
         tried = asyncio.Event()
-        self._keeper = asyncio.create_task(self._keep_connected(tried))
+        self._keepers = {
+            asyncio.create_task(self._keep_connected(tried)),
+            asyncio.create_task(self._leave_standbys()),
+        }
         # Asked too early, it would say that Postgres is away before anybody has looked.
         await tried.wait()
         return self
@@ -53,8 +61,9 @@ class Database:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self._keeper.cancel()
-        await asyncio.wait({self._keeper})
+        for keeper in self._keepers:
+            keeper.cancel()
+        await asyncio.wait(self._keepers)
 
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[Connection]:
@@ -66,7 +75,18 @@ class Database:
         if self._pool is None:
             raise psycopg.OperationalError("the database is known to be away")
         async with self._pool.connection() as connection:
+            if _is_to_standby(connection):
+                self._met_standby.set()
             yield connection
+
+    def require_writable(self) -> None:
+        """Refuse what would write while connections lead to a standby, as after a failover.
+
+        Raises:
+            NotWritable: the last connections that were lent did.
+        """
+        if self._met_standby.is_set():
+            raise NotWritable("the server is a standby")
 
     async def read(self, query: Statement, parameters: Parameters) -> Row:
         """Run a query that gives one row, in a read-only transaction of its own.
@@ -80,8 +100,8 @@ class Database:
         """Run a statement that gives one row in a transaction that may write.
 
         Raises:
-            psycopg.OperationalError: the database cannot be reached or takes too long; nothing is written, unless
-                the connection broke during the commit.
+            psycopg.OperationalError: the database cannot be reached, takes no writes or takes too long; nothing is
+                written, unless the connection broke during the commit.
         """
         return await self.in_time(self._write(statement, parameters))
 
@@ -91,6 +111,7 @@ class Database:
 
     async def _write(self, statement: Statement, parameters: Parameters) -> Row:
         async with self.connection() as connection:
+            self.require_writable()
             await connection.set_read_only(False)
             async with connection.transaction():
                 return await _one_row(connection, statement, parameters)
@@ -134,10 +155,26 @@ class Database:
                     self._pool = None
             logger.error("the connection is lost")
 
-    async def _failure_to_connect(self) -> str | None:
+    async def _leave_standbys(self) -> None:
+        """Replace all connections as soon as new ones lead to a server that takes writes.
+
+        A connection to a standby is never cut when the address comes to lead to another server, and does not say by
+        itself that its own has been promoted. Reads go on over it meanwhile.
+        """
+        while True:
+            await self._met_standby.wait()
+            logger.error("the server is a standby: no writes until there is a primary")
+            while await self._failure_to_connect("primary") is not None:
+                await asyncio.sleep(SECONDS_BETWEEN_ATTEMPTS)
+            if self._pool is not None:
+                await self._pool.drain()
+            self._met_standby.clear()
+            logger.info("the server takes writes")
+
+    async def _failure_to_connect(self, to: Literal["any", "primary"] = "any") -> str | None:
         try:
             async with asyncio.timeout(self._timeout):
-                await (await AsyncConnection.connect(self._conninfo)).close()
+                await (await AsyncConnection.connect(self._conninfo, target_session_attrs=to)).close()
         except psycopg.Error as error:
             return str(error)
         except TimeoutError:
@@ -193,6 +230,11 @@ def conninfo(settings: Settings) -> str:
     )
 
 
+def _is_to_standby(connection: Connection) -> bool:
+    # The server reports it with each connection: nobody has to ask.
+    return connection.info.parameter_status("in_hot_standby") == "on"
+
+
 async def _of_request(request: Request) -> Database:
     database: Database = request.app.state.database
     return database
@@ -214,6 +256,12 @@ async def unavailable(_request: Request, error: psycopg.OperationalError) -> Res
     return problem(503, "The database does not answer; try again later.", {"Retry-After": "5"})
 
 
+async def not_writable(_request: Request, error: psycopg.Error) -> Response:
+    """Ask the client to come back: what can be read cannot be written at present."""
+    _log(error)
+    return problem(503, "The database is not ready for writes; try again later.", {"Retry-After": "5"})
+
+
 async def not_built(_request: Request, error: psycopg.ProgrammingError) -> Response:
     """Ask the client to come back: the pipeline has not built, or not granted, what the request needs."""
     _log(error)
@@ -233,6 +281,8 @@ def _log(error: psycopg.Error) -> None:
 
 
 HANDLERS: dict[type[Exception], Handler] = {
+    NotWritable: not_writable,
+    ReadOnlySqlTransaction: not_writable,
     psycopg.OperationalError: unavailable,
     UndefinedTable: not_built,
     InsufficientPrivilege: not_built,

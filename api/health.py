@@ -41,11 +41,14 @@ def router_for(metrics: Iterable[Metric]) -> APIRouter:
     @router.get(
         "/ready",
         summary="Can it answer?",
-        responses=problems.responses({503: "The database does not answer, or the marts are not built yet."}),
+        responses=problems.responses(
+            {503: "The database does not answer or takes no writes, or the marts are not built."}
+        ),
     )
     async def ready(database: DatabaseOfRequest) -> Ready:
-        """Answer 200 when the marts of every metric can be read: send requests elsewhere while this fails."""
+        """Answer 200 when the marts of every metric can be read and hires written: go elsewhere while this fails."""
         await database.read(query, {})
+        database.require_writable()
         return Ready()
 
     return router

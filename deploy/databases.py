@@ -25,7 +25,9 @@ def ensure_role(connection: psycopg.Connection[Any], name: str, password: str) -
 
 
 def ensure_database(connection: psycopg.Connection[Any], name: str, owner: str | None = None) -> None:
-    """Create an empty database unless it exists.
+    """Create an empty database in UTF-8 unless it exists, whose text is ordered by code point.
+
+    That order is the same on every machine and after every upgrade of its C library, which indexes depend on.
 
     Args:
         connection: commits each statement; of a role that may create databases.
@@ -34,7 +36,11 @@ def ensure_database(connection: psycopg.Connection[Any], name: str, owner: str |
     """
     if connection.execute("select 1 from pg_database where datname = %s", [name]).fetchone():
         return
-    statement = sql.SQL("create database {} template template0").format(sql.Identifier(name))
+    # Postgres has the rules of C.UTF-8 built in since version 17; before, only the order of C does not change.
+    provider = "builtin builtin_locale 'C.UTF-8'" if connection.info.server_version >= 170000 else "libc locale 'C'"
+    statement = sql.SQL("create database {} template template0 encoding 'UTF8' locale_provider {}").format(
+        sql.Identifier(name), sql.SQL(provider)
+    )
     if owner:
         statement += sql.SQL(" owner {}").format(sql.Identifier(owner))
     connection.execute(statement)

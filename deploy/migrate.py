@@ -1,7 +1,7 @@
 """`python -m deploy.migrate`: the one-off task before every new version. Dagster's database, then that of the hires.
 
 It connects to PGDATABASE by libpq's own variables, as a role that may create roles and databases, waits for a server
-that is still starting, and does nothing that was done before.
+that is still starting or is a standby, and does nothing that was done before.
 """
 
 import os
@@ -21,7 +21,7 @@ def main() -> None:
     """Migrate both databases; one line on standard error and exit status 1 when that fails."""
     try:
         passwords = {role: _required(f"{role.upper()}_PASSWORD") for role in ROLES}
-        until(_server_answers)
+        until(_server_takes_writes)
         _dagster()
         migrate(passwords=passwords)
         with psycopg.connect(autocommit=True) as connection:
@@ -46,9 +46,10 @@ def _dagster() -> None:
     _say(f"the database {place.database} is as this version of Dagster wants it")
 
 
-def _server_answers() -> str | None:
+def _server_takes_writes() -> str | None:
     try:
-        psycopg.connect(connect_timeout=5).close()
+        # A standby answers, too, and takes no migration.
+        psycopg.connect(connect_timeout=5, target_session_attrs="read-write").close()
     except psycopg.OperationalError as error:
         return in_one_line(error)
     return None

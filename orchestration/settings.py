@@ -47,7 +47,13 @@ class BucketSettings(Settings):
     s3_bucket: str = "landing"
 
 
-class LoadSettings(BucketSettings):
+class LockSettings(Settings):
+    """How long a load or a restore waits for another one of the same table: None is the load engine's own limit."""
+
+    lock_wait_seconds: float | None = Field(None, gt=0)
+
+
+class LoadSettings(BucketSettings, LockSettings):
     """When a file is loaded, and how much of it may be rejected: None is the load engine's own limit."""
 
     s3_settle_seconds: float = Field(0, ge=0)
@@ -169,6 +175,19 @@ class MaintenanceSettings(Settings):
         if not str(value).isdecimal() or int(value) < 1:
             raise ValueError(f"DAGSTER_KEEP_DAYS={value} is no number of days from 1 on")
         return value
+
+
+class RunSettings(Settings):
+    """How runs are run.
+
+    Attributes:
+        run_stop_seconds: how long a run that is terminated may take to stop before it is killed. Its process has to be
+            gone when the run is taken for canceled: cancel_timeout_seconds in dagster.yaml.
+        max_concurrent_runs: how many runs are under way at once, each a process; the others are queued.
+    """
+
+    run_stop_seconds: float = Field(30, gt=0, le=50)
+    max_concurrent_runs: int = Field(4, ge=1)
 
 
 class DbtSettings(Settings):

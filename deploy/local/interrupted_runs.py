@@ -7,9 +7,13 @@ from orchestration.monitoring.failures import STACK_STOPPED
 
 
 def main() -> None:
-    """Fail every run that Dagster believes to be under way. No run's process is alive when the stack starts."""
+    """Fail every run that Dagster believes to be under way. No run's process is alive when the stack starts.
+
+    Those in the queue have never had one: the daemon starts them.
+    """
     with dg.DagsterInstance.get() as instance:
-        for run in instance.get_runs(dg.RunsFilter(statuses=UNDER_WAY)):
+        cut_off = [status for status in UNDER_WAY if status != dg.DagsterRunStatus.QUEUED]
+        for run in instance.get_runs(dg.RunsFilter(statuses=cut_off)):
             instance.report_run_failed(run, message=STACK_STOPPED)
 
 

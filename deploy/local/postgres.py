@@ -175,7 +175,7 @@ class EmbeddedPostgres:
         self._end(signal.SIGQUIT)
 
     def create_database(self, name: str, owner: str | None = None) -> None:
-        """Create a database unless it exists. Its text order is by code point on every machine."""
+        """Create a database unless it exists; see `ensure_database`."""
         with psycopg.connect(self.conninfo(), autocommit=True) as connection:
             ensure_database(connection, name, owner)
 

@@ -23,7 +23,7 @@ from deploy.local.supervisor import StackError, Supervisor
 from orchestration.migrations import migrate
 from orchestration.warehouse.published import built_marts, unpublished_loads
 
-UNFINISHED = "select count(*) from runs where status in ('QUEUED', 'NOT_STARTED', 'STARTING', 'STARTED', 'CANCELING')"
+UNFINISHED = "select count(*) from runs where status in ('NOT_STARTED', 'STARTING', 'STARTED', 'CANCELING')"
 
 
 class Stack:

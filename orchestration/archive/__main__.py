@@ -14,10 +14,10 @@ from contracts import TABLES
 from orchestration.archive.exporting import Figures, export_raw
 from orchestration.archive.restoring import restore_raw
 from orchestration.archive.store import ArchiveRefused, Store
-from orchestration.database import connect
+from orchestration.database import LOCK_WAIT_SECONDS, LockTimeout, connect
 from orchestration.ingest.objects import BucketUnavailable
 from orchestration.s3 import s3_client
-from orchestration.settings import ArchiveSettings, DatabaseSettings, WrongSetting
+from orchestration.settings import ArchiveSettings, DatabaseSettings, LockSettings, WrongSetting
 
 NAMES = [table.name for table in TABLES]
 
@@ -49,7 +49,7 @@ def restore(
     chosen = [each for each in TABLES if each.name in (table or NAMES)]
     store = _store()
     with connect(DatabaseSettings.read().restorer_conninfo) as connection:
-        restored = restore_raw(connection, store, export, chosen, out.print)
+        restored = restore_raw(connection, store, export, chosen, out.print, _lock_wait_seconds())
     for figures in restored.tables:
         _tell(figures)
     if restored.gone_on:
@@ -60,6 +60,10 @@ def restore(
 def _store() -> Store:
     settings = ArchiveSettings.read()
     return Store(s3_client(settings.s3_endpoint_url), settings.bucket)
+
+
+def _lock_wait_seconds() -> float:
+    return LockSettings.read().lock_wait_seconds or LOCK_WAIT_SECONDS
 
 
 def _tell(figures: Figures) -> None:
@@ -73,7 +77,7 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         app(prog_name="python -m orchestration.archive")
-    except (WrongSetting, ArchiveRefused, BucketUnavailable, psycopg.OperationalError) as error:
+    except (WrongSetting, ArchiveRefused, BucketUnavailable, LockTimeout, psycopg.OperationalError) as error:
         err.print(str(error).strip())
         sys.exit(1)
 

@@ -15,8 +15,8 @@ from orchestration.archive.exporting import Figures
 from orchestration.archive.manifest import LEDGER, LOAD_COLUMN, LOADS, File, Manifest
 from orchestration.archive.rows import schema_of, write
 from orchestration.archive.store import ArchiveRefused, Store
-from orchestration.database import Connection
-from orchestration.ingest.ledger import acquire_table_lock
+from orchestration.database import LOCK_WAIT_SECONDS, Connection
+from orchestration.ingest.session import acquire_table_lock
 from orchestration.warehouse.build_lock import acquire_build_lock
 
 # The export's loads of the tables that are restored, in a temporary table of the session.
@@ -47,6 +47,7 @@ def restore_raw(
     export: str = "latest",
     tables: Sequence[Table] = TABLES,
     tell: Callable[[str], None] = lambda _: None,
+    lock_wait_seconds: float = LOCK_WAIT_SECONDS,
 ) -> Restored:
     """Put tables back as an export holds them: their records, and of the ledger what belongs to these.
 
@@ -60,10 +61,12 @@ def restore_raw(
         export: its id, or "latest".
         tables: which.
         tell: is told how far it is, and whom it waits for.
+        lock_wait_seconds: how long to wait for each load that is under way.
 
     Raises:
         ArchiveRefused: the export is not there, is damaged, or does not fit the database; nothing was changed.
         BucketUnavailable: the bucket refuses, or its server stayed away.
+        LockTimeout: a load keeps one of the tables; nothing was changed.
         psycopg.OperationalError: the database went away.
     """
     manifest = store.manifest(export)
@@ -76,7 +79,7 @@ def restore_raw(
     acquire_build_lock(connection, tell)
     for table in TABLES:
         if table in tables:
-            acquire_table_lock(connection, table)
+            acquire_table_lock(connection, table, lock_wait_seconds)
     gone_on = _take_in_loads(connection, store, manifest, names)
     loads = [load_id for (load_id,) in connection.execute("select load_id from archived").fetchall()]
     with connection.transaction():

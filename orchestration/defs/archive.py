@@ -76,7 +76,9 @@ def restore_tables(context: dg.OpExecutionContext, config: RestoreConfig, landin
     with _explained(context):
         store = Store(landing.client, ArchiveSettings.read().bucket)
         with connected("hiring_restorer", DatabaseSettings.read().restorer_conninfo) as connection:
-            restored = restore_raw(connection, store, config.export, chosen, context.log.info)
+            restored = restore_raw(
+                connection, store, config.export, chosen, context.log.info, landing.lock_wait_seconds
+            )
     address = store.address(restored.manifest.export)
     context.add_output_metadata(_shown(address, restored.tables) | {"loads": restored.loads})
     if restored.gone_on:

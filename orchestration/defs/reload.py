@@ -1,12 +1,15 @@
 """The job reload_object: a file is chosen in the UI and loaded once more."""
 
+from dataclasses import replace
+
 import dagster as dg
 from psycopg import OperationalError
 
 from orchestration.arrivals.partitions import OBJECTS, key_of, report
+from orchestration.database import LockTimeout
 from orchestration.defs.resources import Landing, Warehouse
 from orchestration.ingest.limits import RejectLimit
-from orchestration.ingest.loader import Failed, Policy, reload_object
+from orchestration.ingest.loader import Failed, reload_object
 from orchestration.ingest.objects import BucketUnavailable, ObjectChanged, ObjectUnreadable, current_version
 from orchestration.ingest.session import DatabaseUnavailable, TableSession
 from orchestration.ingest.tables import table_of
@@ -44,11 +47,14 @@ def load_again(context: dg.OpExecutionContext, config: ReloadConfig, landing: La
         withdraw_share = config.withdraw_share
     try:
         item = current_version(landing.client, landing.bucket, key)
-        with TableSession(warehouse.loader_conninfo, table, Policy.give_up_seconds) as session:
-            outcome = reload_object(session, landing.client, item, Policy(limit, withdraw_share))
+        policy = replace(usual, reject_limit=limit, withdraw_share=withdraw_share)
+        with TableSession(
+            warehouse.loader_conninfo, table, policy.give_up_seconds, policy.lock_wait_seconds
+        ) as session:
+            outcome = reload_object(session, landing.client, item, policy)
     except ObjectChanged:
         raise dg.Failure(f"s3://{landing.bucket}/{key} is not in the bucket any more", allow_retries=False) from None
-    except (BucketUnavailable, ObjectUnreadable, DatabaseUnavailable, OperationalError) as error:
+    except (BucketUnavailable, ObjectUnreadable, DatabaseUnavailable, LockTimeout, OperationalError) as error:
         raise dg.Failure(str(error), allow_retries=False) from None
     with warehouse.loader() as connection:
         report(context.instance, connection, table, context.run_id, [outcome.load_id])

@@ -31,14 +31,19 @@ class Landing(dg.ConfigurableResource[Any]):
     reject_share: float = RejectLimit.share
     reject_count: int = RejectLimit.count
     withdraw_share: float = Policy.withdraw_share
+    lock_wait_seconds: float = Policy.lock_wait_seconds
     # A run has a copy of this resource, and with it one listing for all of its tables.
     _listing: Candidates | None = PrivateAttr(None)
 
     @property
     def policy(self) -> Policy:
         """Limits and timeouts of a load."""
-        limit = RejectLimit(self.reject_share, self.reject_count)
-        return Policy(limit, self.withdraw_share, settle_seconds=self.settle_seconds)
+        return Policy(
+            RejectLimit(self.reject_share, self.reject_count),
+            self.withdraw_share,
+            settle_seconds=self.settle_seconds,
+            lock_wait_seconds=self.lock_wait_seconds,
+        )
 
     @property
     def client(self) -> "S3Client":
@@ -59,11 +64,16 @@ class Warehouse(dg.ConfigurableResource[Any]):
 
     loader_password: str
     transformer_password: str
+    _run_id: str | None = PrivateAttr(None)
+
+    def setup_for_execution(self, context: dg.InitResourceContext) -> None:
+        """Take note of the run, which sessions are named after: whoever waits for one of them finds the run by it."""
+        self._run_id = context.run_id
 
     @property
     def loader_conninfo(self) -> str:
         """How the load engine connects."""
-        return make_conninfo(user="hiring_loader", password=self.loader_password)
+        return self._conninfo("hiring_loader", self.loader_password)
 
     @contextmanager
     def loader(self) -> Iterator[Connection]:
@@ -82,9 +92,14 @@ class Warehouse(dg.ConfigurableResource[Any]):
         Raises:
             dagster.Failure: the server cannot be reached or refuses the password.
         """
-        conninfo = make_conninfo(user="hiring_transformer", password=self.transformer_password)
-        with connected("hiring_transformer", conninfo) as connection:
+        with connected(
+            "hiring_transformer", self._conninfo("hiring_transformer", self.transformer_password)
+        ) as connection:
             yield connection
+
+    def _conninfo(self, role: str, password: str) -> str:
+        name = f"{role} {self._run_id}" if self._run_id else role
+        return make_conninfo(user=role, password=password, application_name=name)
 
 
 @contextmanager
@@ -116,6 +131,7 @@ def landing() -> Landing:
         reject_share=RejectLimit.share if settings.reject_share is None else settings.reject_share,
         reject_count=RejectLimit.count if settings.reject_count is None else settings.reject_count,
         withdraw_share=Policy.withdraw_share if settings.withdraw_share is None else settings.withdraw_share,
+        lock_wait_seconds=settings.lock_wait_seconds or Policy.lock_wait_seconds,
     )
 
 

@@ -18,7 +18,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeR
 from rich.table import Table as Grid
 
 from contracts import TABLES, Table
-from orchestration.database import connect
+from orchestration.database import LockTimeout, connect
 from orchestration.ingest.candidates import Candidates
 from orchestration.ingest.file_format import FileFormat
 from orchestration.ingest.limits import RejectLimit
@@ -49,6 +49,7 @@ EXPECTED = (
     ObjectChanged,
     ObjectUnreadable,
     DatabaseUnavailable,
+    LockTimeout,
     NothingBuilt,
     psycopg.OperationalError,
 )
@@ -122,6 +123,9 @@ def load(
     reject_count: Count = RejectLimit.count,
     withdraw_share: WithdrawShare = Policy.withdraw_share,
     settle_seconds: Annotated[float, typer.Option(envvar="S3_SETTLE_SECONDS", min=0)] = 0,
+    lock_wait_seconds: Annotated[
+        float, typer.Option(envvar="LOCK_WAIT_SECONDS", min=0, help="How long to wait for another load of the table.")
+    ] = Policy.lock_wait_seconds,
     again: Annotated[
         bool, typer.Option("--again", help="Load it once more, as the latest: its records replace others by id.")
     ] = False,
@@ -132,7 +136,12 @@ def load(
     """
     if again and source is None:
         raise typer.BadParameter("--again wants the file or s3://bucket/key named that is to be loaded once more")
-    policy = Policy(RejectLimit(reject_share, reject_count), withdraw_share, settle_seconds=settle_seconds)
+    policy = Policy(
+        RejectLimit(reject_share, reject_count),
+        withdraw_share,
+        settle_seconds=settle_seconds,
+        lock_wait_seconds=lock_wait_seconds,
+    )
     load_one = reload_object if again else load_object
     with _progress_bar() as on_progress:
         outcomes = [_printed(outcome) for outcome in _outcomes(source, table, policy, on_progress, load_one)]
@@ -194,7 +203,7 @@ def _outcomes(
 ) -> Iterator[Outcome]:
     if source is not None:
         owner, client, item = _table(source, table), _client(source), _item(source)
-        with TableSession(_conninfo(), owner, policy.give_up_seconds) as session:
+        with TableSession(_conninfo(), owner, policy.give_up_seconds, policy.lock_wait_seconds) as session:
             yield load_one(session, client, item, policy, on_progress)
         return
     client, bucket = _s3(), _bucket_settings().s3_bucket

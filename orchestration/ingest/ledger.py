@@ -1,6 +1,5 @@
 """The ledger in schema raw: which object versions were loaded and how far. It is the only progress there is."""
 
-import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -17,8 +16,6 @@ from orchestration.ingest.invalid import InvalidRecord
 from orchestration.ingest.objects import ObjectVersion
 from orchestration.ingest.records import START, Chunk, Position, Rejection
 from orchestration.ingest.rejections import record_corrections, record_invalid, record_malformed
-
-log = logging.getLogger(__name__)
 
 # Whether a load decides about the version that is listed: of its object, and where versions have ids of that version.
 DECIDES = "loads.status <> 'abandoned' and (loads.version = listed.version or not listed.has_id)"
@@ -81,18 +78,6 @@ class Load:
     file_format: FileFormat | None
     position: Position
     totals: Totals
-
-
-def acquire_table_lock(connection: Connection, table: Table) -> None:
-    """Take the right to load into a table, for as long as the session lasts; a second loader waits for the first.
-
-    A loader writes with the session that holds the lock and with no other: one that has lost it has also lost what it
-    could have committed with.
-    """
-    lock = ["raw." + table.name]
-    if connection.execute("select pg_try_advisory_lock(hashtextextended(%s, 0))", lock).fetchone() != (True,):
-        log.warning("raw.%s is being loaded by another process; waiting for that to end", table.name)
-        connection.execute("select pg_advisory_lock(hashtextextended(%s, 0))", lock)
 
 
 def pending(connection: Connection, versions: Sequence[ObjectVersion]) -> list[ObjectVersion]:

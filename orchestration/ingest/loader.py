@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import psycopg
 
 from contracts import Delivery, Table
-from orchestration.database import is_refusal
+from orchestration.database import LOCK_WAIT_SECONDS, is_refusal
 from orchestration.ingest import ledger
 from orchestration.ingest.beginning import read_beginning
 from orchestration.ingest.bulk_copy import copy, copy_accepted_rows, copy_statement, copy_text
@@ -68,12 +68,14 @@ class Policy:
             it is held back.
         give_up_seconds: how long to wait for a database or a bucket that has gone away.
         settle_seconds: leave out objects that changed less than this long ago, see list_objects.
+        lock_wait_seconds: how long to wait for another load into the same table.
     """
 
     reject_limit: RejectLimit = field(default_factory=RejectLimit)
     withdraw_share: float = 0.2
     give_up_seconds: float = 120
     settle_seconds: float = 0
+    lock_wait_seconds: float = LOCK_WAIT_SECONDS
 
 
 @dataclass(frozen=True)
@@ -141,10 +143,11 @@ def load_pending(
         psycopg.OperationalError: the database cannot be reached at the beginning.
         DatabaseUnavailable: it went away and stayed away; the next call goes on after what was committed.
         BucketUnavailable: the bucket cannot be listed.
+        LockTimeout: another load kept the table for too long.
     """
     policy = policy or Policy()
     candidates = candidates or Candidates(client, bucket, policy.settle_seconds)
-    with TableSession(conninfo, table, policy.give_up_seconds) as session:
+    with TableSession(conninfo, table, policy.give_up_seconds, policy.lock_wait_seconds) as session:
         tried: list[int] = []
         for _ in range(MAX_VERSIONS_OF_AN_OBJECT):
             changed: list[str] = []

@@ -1,6 +1,7 @@
 """The one session that writes into a table: it holds the table's lock, and reconnects after the database was away."""
 
 import functools
+import logging
 from collections.abc import Callable
 from types import TracebackType
 from typing import Concatenate, ParamSpec, Self, TypeVar
@@ -8,12 +9,13 @@ from typing import Concatenate, ParamSpec, Self, TypeVar
 import psycopg
 
 from contracts import Table
-from orchestration.database import Connection, connect, is_outage
-from orchestration.ingest.ledger import acquire_table_lock
+from orchestration.database import LOCK_WAIT_SECONDS, Connection, acquire_lock, connect, is_outage
 from orchestration.ingest.retry import retry_transient
 
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
+
+log = logging.getLogger(__name__)
 
 
 class DatabaseUnavailable(RuntimeError):
@@ -27,17 +29,22 @@ class TableSession:
         conninfo: libpq's connection string; what it leaves out comes from libpq's variables.
         table: the table.
         give_up_seconds: how long to wait for a database that has gone away.
+        lock_wait_seconds: how long to wait for another session that loads into the table.
 
     Attributes:
         committed: how much of the work at hand is committed, in whatever grows with it: see retry_transient.
 
     Raises:
         psycopg.OperationalError: on entering, when the server cannot be reached or refuses the login.
+        LockTimeout: on entering or reconnecting, when another session kept the table.
     """
 
-    def __init__(self, conninfo: str, table: Table, give_up_seconds: float) -> None:
+    def __init__(
+        self, conninfo: str, table: Table, give_up_seconds: float, lock_wait_seconds: float = LOCK_WAIT_SECONDS
+    ) -> None:
         self.table = table
         self.give_up_seconds = give_up_seconds
+        self._lock_wait_seconds = lock_wait_seconds
         self.committed = 0
         self._conninfo = conninfo
         self._connection: Connection | None = None
@@ -63,7 +70,7 @@ class TableSession:
             return
         connection = connect(self._conninfo)
         try:
-            acquire_table_lock(connection, self.table)
+            acquire_table_lock(connection, self.table, self._lock_wait_seconds)
         except BaseException:
             connection.close()
             raise
@@ -74,6 +81,24 @@ class TableSession:
         """Close the connection, and give up the lock with it."""
         if self._connection is not None:
             self._connection.close()
+
+
+def acquire_table_lock(connection: Connection, table: Table, wait_seconds: float) -> None:
+    """Take the right to load into a table, for as long as the session lasts; a second loader waits for the first.
+
+    A loader writes with the session that holds the lock and with no other: one that has lost it has also lost what it
+    could have committed with.
+
+    Args:
+        connection: the session.
+        table: the table.
+        wait_seconds: how long to wait for another session that has it.
+
+    Raises:
+        LockTimeout: it has it still.
+    """
+    name = f"raw.{table.name}"
+    acquire_lock(connection, name, f"{name} is being loaded by another session", wait_seconds, log.warning)
 
 
 def retry_outages(

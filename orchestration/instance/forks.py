@@ -6,6 +6,7 @@ import signal
 import socket
 import sys
 import threading
+import time
 import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -16,6 +17,7 @@ from orchestration.instance.protocol import Request, State, answer
 # Of the runs that have ended; Dagster asks about those that it believes to be under way.
 ENDED_KEPT = 1000
 CODE_SERVER = "code server"
+STOP_POLL_SECONDS = 0.05
 STOP = (signal.SIGTERM, signal.SIGINT)
 
 # What a fork becomes, given a command's arguments; it returns, or exits, when it is done.
@@ -23,11 +25,18 @@ Program = Callable[[Sequence[str]], object]
 
 
 class Family:
-    """The processes that were forked off: the code server, and the runs by their ids."""
+    """The processes that were forked off: the code server, and the runs by their ids.
 
-    def __init__(self, program: Program) -> None:
+    Args:
+        program: what runs commands.
+        stop_seconds: how long one of them may take to stop before it is killed.
+    """
+
+    def __init__(self, program: Program, stop_seconds: float) -> None:
         self._program = program
+        self._stop_seconds = stop_seconds
         self._pids: dict[str, int] = {}
+        self._kill_at: dict[str, float] = {}
         self._ended: dict[str, int] = {}
         # Nothing is ever written to it: it ends for the children when this process does, however that happens.
         self._alive, self._alive_here = os.pipe()
@@ -63,24 +72,40 @@ class Family:
         return State("unknown")
 
     def interrupt(self, name: str) -> State:
-        """Ask one of them to stop; return how it was doing."""
+        """Ask one of them to stop, which `kill_overdue` sees to; return how it was doing."""
         state = self.state(name)
         if state.name == "running":
             os.kill(state.number, signal.SIGTERM)
+            self._kill_at.setdefault(name, time.monotonic() + self._stop_seconds)
         return state
 
     def interrupt_all(self) -> None:
         """Ask all of them to stop, and wait until they have."""
         for name in list(self._pids):
             self.interrupt(name)
-        for pid in self._pids.values():
-            os.waitpid(pid, 0)
+        while self.kill_overdue() is not None:
+            time.sleep(STOP_POLL_SECONDS)
+
+    def kill_overdue(self) -> float | None:
+        """Kill those that were asked to stop and have not: one that is frozen never takes note of a signal.
+
+        Returns:
+            In how many seconds to look again, None when nobody is being waited for.
+        """
+        self._reap()
+        now = time.monotonic()
+        for name, moment in self._kill_at.items():
+            if moment <= now:
+                os.kill(self._pids[name], signal.SIGKILL)
+                self._kill_at[name] = now + self._stop_seconds
+        return max(0, min(self._kill_at.values()) - now) if self._kill_at else None
 
     def _reap(self) -> None:
         for name, pid in list(self._pids.items()):
             ended, status = os.waitpid(pid, os.WNOHANG)
             if ended:
                 del self._pids[name]
+                self._kill_at.pop(name, None)
                 self._ended[name] = os.waitstatus_to_exitcode(status)
         while len(self._ended) > ENDED_KEPT:
             del self._ended[next(iter(self._ended))]
@@ -108,18 +133,19 @@ def _end_with_parent(alive: int) -> None:
     os.kill(os.getpid(), signal.SIGTERM)
 
 
-def serve(path: Path, code_server: Sequence[str], program: Program) -> int:
+def serve(path: Path, code_server: Sequence[str], program: Program, stop_seconds: float) -> int:
     """Fork the code server, and then whatever is asked for on a Unix socket.
 
     Args:
         path: the socket's; only this user may connect.
         code_server: the command that serves the code. When it ends, so does all of this.
         program: what runs commands.
+        stop_seconds: how long a fork that is asked to stop may take before it is killed.
 
     Returns:
         The exit status: 0 when asked to stop by a signal.
     """
-    family = Family(program)
+    family = Family(program, stop_seconds)
     with _listening(path) as listener, selectors.DefaultSelector() as selector:
         signals, wakeup = socket.socketpair()
         wakeup.setblocking(False)
@@ -139,7 +165,7 @@ def serve(path: Path, code_server: Sequence[str], program: Program) -> int:
         selector.register(listener, selectors.EVENT_READ)
         selector.register(signals, selectors.EVENT_READ)
         while True:
-            for key, _ in selector.select():
+            for key, _ in selector.select(family.kill_overdue()):
                 if key.fileobj is listener:
                     connection, _ = listener.accept()
                     with connection:

@@ -17,6 +17,7 @@ from orchestration.dbt import build
 from orchestration.definitions import defs
 from orchestration.defs.resources import landing
 from orchestration.instance.forks import serve
+from orchestration.settings import RunSettings
 
 
 def dagster(command: Sequence[str]) -> None:
@@ -40,7 +41,7 @@ def main() -> None:
     assert not others, f"there are threads: {others}"
     gc.collect()
     gc.freeze()
-    sys.exit(serve(Path(path), code_server, dagster))
+    sys.exit(serve(Path(path), code_server, dagster, RunSettings.read().run_stop_seconds))
 
 
 if __name__ == "__main__":

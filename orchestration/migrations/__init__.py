@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 # Any number will do, as long as nothing else in the database takes a lock by it.
 MIGRATION_LOCK = 0x6869_7265
+# By which others recognise its sessions.
+NAME = "hiring_migrations"
 ROLES = ("hiring_loader", "hiring_transformer", "hiring_api", "hiring_restorer")
 
 
@@ -46,10 +48,12 @@ def migrate(conninfo: str = "", passwords: Mapping[str, str] | None = None, revi
     import sqlalchemy
     from alembic import command
 
-    with psycopg.connect(conninfo, autocommit=True) as guard:
+    with psycopg.connect(conninfo, autocommit=True, application_name=NAME) as guard:
         guard.execute("select pg_advisory_lock(%s)", [MIGRATION_LOCK])
         engine = sqlalchemy.create_engine(
-            "postgresql+psycopg://", creator=lambda: psycopg.connect(conninfo), poolclass=sqlalchemy.NullPool
+            "postgresql+psycopg://",
+            creator=lambda: psycopg.connect(conninfo, application_name=NAME),
+            poolclass=sqlalchemy.NullPool,
         )
         if (version_of(guard) or "") <= newest_version():
             with engine.begin() as connection:

@@ -74,6 +74,23 @@ def test_a_service_waits_until_the_owner_has_migrated_and_becomes_its_command_th
         )
 
 
+def test_a_migration_waits_for_a_server_that_takes_no_writes(server: EmbeddedPostgres) -> None:
+    """After a failover a one-off task may reach a standby first: failing there would leave the version half out."""
+    with psycopg.connect(server.conninfo(), autocommit=True) as connection:
+        connection.execute("alter system set default_transaction_read_only = on")
+        connection.execute("select pg_reload_conf()")
+        migration = module("deploy.migrate", environment(server))
+        try:
+            assert migration.stderr
+            assert "read-only" in migration.stderr.readline()
+        finally:
+            connection.execute("set default_transaction_read_only = off")
+            connection.execute("alter system reset default_transaction_read_only")
+            connection.execute("select pg_reload_conf()")
+    _, err = migration.communicate(timeout=120)
+    assert migration.returncode == 0, err
+
+
 @pytest.mark.parametrize("is_url", [False, True])
 def test_the_daemons_health_is_asked_with_a_password_of_any_characters(server: EmbeddedPostgres, is_url: bool) -> None:
     """A container whose probe cannot connect is unhealthy for ever, while the daemon works."""

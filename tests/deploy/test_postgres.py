@@ -52,6 +52,15 @@ def test_a_folder_with_any_characters_and_a_long_path_serves(server: EmbeddedPos
     assert Path(server.host).stat().st_mode & 0o077 == 0
 
 
+def test_a_database_orders_text_by_code_point_whatever_the_machine_speaks(server: EmbeddedPostgres) -> None:
+    server.create_database("ordered")
+    with psycopg.connect(server.conninfo("ordered")) as connection:
+        assert connection.execute(
+            "select datlocprovider, datlocale, pg_encoding_to_char(encoding) from pg_database where datname = 'ordered'"
+        ).fetchone() == ("b", "C.UTF-8", "UTF8")
+        assert connection.execute("select 'B' < 'a' and 'z' < 'ä', upper('ä') = 'Ä'").fetchone() == (True, True)
+
+
 def test_a_killed_server_says_how_it_ended_and_comes_back_with_what_was_committed(server: EmbeddedPostgres) -> None:
     with psycopg.connect(server.conninfo()) as connection:
         connection.execute("create table committed as select 1 as one")

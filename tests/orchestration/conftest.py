@@ -19,7 +19,7 @@ class TestedLanding(Landing):
         return _clients[self.endpoint_url]
 
 
-def landing_of(bucket: Bucket, name: str = "") -> Landing:
+def landing_of(bucket: Bucket, name: str = "", **settings: float) -> Landing:
     """Return the resource landing for a bucket, or for another one by that name on the same server."""
     _clients[bucket.endpoint] = bucket.client
-    return TestedLanding(endpoint_url=bucket.endpoint, bucket=name or bucket.name, settle_seconds=0)
+    return TestedLanding(endpoint_url=bucket.endpoint, bucket=name or bucket.name, settle_seconds=0, **settings)

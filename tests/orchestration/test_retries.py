@@ -9,11 +9,12 @@ import dagster as dg
 import pytest
 
 from contracts import TABLES
+from orchestration.database import connect
 from orchestration.defs import models, raw, retries
 from orchestration.defs.models import BuildConfig, dbt_models
 from orchestration.defs.resources import Landing, Warehouse
 from orchestration.ingest.objects import BucketUnavailable
-from orchestration.ingest.session import DatabaseUnavailable
+from orchestration.ingest.session import DatabaseUnavailable, acquire_table_lock
 from tests.conftest import Bucket, Database, environment
 from tests.orchestration.conftest import landing_of
 
@@ -96,6 +97,20 @@ def test_a_bucket_that_is_not_there_ends_the_step_at_once(run: Run, bucket: Buck
     result = run(raw.raw_asset(JOBS), elsewhere)
 
     assert reason(result) == "bucket 'nowhere' does not exist: create it, or name another in S3_BUCKET"
+    assert not steps(result, "STEP_UP_FOR_RETRY")
+
+
+def test_a_table_that_another_session_keeps_ends_the_step_at_once_and_names_the_session(
+    run: Run, database: Database, bucket: Bucket
+) -> None:
+    landing = landing_of(bucket, lock_wait_seconds=0.1)
+    bucket.put("jobs.csv", b"1,Clerk\n")
+    with connect(database.conninfo("hiring_loader")) as holder:
+        acquire_table_lock(holder, JOBS, wait_seconds=0)
+        result = run(raw.raw_asset(JOBS), landing)
+        expected = f"raw.jobs is being loaded by another session, pid {holder.info.backend_pid}, hiring_loader,"
+
+    assert reason(result).startswith(expected)
     assert not steps(result, "STEP_UP_FOR_RETRY")
 
 

@@ -38,7 +38,7 @@ def test_it_has_what_the_load_engine_warns_of(database: Database, bucket: Bucket
         release.join()
         messages = [entry.user_message for entry in instance.all_logs(result.run_id)]
     assert result.success
-    assert "raw.jobs is being loaded by another process; waiting for that to end" in messages
+    assert [message for message in messages if message.startswith("raw.jobs is being loaded by another session, pid ")]
 
 
 def release_when_waited_for(database: Database, holder: int) -> None:

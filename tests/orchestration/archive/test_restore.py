@@ -11,12 +11,11 @@ from psycopg.errors import InsufficientPrivilege, LockNotAvailable
 from deploy.local.settings import Settings
 from orchestration.archive.restoring import restore_raw
 from orchestration.archive.store import ArchiveRefused
-from orchestration.database import connect
-from orchestration.ingest.ledger import acquire_table_lock
+from orchestration.database import LockTimeout, connect
 from orchestration.ingest.limits import RejectLimit
 from orchestration.ingest.loader import Policy, load_object
 from orchestration.ingest.objects import current_version
-from orchestration.ingest.session import TableSession
+from orchestration.ingest.session import TableSession, acquire_table_lock
 from orchestration.warehouse.build_lock import acquire_build_lock
 from orchestration.warehouse.published import unpublished_loads
 from tests.conftest import Database, environment
@@ -267,11 +266,11 @@ def test_a_load_that_was_taken_out_and_loaded_anew_does_not_come_back_beside_its
 def test_it_waits_for_whoever_loads_or_builds(filled: Warehouse) -> None:
     filled.export()
     with filled.restorer() as connection, connect(filled.database.conninfo("hiring_loader")) as loader:
-        acquire_table_lock(loader, HIRED_EMPLOYEES)
-        connection.execute("set lock_timeout = '100ms'")
+        acquire_table_lock(loader, HIRED_EMPLOYEES, wait_seconds=0)
 
-        with pytest.raises(LockNotAvailable):
-            restore_raw(connection, filled.store)
+        with pytest.raises(LockTimeout, match=r"raw\.hired_employees .* pid \d+, hiring_loader"):
+            restore_raw(connection, filled.store, lock_wait_seconds=0.1)
+        connection.execute("set lock_timeout = '100ms'")
 
         for each in (connection, loader):
             each.execute("select pg_advisory_unlock_all()")

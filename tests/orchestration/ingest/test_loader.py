@@ -7,7 +7,6 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +15,7 @@ import psycopg
 import pytest
 from botocore.config import Config
 
-from orchestration.database import Connection
+from orchestration.database import Connection, LockTimeout
 from orchestration.ingest import loader
 from orchestration.ingest.candidates import list_pending
 from orchestration.ingest.limits import RejectLimit
@@ -677,15 +676,8 @@ def close(outcomes: Iterator[Loaded | Failed]) -> None:
     outcomes.close()  # type: ignore[attr-defined]
 
 
-@contextmanager
-def impatient(database: Database) -> Iterator[None]:
-    """Let a loader fail that would have to wait for a lock."""
-    role = f"alter role hiring_loader in database {database.name}"
-    database.execute(f"{role} set lock_timeout = '50ms'")
-    try:
-        yield
-    finally:
-        database.execute(f"{role} reset lock_timeout")
+# A loader fails that would have to wait for a table.
+IMPATIENT = Policy(give_up_seconds=0, lock_wait_seconds=0.05)
 
 
 class TestTwoLoaders:
@@ -734,18 +726,16 @@ class TestTwoLoaders:
         landing.bucket.put("jobs.csv", b"1,a\n")
         landing.bucket.put("departments.csv", b"1,a\n")
         first = half_way(landing)
-        with impatient(landing.database):
-            landing.load_one(DEPARTMENTS)
-            with pytest.raises(psycopg.errors.LockNotAvailable):
-                landing.load(JOBS)
+        landing.load_one(DEPARTMENTS, IMPATIENT)
+        with pytest.raises(LockTimeout):
+            landing.load(JOBS, IMPATIENT)
         close(first)
 
     def test_whoever_stops_half_way_leaves_the_table_to_others(self, landing: Landing) -> None:
         landing.bucket.put("jobs_a.csv", b"1,a\n", age_seconds=20)
         landing.bucket.put("jobs_b.csv", b"1,a\n", age_seconds=10)
         close(half_way(landing))
-        with impatient(landing.database):
-            assert landing.load_one().item.key == "jobs_b.csv"
+        assert landing.load_one(policy=IMPATIENT).item.key == "jobs_b.csv"
 
 
 def test_a_database_that_is_not_there_is_told_at_once(bucket: Bucket) -> None:

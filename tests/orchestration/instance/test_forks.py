@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestration.instance.forks import serve
+from orchestration.instance.forks import Program, serve
 from orchestration.instance.protocol import Request, State, ask
 
 
@@ -28,16 +28,19 @@ def program(command: Sequence[str]) -> None:
             raise SystemExit(3)
 
 
+STOP_SECONDS = 1.0
+
+
 class Server:
     """A run server, from outside."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, program: Program = program) -> None:
         self.path = folder / "runs.sock"
         self.code_server_pid = folder / "code-server"
         command = ["wait", str(self.code_server_pid)]
         # Forked: this process has imported the program.
         self.process = multiprocessing.get_context("fork").Process(
-            target=lambda: os._exit(serve(self.path, command, program))
+            target=lambda: os._exit(serve(self.path, command, program, STOP_SECONDS))
         )
         self.process.start()
         eventually(lambda: self.code_server_pid.exists() and self.code_server_pid.read_text() != "")
@@ -60,13 +63,24 @@ def eventually(holds: Callable[[], bool], seconds: float = 20) -> None:
         time.sleep(0.01)
 
 
+def freeze(pid: int) -> None:
+    """Stop a process with all of its threads: one that has not stopped yet would still take note of a signal."""
+    os.kill(pid, signal.SIGSTOP)
+    threads = Path(f"/proc/{pid}/task")
+    eventually(lambda: all(state(thread / "stat") == "T" for thread in threads.iterdir()))
+
+
+def state(stat: Path) -> str:
+    return stat.read_text().rpartition(")")[2].split()[0]
+
+
 def is_alive(pid: int) -> bool:
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
     # Its parent may not have looked at it yet.
-    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    return state(Path(f"/proc/{pid}/stat")) != "Z"
 
 
 @pytest.fixture
@@ -98,6 +112,25 @@ def test_a_run_can_be_interrupted(server: Server) -> None:
     assert server.ask("interrupt", "a").name == "running"
     assert server.ended("a") == -signal.SIGTERM
     assert server.ask("interrupt", "a").name == "ended"
+
+
+def test_a_run_that_does_not_stop_is_killed(server: Server) -> None:
+    """A frozen process takes note of no signal but this one: its run would be canceling for ever."""
+    frozen, other = (server.ask("start", name, "wait").number for name in ("a", "b"))
+    freeze(frozen)
+    for _ in range(3):
+        assert server.ask("interrupt", "a") == State("running", frozen)
+    assert server.ended("a") == -signal.SIGKILL
+    assert server.state("b") == State("running", other)
+
+
+def test_a_server_that_is_asked_to_stop_waits_for_no_frozen_run(server: Server) -> None:
+    run = server.ask("start", "a", "wait").number
+    freeze(run)
+    server.process.terminate()
+    server.process.join(30)
+    assert server.process.exitcode == 0
+    assert not is_alive(run)
 
 
 def test_a_run_that_is_killed_takes_nobody_along(server: Server) -> None:
