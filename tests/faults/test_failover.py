@@ -130,7 +130,7 @@ class TestTheApi:
                 catch_up(database.postgres, server)
                 yield Database(server, database.name)
         finally:
-            database.execute("drop table marts.hires_by_quarter, marts.departments_above_mean")
+            drop_marts(database)
 
     def test_reads_from_a_standby_and_asks_writers_to_come_back(self, client: httpx.Client) -> None:
         """Before the first POST, too: a load balancer has to know without one."""

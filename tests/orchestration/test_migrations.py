@@ -584,7 +584,8 @@ def test_migrating_collations_writes_no_table_again_and_keeps_the_ledger_unique(
         insert into raw.loads (table_name, source, bucket, key, version, bytes)
         select 'jobs', 'object', 'landing', 'jobs/' || number || '.csv', 'v', 1 from generate_series(1, 1000) as number
     """)
-    files = "select relname, relfilenode from pg_class where relname in ('loads', 'watermarks', 'publications')"
+    tables = "('loads', 'watermarks', 'publications')"
+    files = f"select relname, relfilenode from pg_class where relname in {tables} order by relname"
     before = empty_database.rows(files)
 
     migrate(empty_database.conninfo())
