@@ -10,7 +10,7 @@ from rich.text import Text
 
 from contracts.rules import visible
 
-REJECTED_SHOWN = 100
+ROWS_SHOWN = 10
 DISPOSITIONS = """
     with checked as (
         select table_name, disposition from staging.checked_records
@@ -45,52 +45,54 @@ def print_report(console: Console, connection: psycopg.Connection[tuple[Any, ...
         """,
         year,
     )
-    _print(
-        console, f"Hires of {year} by department, job and quarter", ["department", "job", "Q1", "Q2", "Q3", "Q4"], hires
-    )
+    title = f"Hires of {year} by department, job and quarter"
+    _print_first(console, title, ["department", "job", "Q1", "Q2", "Q3", "Q4"], hires, "marts.hires_by_quarter")
     above = rows(
         "select id, department, hired, mean from marts.departments_above_mean where year = %s order by hired desc, id",
         year,
     )
     mean = f" ({above[0][3]:,.2f})" if above else ""
-    _print(
-        console,
-        f"Departments that hired more in {year} than the mean of all{mean}",
-        ["id", "department", "hired"],
-        [row[:3] for row in above],
-    )
+    title = f"Departments that hired more in {year} than the mean of all{mean}"
+    columns = ["id", "department", "hired"]
+    _print_first(console, title, columns, [row[:3] for row in above], "marts.departments_above_mean")
     _print_rejected(console, rows)
-    _print_loads(console, rows)
+    _print_dispositions(console, rows)
+
+
+def _print_first(console: Console, title: str, columns: list[str], rows: Rows, relation: str) -> None:
+    """Print the first rows of a relation, and where the others are."""
+    _print(console, title, columns, rows[:ROWS_SHOWN])
+    if len(rows) > ROWS_SHOWN:
+        console.print(f"... and {len(rows) - ROWS_SHOWN:,} more in {relation}\n")
 
 
 def _print_rejected(console: Console, rows: Any) -> None:
     rejected = rows(
         """
-        select object, record, field, reason, value
+        select object, record, line, field, reason, value
         from staging.rejected_fields
+        where status = 'open'
         order by table_name, load_id, record, field
-        limit %s
-        """,
-        REJECTED_SHOWN,
+        """
     )
     reasons = rows(
         """
         select table_name, field, reason, count(*)
         from staging.rejected_fields
+        where status = 'open'
         group by table_name, field, reason
         order by table_name, count(*) desc, field
         """
     )
-    (records,) = rows("select count(*) from staging.rejected_records")[0]
-    (fields,) = rows("select count(*) from staging.rejected_fields")[0]
+    ((records,),) = rows("select count(*) from staging.rejected_records where status = 'open'")
     shown = [(*row, value and visible(value)) for *row, value in rejected]
-    _print(console, "Rejected records", ["object", "record", "field", "reason", "value"], shown)
-    if fields > len(rejected):
-        console.print(f"… and {fields - len(rejected):,} more, all of them are in staging.rejected_records\n")
-    _print(console, f"{records:,} rejected records by reason", ["table", "field", "reason", "records"], reasons)
+    columns = ["object", "record", "line", "field", "reason", "value"]
+    _print_first(console, "Rejected records that are open", columns, shown, "staging.rejected_fields")
+    title = f"{records:,} open rejected records by reason"
+    _print(console, title, ["table", "field", "reason", "records"], reasons)
 
 
-def _print_loads(console: Console, rows: Any) -> None:
+def _print_dispositions(console: Console, rows: Any) -> None:
     _print(
         console,
         "What became of every record",
@@ -109,10 +111,14 @@ def print_loads_since(console: Console, connection: psycopg.Connection[tuple[Any
         """,
         [last],
     ).fetchall()
-    if loads:
-        _print(console, "Loaded now", ["table", "object", "records", "malformed", "invalid", "status", "error"], loads)
-    else:
+    if not loads:
         console.print("Nothing new in the landing folder: every object was loaded before.\n")
+        return
+    columns = ["table", "object", "records", "malformed", "invalid", "status"]
+    _print(console, "Loaded now", columns, [row[:-1] for row in loads])
+    for *_, error in loads:
+        if error:
+            console.print(error, soft_wrap=True, markup=False)
 
 
 def _print(console: Console, title: str, columns: list[str], rows: Rows) -> None:
