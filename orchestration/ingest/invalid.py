@@ -14,7 +14,6 @@ from itertools import accumulate, pairwise
 from contracts import Column, LogicalType, Table
 from contracts.formats import DIRECTIVES, pattern
 from contracts.rules import Reason, parse
-from orchestration.ingest.dialect import Dialect
 from orchestration.ingest.file_format import FileFormat
 from orchestration.ingest.records import Chunk
 
@@ -73,16 +72,10 @@ class Validator:
             table: that the object is for.
             file_format: how it is written.
         """
-        columns = {column.name: column for column in table.columns}
-        self._columns = [columns[name] for name in file_format.columns]
-        self._absent = [
-            Problem(column.name, Reason.MISSING, None)
-            for column in table.columns
-            if column.required and column.name not in file_format.columns
-        ]
+        self._columns = table.columns
         dialect = replace(file_format.dialect, has_escapes=False)
         self._format = FileFormat(file_format.columns, dialect, file_format.encoding)
-        self._valid_rows = _valid_rows(self._columns, dialect)
+        self._valid_rows = _valid_rows(table.columns, self._format)
 
     def invalid(self, chunk: Chunk) -> list[InvalidRecord]:
         """Return the invalid rows of a chunk, in their order."""
@@ -94,7 +87,7 @@ class Validator:
 
     def _to_judge(self, rows: Sequence[bytes]) -> Iterator[int]:
         """Yield the indices of the rows that the pattern does not recognise as valid."""
-        if self._absent or self._valid_rows is None:
+        if self._valid_rows is None:
             yield from range(len(rows))
             return
         text = b"\n".join(rows) + b"\n"
@@ -115,18 +108,23 @@ class Validator:
     def _problems(self, row: bytes) -> Iterator[Problem]:
         values = self._format.values(row)
         assert values is not None, "the splitter rejects a record whose quotes are wrong"
-        for column, value in zip(self._columns, values, strict=True):
+        delivered = dict(zip(self._format.columns, values, strict=True))
+        for column in self._columns:
+            value = delivered.get(column.name)
             if isinstance(reason := parse(column, value), Reason):
                 yield Problem(column.name, reason, value)
-        yield from self._absent
 
 
-def _valid_rows(columns: Sequence[Column], dialect: Dialect) -> re.Pattern[bytes] | None:
-    """Return a pattern of rows that are certainly valid, each with a line feed; None where a column has none."""
+def _valid_rows(columns: Sequence[Column], file_format: FileFormat) -> re.Pattern[bytes] | None:
+    """Return a pattern of rows that are certainly valid, each with a line feed; None if there is none."""
+    delivered = {column.name: column for column in columns if column.name in file_format.columns}
+    if any(column.required and column.name not in delivered for column in columns):
+        return None
+    dialect = file_format.dialect
     delimiter, quote = re.escape(dialect.delimiter_byte), re.escape(dialect.quote_byte)
     visible = b"(?![" + delimiter + quote + b"])[" + VISIBLE + b"]"
     fields = []
-    for column in columns:
+    for column in map(delivered.__getitem__, file_format.columns):
         if column.logical_type is LogicalType.STRING:
             plain = visible + b"[^" + delimiter + quote + rb"\r\n]*+"
             quoted = b"(?!" + quote + b")[" + VISIBLE + b"][^" + quote + b"]*+"

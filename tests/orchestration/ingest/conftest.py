@@ -1,13 +1,15 @@
 """An emptied database for each test, in which everything has to add up afterwards, and what most tests ask of it."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import pytest
 
 from contracts import TABLES, Table
+from contracts.rules import Reason, parse
 from orchestration.database import Connection, connect
+from orchestration.ingest.limits import RejectLimit
 from orchestration.ingest.loader import Failed, Loaded, Policy, load_pending
 from tests.conftest import Bucket, Database
 
@@ -15,6 +17,8 @@ DEPARTMENTS, JOBS, HIRED_EMPLOYEES = TABLES
 
 # A database or a bucket that is away is an outcome at once, not after some waiting.
 AT_ONCE = Policy(give_up_seconds=0)
+# The same, where what is rejected is not what a test is about.
+LENIENT = Policy(RejectLimit(share=1), give_up_seconds=0)
 
 Rows = list[tuple[Any, ...]]
 
@@ -91,6 +95,17 @@ def discrepancies(database: Database) -> Rows:
 def jobs(database: Database) -> Rows:
     """Every job in raw, in the order in which they were loaded."""
     return database.rows("select _load_id, _record, id, job from raw.jobs order by 1, 2")
+
+
+def invalid_records(database: Database, load_id: int = 1) -> dict[int, list[str]]:
+    """The invalid records of a load, by their number, with what the loader found wrong with each."""
+    return dict(database.rows("select record, reasons from raw.invalid_records where load_id = %s", load_id))
+
+
+def broken_rules(table: Table, record: Mapping[str, str | None]) -> list[str]:
+    """The rules that a record breaks, given its values by column: each value read by itself."""
+    read = [(column.name, parse(column, record.get(column.name))) for column in table.columns]
+    return [f"{name}:{value}" for name, value in read if isinstance(value, Reason)]
 
 
 def statuses(database: Database) -> Rows:

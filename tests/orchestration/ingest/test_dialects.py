@@ -14,14 +14,21 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from contracts import Table
-from orchestration.ingest.limits import RejectLimit
-from orchestration.ingest.loader import Loaded, Policy, chunks_of, load_object
+from orchestration.ingest.loader import Loaded, chunks_of, load_object
 from orchestration.ingest.objects import file_version
 from orchestration.ingest.records import START, split_chunks
 from orchestration.ingest.session import DatabaseUnavailable, TableSession
 from tests.conftest import Database
 from tests.dresses import DRESSES, OTHER_NAMES, OWN_NAMES, SHORT_NAMES, Style, written
-from tests.orchestration.ingest.conftest import HIRED_EMPLOYEES, Landing, discrepancies, jobs
+from tests.orchestration.ingest.conftest import (
+    HIRED_EMPLOYEES,
+    LENIENT,
+    Landing,
+    broken_rules,
+    discrepancies,
+    invalid_records,
+    jobs,
+)
 from tests.orchestration.ingest.test_loader import (
     chunk_by_chunk,  # noqa: F401 - a fixture
     kill_session_at_chunk,
@@ -29,7 +36,6 @@ from tests.orchestration.ingest.test_loader import (
     what_a_load_left,
 )
 
-ALL_MAY_BE_REJECTED = Policy(RejectLimit(share=1), give_up_seconds=0)
 TABLE = "hired_employees"
 LINE_END = re.compile(r"\r\n?|\n")
 MARKS = {"utf-8": "", "utf-8-sig": "\ufeff", "utf-16-le": "\ufeff", "utf-16-be": "\ufeff", "windows-1252": ""}
@@ -188,7 +194,7 @@ def test_records_in_any_dress_are_the_records(
         patch.setattr("orchestration.ingest.loader.split_chunks", partial(split_chunks, chunk_records=chunk_records))
         patch.setattr("orchestration.ingest.reading.BLOCK_BYTES", block_bytes)
         with TableSession(module_database.conninfo("hiring_loader"), table, 0) as session:
-            outcome = load_object(session, None, file_version(path), ALL_MAY_BE_REJECTED)
+            outcome = load_object(session, None, file_version(path), LENIENT)
         assert isinstance(outcome, Loaded), outcome
         check_resuming(table, path)
     loaded = module_database.rows(
@@ -202,6 +208,11 @@ def test_records_in_any_dress_are_the_records(
         outcome.load_id,
     )
     assert {record: row for record, *row in loaded} == {record: list(row) for record, row in file.rows.items()}
+    assert invalid_records(module_database, outcome.load_id) == {
+        record: broken
+        for record, row in file.rows.items()
+        if (broken := broken_rules(table, dict(zip(table.column_names, row, strict=True))))
+    }
     assert {
         record: tuple(found)
         for record, *found in module_database.rows(
@@ -240,7 +251,9 @@ RECORDS = [
 @pytest.mark.parametrize("dress", DRESSES)
 def test_a_dress_loads_as_its_records(landing: Landing, dress: str) -> None:
     landing.bucket.put("hired_employees.csv", DRESSES[dress](TABLE, RECORDS))
-    assert landing.load_one(HIRED_EMPLOYEES).totals.rejected == 0
+    totals = landing.load_one(HIRED_EMPLOYEES, LENIENT).totals
+    assert (totals.malformed, totals.invalid) == (0, 2)
+    assert invalid_records(landing.database) == {2: ["job_id:missing"], 3: ["department_id:missing"]}
     rows = landing.database.rows("""
         select coalesce(id, ''), coalesce(name, ''), coalesce(datetime, ''), coalesce(department_id, ''),
             coalesce(job_id, '')
@@ -325,7 +338,7 @@ def test_windows_1252_loads_where_the_contract_declares_it(landing: Landing, tmp
     path.write_bytes(text.encode("latin-1", "replace").replace(b"?", b"\x80"))
     table = replace(HIRED_EMPLOYEES, encodings=(("acme/", "windows-1252"),))
     with TableSession(landing.conninfo, table, 0) as session:
-        outcome = load_object(session, None, file_version(path), ALL_MAY_BE_REJECTED)
+        outcome = load_object(session, None, file_version(path), LENIENT)
     assert isinstance(outcome, Loaded)
     assert landing.database.rows("select name from raw.hired_employees") == [("Zoë, €",)]
     assert landing.database.rows("select record, reason, message from raw.rejected_records") == [

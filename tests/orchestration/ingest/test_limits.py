@@ -117,23 +117,26 @@ def test_a_tally_counts_all_and_keeps_samples_of_each_reason() -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        pytest.param(b"1;a;x\n2;b;y\n3,c\n", "2 of 3 rejected (2 malformed, 0 invalid), 2 of them as too_few_fields; the first, record 1 "
-                     f"in line 1, has 1 field instead of 2. {SEMICOLONS}", id="semicolons"),
-        pytest.param(b"\n1\ta\tx\n2\tb\ty\n", "2 of 2 rejected (2 malformed, 0 invalid), 2 of them as too_few_fields; the first, record 1 "
-                     f"in line 2, has 1 field instead of 2. {TABS}", id="tabs"),
-        pytest.param(b"nr|x|y\n1|a|b\n2|b|c\n", "3 of 3 rejected (3 malformed, 0 invalid), 3 of them as too_few_fields; the first, record 1 in "
-                     f"line 1, has 1 field instead of 2. {PIPES}", id="pipes"),
-        pytest.param("id,job\n1,café\n2,naïve\n3,Zoë\n4,d\n".encode("latin-1"), "3 of 4 rejected (3 malformed, 0 invalid), 3 of them as "
-                     "invalid_utf8; the first, record 1 in line 2, is not UTF-8 from byte 6 on (0xE9). "
-                     f"{LATIN}", id="Latin-1"),
-        pytest.param(b"1,a, b\n2,c, d\n3,e\n", "2 of 3 rejected (2 malformed, 0 invalid), 2 of them as too_many_fields; the first, record 1 in "
-                     "line 1, has 3 fields instead of 2. Are there commas in fields that have no quotes around them?",
-                     id="commas without quotes"),
-        pytest.param(b'1,"a "b" c"\n2,"d "e" f"\n3,g\n', "2 of 3 rejected (2 malformed, 0 invalid), 2 of them as stray_quote; the first, "
-                     "record 1 in line 1, has text after a closing quote, or a quote in a quoted field that is not "
-                     f"doubled. {QUOTES}", id="quotes that are not doubled"),
-        pytest.param(b'1\n2\n3,\xff\n4,d\n5,"\n"x\n', "5 of 6 rejected (5 malformed, 0 invalid), 2 of them as too_few_fields; the first, "
-                     "record 1 in line 1, has 1 field instead of 2", id="several reasons"),
+        pytest.param(b"1;a;x\n2;b;y\n3,c\n", "2 of 3 rejected (2 malformed, 0 invalid), 2 of them as "
+                     "too_few_fields; the first, record 1 in line 1, has 1 field instead of 2. "
+                     f"{SEMICOLONS}", id="semicolons"),
+        pytest.param(b"\n1\ta\tx\n2\tb\ty\n", "2 of 2 rejected (2 malformed, 0 invalid), 2 of them as "
+                     "too_few_fields; the first, record 1 in line 2, has 1 field instead of 2. "
+                     f"{TABS}", id="tabs"),
+        pytest.param(b"nr|x|y\n1|a|b\n2|b|c\n", "3 of 3 rejected (3 malformed, 0 invalid), 3 of them as "
+                     "too_few_fields; the first, record 1 in line 1, has 1 field instead of 2. "
+                     f"{PIPES}", id="pipes"),
+        pytest.param("id,job\n1,café\n2,naïve\n3,Zoë\n4,d\n".encode("latin-1"), "3 of 4 rejected (3 malformed, "
+                     "0 invalid), 3 of them as invalid_utf8; the first, record 1 in line 2, is not UTF-8 from byte 6 "
+                     f"on (0xE9). {LATIN}", id="Latin-1"),
+        pytest.param(b"1,a, b\n2,c, d\n3,e\n", "2 of 3 rejected (2 malformed, 0 invalid), 2 of them as "
+                     "too_many_fields; the first, record 1 in line 1, has 3 fields instead of 2. Are there commas in "
+                     "fields that have no quotes around them?", id="commas without quotes"),
+        pytest.param(b'1,"a "b" c"\n2,"d "e" f"\n3,g\n', "2 of 3 rejected (2 malformed, 0 invalid), 2 of them as "
+                     "stray_quote; the first, record 1 in line 1, has text after a closing quote, or a quote in a "
+                     f"quoted field that is not doubled. {QUOTES}", id="quotes that are not doubled"),
+        pytest.param(b'1\n2\n3,\xff\n4,d\n5,"\n"x\n', "5 of 6 rejected (5 malformed, 0 invalid), 2 of them as "
+                     "too_few_fields; the first, record 1 in line 1, has 1 field instead of 2", id="several reasons"),
     ],
 )  # fmt: skip
 def test_an_object_of_which_most_is_rejected_fails_and_says_why(landing: Landing, text: bytes, message: str) -> None:

@@ -30,9 +30,8 @@ from orchestration.ingest.loader import (
 from orchestration.ingest.objects import current_version
 from orchestration.ingest.session import TableSession
 from tests.conftest import Bucket, Database, environment
-from tests.orchestration.ingest.conftest import AT_ONCE, JOBS, Landing, Rows, jobs
+from tests.orchestration.ingest.conftest import AT_ONCE, JOBS, LENIENT, Landing, Rows, jobs
 
-LENIENT = Policy(RejectLimit(share=1), give_up_seconds=0)
 PATIENT = Policy(give_up_seconds=20)
 LEDGER = "select reload, status, records from raw.loads order by load_id"
 NOBODY_LOADS = """
@@ -67,7 +66,7 @@ def test_its_records_come_again_under_a_load_of_their_own(landing: Landing, conn
     assert isinstance(first, Loaded)
     assert isinstance(second, Loaded)
     assert 2 < first.load_id < second.load_id
-    assert [(each.records, each.rejected) for each in (first, second)] == [(3, 1)] * 2
+    assert [(each.totals.records, each.totals.rejected) for each in (first, second)] == [(3, 1)] * 2
     assert landing.database.rows(LEDGER) == [
         (0, "complete", 3), (0, "complete", 1), (1, "complete", 3), (2, "complete", 3)
     ]  # fmt: skip

@@ -16,17 +16,24 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from orchestration.ingest.encoding import BYTE_ORDER_MARK
-from orchestration.ingest.limits import RejectLimit
-from orchestration.ingest.loader import Failed, Loaded, Policy, load_object
+from orchestration.ingest.ledger import Totals
+from orchestration.ingest.loader import Failed, Loaded, load_object
 from orchestration.ingest.objects import file_version
 from orchestration.ingest.records import split_chunks
 from orchestration.ingest.session import TableSession
 from tests.conftest import Database
-from tests.orchestration.ingest.conftest import JOBS, Landing, discrepancies, jobs
+from tests.orchestration.ingest.conftest import (
+    JOBS,
+    LENIENT,
+    Landing,
+    broken_rules,
+    discrepancies,
+    invalid_records,
+    jobs,
+)
 
 REPOSITORY = Path(__file__).parents[3]
 
-ALL_MAY_BE_REJECTED = Policy(RejectLimit(share=1), give_up_seconds=0)
 Rows = Mapping[int, tuple[str | None, str | None]]
 Rejected = dict[int, tuple[str, int, bytes]]
 
@@ -39,6 +46,12 @@ def rejected_records(landing: Landing, load_id: int) -> Rejected:
     )
     assert all(len(raw) == raw_bytes for *_, raw, raw_bytes in rows)
     return {record: (reason, line, raw) for record, reason, line, raw, _ in rows}
+
+
+def invalid_of(rows: Rows) -> dict[int, list[str]]:
+    """The rows that break a rule, by their number, with the rules that each breaks."""
+    found = {number: broken_rules(JOBS, {"id": id_, "job": job}) for number, (id_, job) in rows.items()}
+    return {number: broken for number, broken in found.items() if broken}
 
 
 # Every row: what it is, the file, the rows in raw by their number, the rejected records: reason, line, bytes.
@@ -158,13 +171,15 @@ def test_a_text_becomes_these_rows_and_these_rejected_records(
 ) -> None:
     landing.bucket.put("jobs.csv", text, age_seconds=20)
     landing.bucket.put("jobs.csv.gz", gzip.compress(text), age_seconds=10)
-    for outcome in landing.load(policy=ALL_MAY_BE_REJECTED):
+    for outcome in landing.load(policy=LENIENT):
         assert isinstance(outcome, Loaded)
         assert {
             record: (id_, job) for load_id, record, id_, job in jobs(landing.database) if load_id == outcome.load_id
         } == rows
         assert rejected_records(landing, outcome.load_id) == rejected
-        assert (outcome.totals.records, outcome.totals.rejected) == (len(rows) + len(rejected), len(rejected))
+        invalid = invalid_of(rows)
+        assert invalid_records(landing.database, outcome.load_id) == invalid
+        assert outcome.totals == Totals(len(rows) + len(rejected), len(rejected), len(invalid))
     assert len(landing.database.rows("select from raw.loads where status = 'complete'")) == 2
 
 
@@ -194,7 +209,7 @@ def test_a_text_that_is_not_this_tables_csv_fails_as_a_whole_and_says_so(
 ) -> None:
     landing.bucket.put("jobs.csv", text, age_seconds=20)
     landing.bucket.put("jobs_good.csv", b"1,a\n", age_seconds=10)
-    failed, loaded = landing.load(policy=ALL_MAY_BE_REJECTED)
+    failed, loaded = landing.load(policy=LENIENT)
     assert isinstance(failed, Failed)
     assert isinstance(loaded, Loaded)
     assert failed.status == "failed"
@@ -307,12 +322,12 @@ def test_of_any_bytes_each_record_is_kept_once_and_what_is_csv_ends_up_as_python
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("orchestration.ingest.loader.split_chunks", partial(split_chunks, chunk_records=chunk_records))
         patch.setattr("orchestration.ingest.reading.BLOCK_BYTES", block_bytes)
-        outcome = load_object(jobs_session, None, file_version(path), ALL_MAY_BE_REJECTED)
+        outcome = load_object(jobs_session, None, file_version(path), LENIENT)
     rows = module_database.rows(
         "select _record, coalesce(id, ''), coalesce(job, '') from raw.jobs where _load_id = %s order by 1",
         outcome.load_id,
     )
-    ((rejected,),) = module_database.rows(
+    ((malformed,),) = module_database.rows(
         "select count(*) from raw.rejected_records where load_id = %s", outcome.load_id
     )
     chunks = module_database.rows(
@@ -321,15 +336,17 @@ def test_of_any_bytes_each_record_is_kept_once_and_what_is_csv_ends_up_as_python
     assert discrepancies(module_database) == []
     if isinstance(outcome, Failed):
         assert outcome.status == "failed"
-        assert (rows, rejected, chunks) == ([], 0, [])
+        assert (rows, malformed, chunks) == ([], 0, [])
         return
-    assert (outcome.totals.records, outcome.totals.rejected) == (len(rows) + rejected, rejected)
+    invalid = invalid_of({record: (id_, job) for record, id_, job in rows})
+    assert invalid_records(module_database, outcome.load_id) == invalid
+    assert outcome.totals == Totals(len(rows) + malformed, malformed, len(invalid))
     assert [0, *(to for _, to, _ in chunks)] == [*(begin for begin, _, _ in chunks), len(content)]
     assert all(records <= chunk_records for *_, records in chunks)
     read = rows_as_python_reads_them(content)
     if read is not None:
         assert rows == [(number, *row) for number, row in enumerate(read, 1)]
-        assert rejected == 0
+        assert malformed == 0
 
 
 def rows_as_python_reads_them(content: bytes) -> list[list[str]] | None:

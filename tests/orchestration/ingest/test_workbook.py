@@ -13,6 +13,7 @@ from openpyxl import Workbook
 from contracts import TABLES
 from orchestration.ingest import workbook
 from orchestration.ingest.encoding import UnreadableFile
+from orchestration.ingest.ledger import Totals
 from orchestration.ingest.workbook import workbook_text
 from tests.orchestration.ingest.conftest import Landing
 
@@ -119,12 +120,15 @@ def test_a_workbook_is_loaded_like_a_file(landing: Landing) -> None:
     rows = [["Hires of May"], [], HEADER, [7, "Ana", datetime(2021, 2, 1, 9), 2, 1], [8, None, "soon", 2, 1]]
     landing.bucket.put("hired_employees_may.xlsx", saved({"Notes": [["hello"]], "Hires": rows}))
     loaded = landing.load_one(HIRES)
-    assert (loaded.totals.records, loaded.totals.rejected) == (2, 0)
+    assert loaded.totals == Totals(records=2, malformed=0, invalid=1)
     assert landing.database.rows(
         "select _record, id, name, datetime, department_id, job_id from raw.hired_employees"
     ) == [
         (1, "7", "Ana", "2021-02-01T09:00:00", "1", "2"),
         (2, "8", None, "soon", "1", "2"),
+    ]
+    assert landing.database.rows("select line, reasons from raw.invalid_records") == [
+        (5, ["name:missing", "datetime:not_a_datetime"])
     ]
 
 
