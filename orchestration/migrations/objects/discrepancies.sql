@@ -56,16 +56,6 @@ found as (
 
 ),
 
-invalid_rows as (
-
-    select
-        load_id,
-        count(*) as invalid
-    from raw.invalid_records
-    group by load_id
-
-),
-
 -- A record belongs to the last chunk that begins before it. One pass in order: a
 -- join over ranges would compare each record with each chunk of its load.
 beginnings_and_records as (
@@ -75,6 +65,7 @@ beginnings_and_records as (
         first_record as record,
         false as is_record,
         0 as malformed,
+        0 as invalid,
         chunk
     from raw.load_chunks
     union all
@@ -83,8 +74,18 @@ beginnings_and_records as (
         record,
         true,
         malformed,
+        0,
         null
     from kept
+    union all
+    select
+        load_id,
+        record,
+        false,
+        0,
+        1,
+        null
+    from raw.invalid_records
 
 ),
 
@@ -94,9 +95,10 @@ placed as (
         load_id,
         is_record,
         malformed,
+        invalid,
         max(chunk) over (
             partition by load_id
-            order by record, is_record
+            order by record, chunk nulls last
             rows unbounded preceding
         ) as chunk
     from beginnings_and_records
@@ -109,7 +111,8 @@ found_in_chunk as (
         load_id,
         chunk,
         count(*) filter (where is_record) as records,
-        sum(malformed) as malformed
+        sum(malformed) as malformed,
+        sum(invalid) as invalid
     from placed
     where chunk is not null
     group by load_id, chunk
@@ -153,6 +156,8 @@ inner join found_in_chunk
 where
     (load_chunks.records, coalesce(load_chunks.malformed, load_chunks.rejected))
     <> (found_in_chunk.records, found_in_chunk.malformed)
+    -- Null where rows that break a rule were not counted yet.
+    or load_chunks.invalid <> found_in_chunk.invalid
 union all
 select
     loads.load_id,
@@ -161,13 +166,13 @@ select
 from raw.loads
 left join found on loads.load_id = found.load_id
 left join counted on loads.load_id = counted.load_id
-left join invalid_rows on loads.load_id = invalid_rows.load_id
 where
     (
         loads.status in ('complete', 'held')
         and (
             (loads.records, coalesce(loads.malformed, loads.rejected))
             <> (coalesce(found.records, 0), coalesce(found.malformed, 0))
+            or loads.invalid <> counted.invalid
         )
     )
     or (
@@ -175,8 +180,6 @@ where
         and (coalesce(counted.records, 0), coalesce(counted.malformed, 0))
         <> (coalesce(found.records, 0), coalesce(found.malformed, 0))
     )
-    -- Null where rows that break a rule were not counted yet.
-    or counted.invalid <> coalesce(invalid_rows.invalid, 0)
 union all
 select
     loads.load_id,

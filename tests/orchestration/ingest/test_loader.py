@@ -18,7 +18,7 @@ from botocore.config import Config
 from orchestration.database import Connection, LockTimeout
 from orchestration.ingest import loader
 from orchestration.ingest.candidates import list_pending
-from orchestration.ingest.limits import RejectLimit
+from orchestration.ingest.ledger import Totals
 from orchestration.ingest.loader import Failed, Loaded, Policy, Progress, load_object, load_pending
 from orchestration.ingest.objects import file_version, list_objects
 from orchestration.ingest.reading import BLOCK_BYTES
@@ -30,9 +30,11 @@ from tests.orchestration.ingest.conftest import (
     DEPARTMENTS,
     HIRED_EMPLOYEES,
     JOBS,
+    LENIENT,
     Landing,
     Rows,
     discrepancies,
+    invalid_records,
     jobs,
     statuses,
 )
@@ -41,7 +43,6 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 JOBS_TEXT = b"".join(b"%d,job %d\n" % (number, number) for number in range(1, 2501))
-LENIENT = Policy(RejectLimit(share=1), give_up_seconds=0)
 PATIENT = Policy(give_up_seconds=20)
 
 
@@ -60,7 +61,7 @@ class TestWhatAFileHolds:
     def test_its_records_are_rows_of_untouched_text(self, landing: Landing) -> None:
         text = ' 007 ,"Ada ""A."" L,\n Countess"\n1.0,Ünïcødé 🦆\nnull,NULL\n"",\\N\n\\.,\t\n'
         landing.bucket.put("jobs.csv", text.encode())
-        assert landing.load_one().totals.records == 5
+        assert landing.load_one(policy=LENIENT).totals.records == 5
         assert jobs(landing.database) == [
             (1, 1, " 007 ", 'Ada "A." L,\n Countess'),
             (1, 2, "1.0", "Ünïcødé 🦆"),
@@ -68,23 +69,26 @@ class TestWhatAFileHolds:
             (1, 4, "", "\\N"),
             (1, 5, "\\.", "\t"),
         ]
+        assert invalid_records(landing.database) == {
+            3: ["id:missing"], 4: ["id:missing"], 5: ["id:not_an_integer", "job:missing"]
+        }  # fmt: skip
 
     def test_a_field_without_anything_in_it_is_null(self, landing: Landing) -> None:
         landing.bucket.put("hired_employees.csv", b'1,,2021-01-01T00:00:00Z,,\n"",,,,\n')
-        landing.load_one(HIRED_EMPLOYEES)
+        landing.load_one(HIRED_EMPLOYEES, LENIENT)
         assert landing.database.rows("select * from raw.hired_employees order by _record") == [
             (1, 1, "1", None, "2021-01-01T00:00:00Z", None, None),
             (1, 2, "", None, None, None, None),
         ]
 
     def test_a_header_in_another_order_puts_values_into_their_columns(self, landing: Landing) -> None:
-        text = b"\xef\xbb\xbfJob_ID,name,department_id,ID,datetime\r\n5,Ada,4,1,2021\r\n"
+        text = b"\xef\xbb\xbfJob_ID,name,department_id,ID,datetime\r\n5,Ada,4,1,2021-01-01\r\n"
         landing.bucket.put("hired_employees.csv", text)
         assert landing.load_one(HIRED_EMPLOYEES).totals.records == 1
         (row,) = landing.database.dicts("select * from raw.hired_employees")
         assert row == {
             "_load_id": 1, "_record": 1,
-            "id": "1", "name": "Ada", "datetime": "2021", "department_id": "4", "job_id": "5",
+            "id": "1", "name": "Ada", "datetime": "2021-01-01", "department_id": "4", "job_id": "5",
         }  # fmt: skip
         assert landing.database.rows("select columns from raw.loads") == [
             (["job_id", "name", "department_id", "id", "datetime"],)
@@ -155,19 +159,19 @@ class TestWhatAFileHolds:
 
 class TestBadRecords:
     @pytest.mark.parametrize(
-        ("bad", "reason"),
+        ("bad", "reason", "delivered"),
         [
-            (b"2,a\0b", "nul_character"),
-            (b"2,caf\xe9", "invalid_utf8"),
-            (b"2", "too_few_fields"),
-            (b"2,b,c", "too_many_fields"),
-            (b'2,"b', "unclosed_quote"),
-            (b'2,"b"c', "stray_quote"),
+            (b"2,a\0b", "nul_character", {"id": "2", "job": "a\ufffdb"}),
+            (b"2,caf\xe9", "invalid_utf8", {"id": "2", "job": "caf\ufffd"}),
+            (b"2", "too_few_fields", {"id": "2"}),
+            (b"2,b,c", "too_many_fields", {"id": "2", "job": "b"}),
+            (b'2,"b', "unclosed_quote", {"id": "2", "job": "b"}),
+            (b'2,"b"c', "stray_quote", {"id": "2", "job": 'b"c'}),
         ],
     )
     @pytest.mark.parametrize("line_end", [b"\n", b"\r\n", b"\r"])
     def test_a_bad_record_is_kept_with_its_reason_and_its_place_and_the_others_load(
-        self, landing: Landing, bad: bytes, reason: str, line_end: bytes
+        self, landing: Landing, bad: bytes, reason: str, delivered: dict[str, str], line_end: bytes
     ) -> None:
         before = b"\xef\xbb\xbfid,job\n" + b'1,"\xc3\xa9\n"\n\n'
         landing.bucket.put("jobs.csv", before + bad + line_end + b"3,c\n")
@@ -179,7 +183,7 @@ class TestBadRecords:
         assert message.startswith(("has ", "is "))
         assert kept == {
             "load_id": outcome.load_id, "record": 2, "line": 5, "byte_from": len(before),
-            "reason": reason, "raw": bad, "raw_bytes": len(bad),
+            "reason": reason, "raw": bad, "raw_bytes": len(bad), "delivered": delivered,
         }  # fmt: skip
 
     def test_a_quote_that_is_never_closed_rejects_its_line_and_no_other(self, landing: Landing) -> None:
@@ -511,7 +515,7 @@ class TestABrokenLoad:
         item = file_version(path)
 
         def overwrite(_: Progress) -> None:
-            path.write_bytes(b"0,other\n" * (len(text) // 8))
+            path.write_bytes(b"1,other\n" * (len(text) // 8))
 
         with TableSession(landing.conninfo, JOBS, 1) as session:
             mixed = load_object(session, None, item, Policy(), overwrite)
@@ -782,18 +786,43 @@ NOT_WHOLE = "is a load whose chunks are not the whole object"
         pytest.param("update raw.load_chunks set chunk = 3 where chunk = 2", GAP, id="a chunk is left out"),
         pytest.param("update raw.load_chunks set byte_to = byte_from - 1 where chunk = 2", GAP, id="a negative chunk"),
         pytest.param("delete from raw.load_chunks where chunk = 2", LOAD_COUNT, id="the last chunk is missing"),
-        pytest.param("update raw.load_chunks set rejected = 1 where chunk = 1", CHUNK_COUNT, id="a chunk's rejected"),
+        pytest.param("update raw.load_chunks set malformed = 1 where chunk = 1", CHUNK_COUNT, id="a chunk's malformed"),
+        pytest.param("update raw.load_chunks set invalid = 2 where chunk = 1", CHUNK_COUNT, id="a chunk's invalid"),
+        pytest.param(
+            "update raw.load_chunks set malformed = null, invalid = null, rejected = 1 where chunk = 1",
+            CHUNK_COUNT,
+            id="a chunk's rejected, of a load before invalid records were counted",
+        ),
+        pytest.param(
+            "delete from raw.invalid_records where record = 7", CHUNK_COUNT, id="an invalid record is missing"
+        ),
+        pytest.param(
+            "update raw.invalid_records set record = 1007 where record = 7",
+            CHUNK_COUNT,
+            id="an invalid record left its chunk",
+        ),
+        pytest.param(
+            "insert into raw.invalid_records values (1, 1, 1, '{id:missing}')", CHUNK_COUNT, id="an invalid record more"
+        ),
         pytest.param("update raw.load_chunks set records = 501 where chunk = 2", CHUNK_COUNT, id="a chunk's records"),
         pytest.param("update raw.load_chunks set records = 499 where chunk = 2", LOAD_COUNT, id="a chunk's too few"),
         pytest.param("update raw.loads set loaded = 2498, records = 2499", LOAD_COUNT, id="a load's records"),
-        pytest.param("update raw.loads set loaded = 2498, rejected = 2", LOAD_COUNT, id="a load's rejected"),
+        pytest.param(
+            "update raw.loads set loaded = 2498, malformed = 2, rejected = 4", LOAD_COUNT, id="a load's malformed"
+        ),
+        pytest.param("update raw.loads set invalid = 1, rejected = 2", LOAD_COUNT, id="a load's invalid"),
+        pytest.param(
+            "update raw.loads set loaded = 2498, malformed = null, invalid = null, rejected = 2",
+            LOAD_COUNT,
+            id="a load's rejected, before invalid records were counted",
+        ),
         pytest.param("update raw.loads set bytes = bytes + 1", NOT_WHOLE, id="a load is shorter than its object"),
         pytest.param(
             """
             delete from raw.jobs where _record > 2000;
             delete from raw.rejected_records where record > 2000;
             delete from raw.load_chunks where chunk = 2;
-            update raw.loads set records = 2000, loaded = 2000, rejected = 0
+            update raw.loads set records = 2000, loaded = 2000, malformed = 0, rejected = 2
             """,
             NOT_WHOLE,
             id="a load that ends early and counts so",
@@ -823,8 +852,10 @@ NOT_WHOLE = "is a load whose chunks are not the whole object"
     ],
 )
 def test_the_view_of_discrepancies_notices(landing: Landing, damage: str, complaint: str) -> None:
-    landing.bucket.put("jobs.csv", JOBS_TEXT.replace(b"2400,job 2400\n", b"2400\n"))
-    landing.load_one()
+    text = JOBS_TEXT.replace(b"2400,job 2400\n", b"2400\n").replace(b"7,job 7\n", b"7,\n")
+    text = text.replace(b"1600,job 1600\n", b"0,job 1600\n")
+    landing.bucket.put("jobs.csv", text)
+    assert landing.load_one().totals == Totals(records=2500, malformed=1, invalid=2)
     assert discrepancies(landing.database) == []
     with psycopg.connect(landing.database.conninfo()) as connection:
         # A script of several statements is none of a prepared one.
