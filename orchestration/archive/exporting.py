@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from psycopg import sql
 
-from orchestration.archive.manifest import LOAD_COLUMN, File, Manifest
+from orchestration.archive.manifest import LOAD_COLUMNS, File, Manifest, load_of_row
 from orchestration.archive.rows import read, schema_of
 from orchestration.archive.store import MANIFEST, Store
 from orchestration.database import Connection
@@ -60,7 +60,7 @@ def export_raw(connection: Connection, store: Store, tell: Callable[[Figures], N
         """).fetchall()
         export = f"{snapshot:%Y%m%dT%H%M%S-%fZ}"
         tables = {}
-        for table in LOAD_COLUMN:
+        for table in LOAD_COLUMNS:
             began = time.monotonic()
             files = list(_stored(store, export, table, schema_of(connection, table), connection, unfinished))
             tables[table] = files
@@ -87,9 +87,7 @@ def figures(table: str, files: Sequence[File], seconds: float) -> Figures:
 def _stored(
     store: Store, export: str, table: str, schema: pa.Schema, connection: Connection, unfinished: Sequence[int]
 ) -> Iterator[File]:
-    condition = sql.SQL("{} <> all({}::bigint[])").format(
-        sql.Identifier(LOAD_COLUMN[table]), sql.Literal(list(unfinished))
-    )
+    condition = sql.SQL("{} <> all({}::bigint[])").format(load_of_row(table), sql.Literal(list(unfinished)))
     rows = read(connection, sql.Identifier("raw", table), schema, condition)
     for number in itertools.count(1):
         with TemporaryFile() as content:

@@ -3,15 +3,30 @@
 from datetime import datetime
 from typing import Literal
 
+from psycopg import sql
 from pydantic import BaseModel, ConfigDict
 
 from contracts import TABLES
 
 LOADS = "loads"
-# Of a load, besides its records: each has the number of the load in a column of its own name.
-LEDGER = {"load_chunks": "load_id", "rejected_records": "load_id"}
-# The column that tells the load of each row.
-LOAD_COLUMN = {**{table.name: "_load_id" for table in TABLES}, LOADS: "load_id", **LEDGER}
+# Of a load, besides its records, with the columns that have its number: the first of them that is not null.
+LEDGER = {
+    "load_chunks": ("load_id",),
+    "rejected_records": ("load_id",),
+    "invalid_records": ("load_id",),
+    # Somebody's word that a record is dealt with is of no load, and stays with the record's.
+    "corrections": ("load_id", "corrected_load_id"),
+}
+# The revision that brought a table of the ledger: an export of an earlier one does not hold it.
+SINCE = {"invalid_records": "0012", "corrections": "0012"}
+LOAD_COLUMNS = {**{table.name: ("_load_id",) for table in TABLES}, LOADS: ("load_id",), **LEDGER}
+
+
+def load_of_row(table: str) -> sql.Composable:
+    """Return SQL for the load that a row of a table belongs to."""
+    columns = [sql.Identifier(name) for name in LOAD_COLUMNS[table]]
+    # No index is used for a function of its column.
+    return sql.SQL("coalesce({})").format(sql.SQL(", ").join(columns)) if len(columns) > 1 else columns[0]
 
 
 class Frozen(BaseModel):
@@ -56,3 +71,7 @@ class Manifest(Frozen):
     highest_load_id: int | None
     unfinished: list[int]
     tables: dict[str, list[File]]
+
+    def files(self, table: str) -> list[File]:
+        """Return the files of a table, none of one that came after the export was made."""
+        return self.tables.get(table, [])

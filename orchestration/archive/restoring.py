@@ -12,7 +12,7 @@ from psycopg import sql
 
 from contracts import TABLES, Table
 from orchestration.archive.exporting import Figures
-from orchestration.archive.manifest import LEDGER, LOAD_COLUMN, LOADS, File, Manifest
+from orchestration.archive.manifest import LEDGER, LOAD_COLUMNS, LOADS, SINCE, File, Manifest, load_of_row
 from orchestration.archive.rows import schema_of, write
 from orchestration.archive.store import ArchiveRefused, Store
 from orchestration.database import LOCK_WAIT_SECONDS, Connection
@@ -110,7 +110,8 @@ def _held(manifest: Manifest, names: Sequence[str]) -> list[str]:
         ArchiveRefused: it holds none of them, or lacks a part of the ledger.
     """
     held = [name for name in names if name in manifest.tables]
-    missing = [name for name in (LOADS, *LEDGER) if name not in manifest.tables]
+    due = [name for name in (LOADS, *LEDGER) if manifest.revision >= SINCE.get(name, "")]
+    missing = [name for name in due if name not in manifest.tables]
     if missing or not held:
         raise ArchiveRefused(
             f"export {manifest.export} does not hold {', '.join(missing or names)}: take another export"
@@ -125,7 +126,7 @@ def _look_at(connection: Connection, store: Store, manifest: Manifest, name: str
         ArchiveRefused: they are not, or have not.
     """
     columns = set(schema_of(connection, name).names)
-    for file in manifest.tables[name]:
+    for file in manifest.files(name):
         with store.checked(manifest.export, file) as content:
             found = pq.read_metadata(content)
             address = store.address(manifest.export, file.name)
@@ -253,14 +254,9 @@ def _put_back(connection: Connection, store: Store, manifest: Manifest, name: st
     """Put the rows of some loads in the place of those that a table has."""
     began = time.monotonic()
     relation = sql.Identifier("raw", name)
-    connection.execute(
-        sql.SQL("delete from {} where {} = any(%s)").format(relation, sql.Identifier(LOAD_COLUMN[name])), [loads]
-    )
-    wanted = pa.array(loads, pa.int64())
-    rows = sum(
-        _copy(connection, store, manifest, file, relation, (LOAD_COLUMN[name], wanted))
-        for file in manifest.tables[name]
-    )
+    connection.execute(sql.SQL("delete from {} where {} = any(%s)").format(relation, load_of_row(name)), [loads])
+    wanted = (LOAD_COLUMNS[name], pa.array(loads, pa.int64()))
+    rows = sum(_copy(connection, store, manifest, file, relation, wanted) for file in manifest.files(name))
     return Figures(name, rows, _size(manifest, name), time.monotonic() - began)
 
 
@@ -270,9 +266,9 @@ def _copy(
     manifest: Manifest,
     file: File,
     relation: sql.Identifier,
-    wanted: tuple[str, pa.Array] | None = None,
+    wanted: tuple[Sequence[str], pa.Array] | None = None,
 ) -> int:
-    """Copy a file into a table, of `wanted` a column and the values that it may have; return how many rows."""
+    """Copy a file into a table, of `wanted` the columns of a load and which it may be; return how many rows."""
     copied = 0
 
     def rows(parquet: pq.ParquetFile) -> Iterator[pa.Table]:
@@ -280,8 +276,9 @@ def _copy(
         for group in range(parquet.num_row_groups):
             table = parquet.read_row_group(group)
             if wanted:
-                column, values = wanted
-                table = table.filter(pc.is_in(table.column(column), value_set=values))
+                columns, loads = wanted
+                load = pc.coalesce(*(table.column(name) for name in columns))
+                table = table.filter(pc.is_in(load, value_set=loads))
             copied += table.num_rows
             yield table
 
@@ -298,4 +295,4 @@ def _copy(
 
 
 def _size(manifest: Manifest, name: str) -> int:
-    return sum(file.bytes for file in manifest.tables[name])
+    return sum(file.bytes for file in manifest.files(name))

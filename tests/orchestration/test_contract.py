@@ -15,7 +15,7 @@ import yaml
 
 from deploy.local.postgres import EmbeddedPostgres
 from deploy.local.settings import Settings
-from orchestration.archive.manifest import LOAD_COLUMN
+from orchestration.archive.manifest import LOAD_COLUMNS
 from tests.conftest import Bucket, Database
 from tests.orchestration.archive.conftest import bucket_of, s3  # noqa: F401 - a fixture
 
@@ -101,7 +101,7 @@ class Copy:
         """Every row of every table that is exported."""
         return {
             table: self.database.rows(f"select * from raw.{table} order by 1, 2")
-            for table in (*LOAD_COLUMN, "salaries")
+            for table in (*LOAD_COLUMNS, "salaries")
         }
 
     def is_put_back_by_a_restore(self) -> bool:
@@ -188,7 +188,7 @@ def test_what_the_contract_has_more_is_loaded_checked_and_rejected(copy: Copy) -
         "cy@example.com,3,Cy,2021-01-01T00:00:00Z,1,1",
         ",4,Di,2021-01-01T00:00:00Z,1,1",
     )
-    copy.deliver("salaries.csv", "id,employee_id,amount", "1,1,1000.50", "2,2,a lot", "3,3")
+    copy.deliver("salaries.csv", "id,employee_id,amount", "1,1,1000.50", "2,2,a lot", "3,3", "4,3,900")
 
     copy.do("-m", "orchestration.ingest", "load")
     copy.do("-c", BUILD)
@@ -198,7 +198,7 @@ def test_what_the_contract_has_more_is_loaded_checked_and_rejected(copy: Copy) -
     ]  # fmt: skip
     assert copy.database.rows("select distinct disposition from staging.checked_hired_employees") == [("accepted",)]
     assert copy.database.rows("select _record, id, disposition from staging.checked_salaries order by _record") == [
-        (1, 1, "accepted"), (2, 2, "rejected")
+        (1, 1, "accepted"), (2, 2, "rejected"), (4, 4, "accepted")
     ]  # fmt: skip
     assert copy.database.rows("select record, field, reason from staging.rejected_fields order by record") == [
         (2, "amount", "not_a_number"), (3, None, "too_few_fields")

@@ -131,10 +131,10 @@ def test_the_command_says_in_one_line_why_it_failed(
 
 EVERY_TABLE = [
     "raw.departments", "raw.jobs", "raw.hired_employees", "raw.loads", "raw.load_chunks", "raw.rejected_records",
-    "raw.batch_answers", "raw.contract_columns", "raw.replaceable_objects",
+    "raw.invalid_records", "raw.corrections", "raw.batch_answers", "raw.contract_columns", "raw.replaceable_objects",
 ]  # fmt: skip
 RECORD_TABLES = EVERY_TABLE[:3]
-LEDGER = EVERY_TABLE[:6]
+LEDGER = EVERY_TABLE[:8]
 STORE_BATCH = """
 select * from raw.store_batch(
     '[{"id": "1", "name": "Ada", "datetime": "2021-01-01", "department_id": "1", "job_id": "1"}]', '[]',
@@ -149,6 +149,8 @@ FORBIDDEN_TO_ALL = [
     *(f"update {table} set _load_id = 1" for table in RECORD_TABLES),
     "update raw.load_chunks set records = 0",
     "update raw.rejected_records set reason = ''",
+    "update raw.invalid_records set reasons = '{}'",
+    "update raw.corrections set note = ''",
     "alter table raw.loads disable trigger all",
     "create table raw.more (id int)",
     "create table public.more (id int)",
@@ -187,6 +189,8 @@ FORBIDDEN = {
         "insert into marts.publications values ('jobs', 1, now())",
         "insert into raw.load_chunks values (1, 0, 1, 1, 0, 0, 1)",
         "insert into raw.rejected_records values (1, 1, '', '', 0, '', 1, 0)",
+        "insert into raw.invalid_records values (1, 1, 1, '{}')",
+        "insert into raw.corrections values (1, 1, 1, 1)",
         "create table staging.more (id int)",
         "create table marts.more (id int)",
     ],
@@ -203,6 +207,8 @@ FORBIDDEN = {
         "insert into raw.loads (table_name, source) values ('jobs', 'api')",
         "insert into raw.load_chunks values (1, 0, 1, 1, 0, 0, 1)",
         "insert into raw.rejected_records values (1, 1, '', '', 0, '', 1, 0)",
+        "insert into raw.invalid_records values (1, 1, 1, '{}')",
+        "insert into raw.corrections values (1, 1, 1, 1)",
         "update raw.loads set status = 'complete'",
         STORE_BATCH,
         "select 1 from raw.batch_answers",
@@ -547,8 +553,7 @@ def test_a_filled_database_keeps_all_of_its_rows_and_adds_up(empty_database: Dat
     )
     empty_database.execute("insert into raw.load_chunks values (1, 0, 1, 2, 1, 0, 20, now(), 1, 2)")
     empty_database.execute(STORE_BATCH)
-    tables = [table for table in EVERY_TABLE if table not in ("raw.contract_columns", "raw.replaceable_objects")]
-    before = {table: empty_database.rows(f"select * from {table}") for table in tables}
+    before = {table: empty_database.rows(f"select * from {table}") for table in [*LEDGER[:6], "raw.batch_answers"]}
 
     migrate(empty_database.conninfo())
 

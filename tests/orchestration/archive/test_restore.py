@@ -49,6 +49,9 @@ def test_what_was_lost_or_changed_is_as_it_was_and_later_loads_stay(filled: Ware
     filled.database.execute("update raw.hired_employees set name = 'Eve' where _load_id = 4")
     filled.database.execute("insert into raw.hired_employees values (4, 1, '9')")
     filled.database.execute("delete from raw.rejected_records where load_id = 5")
+    filled.database.execute("delete from raw.invalid_records where load_id = 4")
+    filled.database.execute("update raw.corrections set corrected_record = 3 where load_id = 4")
+    filled.database.execute("delete from raw.corrections where load_id is null")
     filled.database.execute("update raw.loads set records = null, status = 'failed' where load_id = 2")
 
     filled.restore()
@@ -57,10 +60,23 @@ def test_what_was_lost_or_changed_is_as_it_was_and_later_loads_stay(filled: Ware
     assert filled.content("{} > 5") == later
 
 
+def test_a_later_load_keeps_what_it_corrects_of_a_load_that_is_put_back(filled: Warehouse) -> None:
+    """Otherwise somebody would be asked to correct it again."""
+    filled.export()
+    filled.load("jobs_corrected.csv", b"_load_id,_record,id,job\n3,2,2,Judge\n")
+    before = filled.content()
+
+    filled.restore()
+
+    assert filled.content() == before
+    assert [row[:4] for row in before["corrections"] if row[2] == 6] == [(3, 2, 6, 1)]
+
+
 def test_one_table_comes_back_with_its_part_of_the_ledger_and_the_others_stay(filled: Warehouse) -> None:
     before = filled.content()
     filled.export()
-    filled.database.execute("truncate raw.jobs, raw.departments, raw.load_chunks, raw.rejected_records")
+    lost = ("jobs", "departments", "load_chunks", "rejected_records", "invalid_records", "corrections")
+    filled.database.execute(f"truncate {', '.join(f'raw.{table}' for table in lost)}")
 
     restored = filled.restore(tables=[JOBS])
 
@@ -70,6 +86,8 @@ def test_one_table_comes_back_with_its_part_of_the_ledger_and_the_others_stay(fi
     assert now["departments"] == []
     assert {row[0] for row in now["load_chunks"]} == {2, 3}
     assert {row[0] for row in now["rejected_records"]} == {3}
+    assert now["invalid_records"] == []
+    assert [(row[0], row[4]) for row in now["corrections"]] == [(3, "nobody has this job")]
     filled.restore()
 
 
@@ -106,7 +124,7 @@ def test_marts_count_as_not_built_until_the_next_build_which_is_a_full_one(fille
     assert sorted(filled.database.rows("select * from staging.watermarks")) == [(each, "builds", 7) for each in MARTS]
 
 
-@pytest.mark.parametrize("table", ["jobs", "rejected_records", "loads"])
+@pytest.mark.parametrize("table", ["jobs", "rejected_records", "invalid_records", "corrections", "loads"])
 def test_a_flipped_bit_is_found_before_anything_is_written(filled: Warehouse, table: str) -> None:
     manifest = filled.export()
     filled.database.execute("update raw.departments set department = 'changed'")
@@ -189,12 +207,14 @@ def test_an_export_with_a_column_that_the_database_lacks_wants_the_migrations_fi
         warehouse.restore()
 
 
-def without(warehouse: Warehouse, table: str) -> None:
-    """Make an export, and take a table out of its manifest: as if the contract had not had it."""
-    export = warehouse.export().export
-    manifest = json.loads(warehouse.get(export, "manifest.json"))
-    del manifest["tables"][table]
-    warehouse.put(export, "manifest.json", json.dumps(manifest).encode())
+def without(warehouse: Warehouse, *tables: str, revision: str | None = None) -> None:
+    """Make an export, and take tables out of its manifest: as if they had not been there, as at a revision."""
+    made = warehouse.export()
+    manifest = json.loads(warehouse.get(made.export, "manifest.json"))
+    for table in tables:
+        del manifest["tables"][table]
+    manifest["revision"] = revision or made.revision
+    warehouse.put(made.export, "manifest.json", json.dumps(manifest).encode())
 
 
 def test_an_export_made_before_the_contract_had_a_table_restores_the_others(warehouse: Warehouse) -> None:
@@ -213,9 +233,30 @@ def test_an_export_made_before_the_contract_had_a_table_restores_the_others(ware
         warehouse.restore(tables=[JOBS])
 
 
+def test_an_export_made_before_invalid_records_were_kept_restores_what_there_was(filled: Warehouse) -> None:
+    """And nothing stays of the loads that it puts back which their ledger does not have."""
+    without(filled, "invalid_records", "corrections", revision="0011")
+    filled.load("departments_later.csv", b"7,Archives\n8,\n")
+    before = filled.content()
+    filled.database.execute("delete from raw.departments where _load_id = 1")
+    # What that revision knew of these loads, and how an export of it has them.
+    filled.database.execute("update raw.loads set malformed = null, invalid = null, rejected = malformed")
+
+    filled.restore()
+
+    now = filled.content()
+    assert now["departments"] == before["departments"]
+    assert now["rejected_records"] == before["rejected_records"]
+    assert now["corrections"] == []
+    assert {row[0] for row in now["invalid_records"]} == {6}
+    filled.empty()
+
+
 @pytest.mark.parametrize(
     ("table", "complaint"),
     [
+        ("invalid_records", "does not hold invalid_records: take another export"),
+        ("corrections", "does not hold corrections: take another export"),
         ("jobs", "has loads of jobs and does not hold their records: take another export"),
         ("load_chunks", "does not hold load_chunks: take another export"),
         ("loads", "does not hold loads: take another export"),
@@ -289,7 +330,7 @@ write = restoring.write
 
 def write_until_the_last(connection, relation, *arguments):
     write(connection, relation, *arguments)
-    if "rejected_records" in str(relation):
+    if "corrections" in str(relation):
         os.kill(os.getpid(), signal.SIGKILL)
 
 restoring.write = write_until_the_last
@@ -316,6 +357,8 @@ ALLOWED = [
     "delete from raw.jobs where _load_id = 1",
     "delete from raw.load_chunks",
     "delete from raw.rejected_records",
+    "delete from raw.invalid_records",
+    "delete from raw.corrections",
     "insert into raw.jobs values (1, 1, '1', 'Clerk')",
     "update raw.loads set status = 'failed'",
     "select raw.continue_numbers_after(0, 0)",
