@@ -227,7 +227,7 @@ class CsvBuffer:
         if self._dialect.skips_spaces:
             # More spaces than one are left to reading exactly.
             around[self._dialect.quote_byte[0]] = False
-            opens |= (octets[quotes - 1] == SPACE) & ((quotes < 2) | around[octets[quotes - 2]])
+            opens |= (octets[quotes - 1] == SPACE) & ((quotes < 2) | around[octets[np.maximum(quotes - 2, 0)]])
             around[self._dialect.quote_byte[0]] = True
         if self.has_marks:
             opens |= np.isin(quotes, self.begins)

@@ -26,6 +26,7 @@ boundaries = st.lists(st.integers(0, 1000), max_size=8)
 chunk_sizes = st.integers(1, 5)
 columns = st.integers(1, 3)
 longest = st.sampled_from([6, 15, 40, 1000])
+dialects = st.builds(Dialect, has_escapes=st.booleans(), skips_spaces=st.booleans())
 
 values = st.text(st.characters(exclude_categories=["Cs"]) | st.sampled_from(list(',"\n\r é\ufeff')), max_size=6)
 line_ends = st.sampled_from(["\n", "\r\n", "\r"])
@@ -65,14 +66,16 @@ def rejections_of(text: bytes, fields: int = 2) -> list[Rejection]:
     return [rejection for chunk in split_chunks([text], plain(fields)) for rejection in chunk.rejections]
 
 
-@given(any_text, boundaries, chunk_sizes, columns, longest)
-@example(b'1,"a\n""b"\r\n\r\n2,c', [4, 5, 6, 7, 8, 9, 10, 11, 12, 13], 1, 2, 1000)
+@given(any_text, boundaries, chunk_sizes, columns, longest, dialects)
+@example(b'1,"a\n""b"\r\n\r\n2,c', [4, 5, 6, 7, 8, 9, 10, 11, 12, 13], 1, 2, 1000, Dialect())
+@example(b'"1",a', [1], 1, 2, 1000, Dialect(skips_spaces=True))
 def test_chunks_do_not_depend_on_where_a_block_ends(
-    text: bytes, at: list[int], size: int, fields: int, max_bytes: int
+    text: bytes, at: list[int], size: int, fields: int, max_bytes: int, dialect: Dialect
 ) -> None:
     """A quote or a line end that is cut in two by a block's edge would shift every record after it."""
-    whole = list(split_chunks([text], plain(fields), chunk_records=size, max_bytes=max_bytes))
-    parts = list(split_chunks(blocks_of(text, at), plain(fields), chunk_records=size, max_bytes=max_bytes))
+    file_format = FileFormat(plain(fields).fields, dialect)
+    whole = list(split_chunks([text], file_format, chunk_records=size, max_bytes=max_bytes))
+    parts = list(split_chunks(blocks_of(text, at), file_format, chunk_records=size, max_bytes=max_bytes))
     assert edges_of(parts) == edges_of(whole)
     assert records_of(parts) == records_of(whole)
 
