@@ -142,9 +142,11 @@ def _valid_value(column: Column) -> bytes | None:
     if column.logical_type is LogicalType.TIMESTAMP:
         return _valid_timestamp(column)
     least = 1 if column.minimum is None else column.minimum
-    digits = MAX_PLAIN_DIGITS if column.maximum is None else min(len(str(int(column.maximum))) - 1, MAX_PLAIN_DIGITS)
-    if least > 1 or digits < 1:
+    most = 10**MAX_PLAIN_DIGITS if column.maximum is None else int(column.maximum)
+    if least > 1 or most < 10:
         return None
+    # Any number of fewer digits than the largest has is less.
+    digits = min(len(str(most)) - 1, MAX_PLAIN_DIGITS)
     decimals = rb"(?:\.0{1,9})?+" if column.logical_type is LogicalType.INTEGER else rb"(?:\.[0-9]{1,9})?+"
     return b"[1-9][0-9]{0,%d}+" % (digits - 1) + decimals
 
