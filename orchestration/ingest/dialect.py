@@ -96,8 +96,10 @@ class Dialect:
         """Empty fields up to the end of a record, each after its delimiter."""
         return re.compile(b"(?:" + re.escape(self.delimiter_byte) + b"(?:[ \t]*+(?:" + self.quote_byte * 2 + b")?+))*+")
 
-    def read_fields(self, text: bytes, begin: int, limit: int) -> list[tuple[int, int]] | Refusal | None:
-        """Read the record that begins at an offset, field by field.
+    def read_fields(
+        self, text: bytes, begin: int, limit: int, max_fields: int | None = None
+    ) -> list[tuple[int, int]] | Refusal | None:
+        """Read the record that begins at an offset, field by field, up to so many of them.
 
         Returns:
             Where each field begins and ends, quotes and what stands before them included; why it is no record; None if
@@ -115,7 +117,7 @@ class Dialect:
             else:
                 end = self._end_of_plain_field(text, begin, limit)
             spans.append((begin, end))
-            if end >= limit or text[end] != self.delimiter_byte[0]:
+            if end >= limit or text[end] != self.delimiter_byte[0] or len(spans) == max_fields:
                 return spans
             begin = end + 1
 

@@ -112,26 +112,29 @@ def record_corrections(connection: Connection, load_id: int, corrections: Sequen
 def readable_fields(key: str, file_format: FileFormat, raw: bytes) -> dict[str, str]:
     """Return what can be read of a malformed record, by column.
 
-    Where it has another number of fields than it should, each of them may be another column's but the first: the key
-    is then left out unless it comes first, since records are found by it.
+    Where it has another number of fields than it should, or quotes that are wrong, each of them may be another column's
+    but the first, and with a quote that one, too: the key is then left out, since records are found by it.
 
     Args:
         key: the column that tells the records of the table apart.
         file_format: of the object.
         raw: the record's bytes.
     """
-    spans = file_format.dialect.read_fields(raw, 0, len(raw))
+    dialect, width = file_format.dialect, len(file_format.fields)
+    # One more than there should be, but not all of those that a line of nothing but delimiters has.
+    spans = dialect.read_fields(raw, 0, len(raw), max_fields=width + 1)
     if isinstance(spans, list):
         values = file_format.values_at(raw, spans)
+        certain = width if len(values) == width else 1
     else:
-        text = raw.decode(file_format.encoding.of_records, "replace")
-        values = [value.strip(" " + file_format.dialect.quote) for value in text.split(file_format.dialect.delimiter)]
-    is_certain = len(values) == len(file_format.fields)
+        values = raw.decode(file_format.encoding.of_records, "replace").split(dialect.delimiter, width)
+        certain = int(dialect.quote not in values[0])
+        values = [value.strip(" " + dialect.quote) for value in values]
     return {
         # A jsonb holds every character but this.
         column: value.replace("\0", "\ufffd")
         for index, (column, value) in enumerate(zip(file_format.fields, values, strict=False))
-        if column is not None and (is_certain or index == 0 or column != key)
+        if column is not None and (index < certain or column != key)
     }
 
 
