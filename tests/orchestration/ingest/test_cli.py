@@ -74,6 +74,23 @@ class TestValidate:
         assert "is the delimiter ';'?" in in_words(found)
         assert "more than 50% of the records are rejected" in in_words(found)
 
+    def test_it_says_of_wrong_values_what_a_load_then_says(self, servers: Bucket) -> None:
+        lines = [
+            b"%d,Ada,%b,1,1\n" % (number, b"01.02.2021" if number <= 60 else b"2021-02-01") for number in range(1, 101)
+        ]
+        servers.put("hired_employees.csv", b"".join(lines))
+        source = f"s3://{servers.name}/hired_employees.csv"
+        predicted, done = run("validate", source), run("load", source)
+        assert (predicted.exit_code, done.exit_code) == (1, 1)
+        reason = (
+            "60 of 100 rejected (0 malformed, 60 invalid), 60 of them as datetime:not_a_datetime; the first, record 1"
+        )
+        assert reason in in_words(predicted)
+        assert "datetime:not_a_datetime 60 record 1 in line 1, has datetime '01.02.2021'" in in_words(predicted)
+        assert predicted.stderr.strip().removeprefix("would fail: ") == done.stderr.strip().removeprefix(
+            "load 1: failed: "
+        )
+
     def test_it_shows_how_the_file_is_written(self, tmp_path: Path) -> None:
         (tmp_path / "jobs.csv").write_text("Jobs\nID;Title;[Pay]\n1;a;9\nid;TITLE;pay\n2;b;9\n", encoding="utf-16")
         found = run("validate", str(tmp_path / "jobs.csv"))

@@ -8,10 +8,11 @@ import pytest
 from orchestration.ingest.ledger import Totals
 from orchestration.ingest.limits import SAMPLES, RejectLimit, Tally, diagnosis, likely_cause
 from orchestration.ingest.loader import Loaded, Policy, load_object
-from orchestration.ingest.objects import list_objects
+from orchestration.ingest.objects import file_version, list_objects
 from orchestration.ingest.rejections import Example
 from orchestration.ingest.session import TableSession
-from tests.orchestration.ingest.conftest import JOBS, Landing, jobs, statuses
+from orchestration.ingest.validate import dry_run
+from tests.orchestration.ingest.conftest import HIRED_EMPLOYEES, JOBS, Landing, invalid_records, jobs, statuses
 
 
 def policy(share: float = 0.5, count: int = 100_000) -> Policy:
@@ -215,3 +216,92 @@ def test_rejections_before_a_load_was_taken_up_count_towards_its_limit(
         outcome: Any = load_object(session, landing.bucket.client, item, policy(count=1499))
     assert outcome.status == "failed"
     assert "1,500 of 2,000 rejected" in outcome.message
+
+
+HIRES = [f"{number},Ada,2021-01-01T00:00:00Z,1,1" for number in range(1, 101)]
+BAD_DATES = [hire.replace("2021-01-01T00:00:00Z", "01.02.2021") for hire in HIRES]
+
+
+def hires(*lines: str) -> bytes:
+    return "".join(line + "\n" for line in lines).encode()
+
+
+def test_a_file_of_wrong_dates_fails_and_names_the_first_and_the_dry_run_says_the_same(landing: Landing) -> None:
+    """Whatever is a row would be loaded, however little of it could count."""
+    path = landing.bucket.put("hired_employees.csv", hires(*HIRES[:10], *BAD_DATES[10:70], *HIRES[70:]))
+    failed = landing.fail_one(HIRED_EMPLOYEES)
+    message = (
+        "more than 50% of the records are rejected: 60 of 100 rejected (0 malformed, 60 invalid), 60 of them as "
+        "datetime:not_a_datetime; the first, record 11 in line 11, has datetime '01.02.2021'"
+    )
+    assert failed.message == f"s3://{landing.bucket.name}/hired_employees.csv: {message}"
+    assert landing.database.rows("select status, records, loaded, malformed, invalid, rejected from raw.loads") == [
+        ("failed", 100, 100, 0, 60, 60)
+    ]
+    found = dry_run(None, HIRED_EMPLOYEES, file_version(path), RejectLimit())
+    assert found.failure == f"{file_version(path)}: {message}"
+    assert found.totals == Totals(100, 0, 60)
+
+
+def test_a_file_of_which_half_is_invalid_loads(landing: Landing) -> None:
+    landing.bucket.put("hired_employees.csv", hires(*HIRES[:50], *BAD_DATES[50:]))
+    assert landing.load_one(HIRED_EMPLOYEES).totals == Totals(100, 0, 50)
+
+
+def test_malformed_and_invalid_records_exceed_the_limit_together(landing: Landing) -> None:
+    """Either of them alone does not."""
+    landing.bucket.put("hired_employees.csv", hires(*HIRES[:40], *BAD_DATES[40:70], *["1,Ada"] * 30))
+    failed = landing.fail_one(HIRED_EMPLOYEES)
+    assert (
+        "60 of 100 rejected (30 malformed, 30 invalid), 30 of them as datetime:not_a_datetime; the first, record 41 in "
+        "line 41, has datetime '01.02.2021'"
+    ) in failed.message
+
+
+def test_of_a_missing_value_the_message_says_that_there_is_none(landing: Landing) -> None:
+    landing.bucket.put("jobs.csv", b"1,\n2,\n3,c\n")
+    assert landing.fail_one().message.endswith(
+        "2 of 3 rejected (0 malformed, 2 invalid), 2 of them as job:missing; the first, record 1 in line 1, has no job"
+    )
+
+
+def test_a_record_that_breaks_several_rules_is_one_rejected_record(landing: Landing) -> None:
+    landing.bucket.put("hired_employees.csv", hires("0,,soon,0,0", *HIRES[:2]))
+    assert landing.load_one(HIRED_EMPLOYEES).totals == Totals(3, 0, 1)
+    assert invalid_records(landing.database) == {
+        1: [
+            "id:out_of_range",
+            "name:missing",
+            "datetime:not_a_datetime",
+            "department_id:out_of_range",
+            "job_id:out_of_range",
+        ]
+    }
+
+
+def test_too_many_invalid_records_fail_an_object_at_once(landing: Landing, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("orchestration.ingest.loader.CHUNKS_PER_TRANSACTION", 1)
+    landing.bucket.put("jobs.csv", b"".join(b"%d,%b\n" % (n, b"" if n <= 1500 else b"job") for n in range(1, 10_001)))
+    failed = landing.fail_one(policy=policy(count=1499))
+    assert (
+        "more than 1,499 records are rejected: 1,500 of 2,000 rejected (0 malformed, 1,500 invalid)" in failed.message
+    )
+    assert landing.database.rows("select chunk, malformed, invalid, rejected from raw.load_chunks order by 1") == [
+        (0, 0, 1000, 1000), (1, 0, 500, 500)
+    ]  # fmt: skip
+
+
+def test_invalid_records_before_a_load_was_taken_up_count_towards_its_limit(
+    landing: Landing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("orchestration.ingest.loader.CHUNKS_PER_TRANSACTION", 1)
+    text = b"".join(b"%d,%b\n" % (n, b"" if n <= 1500 else b"job") for n in range(1, 2501))
+    landing.bucket.put("jobs.csv", text)
+    (item,) = list_objects(landing.bucket.client, landing.bucket.name)
+    landing.fail_one(policy=policy(count=0))
+    assert landing.database.rows("select sum(invalid) from raw.load_chunks") == [(1000,)]
+    with TableSession(landing.conninfo, JOBS, 0) as session:
+        outcome: Any = load_object(session, landing.bucket.client, item, policy())
+    assert outcome.status == "failed"
+    assert "1,500 of 2,500 rejected (0 malformed, 1,500 invalid), 1,500 of them as job:missing" in outcome.message
+    assert len(invalid_records(landing.database)) == 1500
