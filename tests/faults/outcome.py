@@ -24,16 +24,25 @@ def what_counts(conninfo: str, table: str = "jobs") -> Left:
             select l.key, r._record, {COLUMNS[table]} from raw.{table} as r {counting.format("_load_id")} order by 1, 2
         """,
         "rejected_records": f"""
-            select l.key, r.record, r.line, r.byte_from, r.reason, r.message, r.raw, r.raw_bytes
+            select l.key, r.record, r.line, r.byte_from, r.reason, r.message, r.raw, r.raw_bytes, r.delivered
             from raw.rejected_records as r {counting.format("load_id")} order by 1, 2
+        """,
+        "invalid_records": f"""
+            select l.key, r.record, r.line, r.reasons
+            from raw.invalid_records as r {counting.format("load_id")} order by 1, 2
+        """,
+        "corrections": f"""
+            select l.key, r.record, r.corrected_load_id, r.corrected_record, r.note
+            from raw.corrections as r {counting.format("load_id")} order by 1, 2
         """,
         "load_chunks": f"""
             select
-                l.key, r.chunk, r.first_record, r.records, r.rejected, r.byte_from, r.byte_to, r.first_line, r.lines
+                l.key, r.chunk, r.first_record, r.records, r.malformed, r.invalid, r.byte_from, r.byte_to, r.first_line,
+                r.lines
             from raw.load_chunks as r {counting.format("load_id")} order by 1, 2
         """,
         "loads": """
-            select table_name, source, key, bytes, columns, records, loaded, rejected, error
+            select table_name, source, key, bytes, columns, records, loaded, malformed, invalid, error
             from raw.loads where status = 'complete' order by key, load_id
         """,
     }

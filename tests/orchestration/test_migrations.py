@@ -617,6 +617,97 @@ def test_a_view_that_stands_in_the_way_of_a_migration_is_named_and_nothing_is_ch
     assert empty_database.rows("select version_num from alembic_version") == [("0011",)]
 
 
+# What the version before writes about a load, in its order: it knows no invalid records.
+BEGUN_BY_THE_VERSION_BEFORE = """
+    insert into raw.loads (table_name, source, bucket, key, version, bytes, last_modified, reload)
+    values ('jobs', 'object', 'landing', %s, '1', 20, now(), 0)
+    returning load_id
+"""
+WRITTEN_BY_THE_VERSION_BEFORE = (
+    "insert into raw.jobs (_load_id, _record, id, job) values (%(load)s, 1, '1', 'Clerk'), (%(load)s, 2, '0', '')",
+    """
+    insert into raw.load_chunks (load_id, chunk, first_record, first_line, byte_from, records, rejected, lines, byte_to)
+    values (%(load)s, 0, 1, 1, 0, 3, 1, 3, 20)
+    """,
+    """
+    insert into raw.rejected_records (load_id, record, line, byte_from, reason, message, raw, raw_bytes)
+    values (%(load)s, 3, 3, 18, 'too_few_fields', 'has 1 field', 'x', 1)
+    """,
+    """
+    update raw.loads
+    set
+        status = %(status)s, error = null, records = total.records, loaded = total.records - total.rejected,
+        rejected = total.rejected, completed_at = case %(status)s when 'complete' then clock_timestamp() end
+    from (
+        select coalesce(sum(records), 0) as records, coalesce(sum(rejected), 0) as rejected
+        from raw.load_chunks
+        where load_id = %(load)s
+    ) as total
+    where loads.load_id = %(load)s
+    """,
+)
+COUNTS = "select records, loaded, malformed, invalid, rejected from raw.loads order by load_id"
+
+
+def load_as_the_version_before(database: Database, key: str, status: str = "complete") -> None:
+    with database.connect("hiring_loader") as connection:
+        ((load_id,),) = connection.execute(BEGUN_BY_THE_VERSION_BEFORE, [key])
+        for statement in WRITTEN_BY_THE_VERSION_BEFORE:
+            connection.execute(statement.encode(), {"load": load_id, "status": status})
+
+
+def test_migrating_counts_the_malformed_records_of_earlier_loads_and_what_the_models_found_invalid(
+    empty_database: Database,
+) -> None:
+    migrate(empty_database.conninfo(), {"hiring_loader": "hiring_loader"}, revision="0011")
+    for key in ("jobs_a.csv", "jobs_b.csv", "jobs_c.csv"):
+        load_as_the_version_before(empty_database, key)
+    load_as_the_version_before(empty_database, "jobs_bad.csv", "failed")
+    # The third is not built yet.
+    empty_database.execute("create table staging.loads as select load_id from raw.loads where load_id in (1, 2)")
+    empty_database.execute("""
+        create view staging.checked_records as
+        select * from (values (1, 1, 'accepted'), (1, 2, 'rejected'), (2, 1, 'accepted'), (2, 2, 'superseded'))
+            as checked (_load_id, _record, disposition)
+    """)
+
+    migrate(empty_database.conninfo())
+
+    assert empty_database.rows(COUNTS) == [(3, 2, 1, 1, 2), (3, 2, 1, 0, 1), (3, 2, 1, None, 1), (3, 2, 1, None, 1)]
+    assert empty_database.rows("select * from raw.discrepancies") == []
+
+
+def test_migrating_before_any_model_was_built_counts_what_is_malformed(empty_database: Database) -> None:
+    migrate(empty_database.conninfo(), {"hiring_loader": "hiring_loader"}, revision="0011")
+    load_as_the_version_before(empty_database, "jobs.csv")
+    migrate(empty_database.conninfo())
+    assert empty_database.rows(COUNTS) == [(3, 2, 1, None, 1)]
+
+
+def test_the_version_before_still_loads_into_a_migrated_database(database: Database) -> None:
+    """A roll-back starts it, and so does each deployment until its last process is replaced."""
+    load_as_the_version_before(database, "jobs.csv")
+    load_as_the_version_before(database, "jobs_bad.csv", "failed")
+    assert database.rows(COUNTS) == [(3, 2, None, None, 1), (3, 2, None, None, 1)]
+    assert database.rows("select * from raw.discrepancies") == []
+
+
+@pytest.mark.parametrize(
+    "claim",
+    [
+        "records = 3, loaded = 2, malformed = 0, invalid = 1, rejected = 1",
+        "records = 3, loaded = 3, malformed = 0, invalid = 1, rejected = 0",
+        "records = 3, loaded = 2, malformed = 1, invalid = 1, rejected = 1",
+        "records = 3, loaded = 1, malformed = 1, invalid = 1, rejected = 2",
+    ],
+)
+def test_a_load_whose_rejected_records_do_not_add_up_is_refused(database: Database, claim: str) -> None:
+    """Invalid records are rows, and malformed ones are none."""
+    load_as_the_version_before(database, "jobs.csv")
+    with database.connect("hiring_loader") as connection, pytest.raises(CheckViolation):
+        connection.execute(f"update raw.loads set {claim}".encode())
+
+
 def test_a_function_or_view_is_replaced_when_its_text_has_changed_or_when_it_is_gone(database: Database) -> None:
     """To replace a view is to wait for whoever reads it: one that is as it should be is left alone."""
     versions = "select oid::regproc::text, xmin::text from pg_proc where pronamespace = 'raw'::regnamespace"

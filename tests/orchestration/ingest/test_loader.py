@@ -444,6 +444,22 @@ class TestABrokenLoad:
         assert what_a_load_left(landing.database) == expected
         assert asked == []
 
+    def test_it_goes_on_after_what_the_version_before_loaded_which_counted_no_invalid_records(
+        self, landing: Landing
+    ) -> None:
+        lines = [b"bad\n" if number % 700 == 0 else b"%d,\n" % number for number in range(1, 2501)]
+        landing.bucket.put("jobs.csv", b"id,job\n" + b"".join(lines))
+        kill_session_at_chunk(landing.database, 1)
+        with pytest.raises(DatabaseUnavailable):
+            landing.load(policy=LENIENT)
+        stop_killing(landing.database)
+        landing.database.execute("update raw.load_chunks set rejected = malformed, malformed = null, invalid = null")
+        landing.database.execute("delete from raw.invalid_records")
+        assert landing.load_one(policy=LENIENT).totals == Totals(2500, 3, 1498)
+        assert landing.database.rows("select loaded, malformed, invalid, rejected from raw.loads") == [
+            (2497, 3, 1498, 1501)
+        ]
+
     def test_it_goes_on_in_the_same_call_when_the_database_is_back_soon(
         self, landing: Landing, undisturbed: Callable[[], list[Rows]]
     ) -> None:
