@@ -4,20 +4,26 @@ None of it repeats a value that came in, but for ids: values may be names of peo
 """
 
 import base64
+import json
+import re
 from collections import defaultdict
 from collections.abc import Container, Mapping, Sequence
+from decimal import Decimal
 from typing import Any, NamedTuple
 
 from fastapi.exceptions import RequestValidationError
 from pydantic import ValidationError
 
 from api import problems
-from api.employees.body import RepeatedKeys, elements, parse
+from api.employees.body import TOO_DEEP, RepeatedKeys, elements, parse, unreadable
 from api.employees.hires import MAX_RECORDS, HireModel
 from api.employees.schemas import OnError, Receipt, RejectedRecord, RepeatedId, WrongField
 
 # As many as the loader keeps of a record of an object.
 RAW_BYTES_KEPT = 65_536
+
+# What JSON has and Postgres' text has not.
+_not_text = re.compile(r"[\x00\ud800-\udfff]")
 
 Error = Mapping[str, Any]
 
@@ -47,7 +53,11 @@ def judge(body: bytes, hires: HireModel, on_error: OnError) -> Judged:
     if wrong is None or (wrong and on_error == "abort"):
         raise RequestValidationError(errors)
     answer = receipt(batch, wrong, hires.key).model_dump_json()
-    return Judged(batch, answer, rejections(body, wrong, hires.rules))
+    try:
+        kept = rejections(body, batch, wrong, hires.rules)
+    except RecursionError:  # which takes a few calls more than reading it
+        raise unreadable(TOO_DEEP) from None
+    return Judged(batch, answer, kept)
 
 
 def find_errors(batch: Any, hires: HireModel) -> list[Error]:
@@ -103,8 +113,17 @@ def receipt(batch: Sequence[Any], wrong: Mapping[int, Sequence[Error]], key: str
     )
 
 
-def rejections(body: bytes, wrong: Mapping[int, Sequence[Error]], fields: Container[str]) -> list[dict[str, Any]]:
-    """Return the rows for raw.rejected_records; a field that is none of these is not named."""
+def rejections(
+    body: bytes, batch: Sequence[Any], wrong: Mapping[int, Sequence[Error]], fields: Container[str]
+) -> list[dict[str, Any]]:
+    """Return the rows for raw.rejected_records.
+
+    Args:
+        body: the batch as it was sent.
+        batch: its records.
+        wrong: what is wrong with them, by index.
+        fields: the fields that a message may name.
+    """
     if not wrong:
         return []
     return [
@@ -116,10 +135,34 @@ def rejections(body: bytes, wrong: Mapping[int, Sequence[Error]], fields: Contai
             "line": element.line,
             "raw": base64.b64encode(element.raw[:RAW_BYTES_KEPT]).decode(),
             "raw_bytes": len(element.raw),
+            "delivered": _readable_fields(batch[index]),
         }
         for index, element in enumerate(elements(body))
         if index in wrong
     ]
+
+
+def _readable_fields(record: Any) -> dict[str, str | None] | None:
+    """Return the fields of a record as text, but for those that it has twice; of what is no object, nothing."""
+    if not isinstance(record, dict):
+        return None
+    repeated = record.repeated if isinstance(record, RepeatedKeys) else ()
+    return {_storable(name): _as_text(value) for name, value in record.items() if name not in repeated}
+
+
+def _as_text(value: object) -> str | None:
+    match value:
+        case None:
+            return None
+        case str() | Decimal():
+            return _storable(str(value))
+        case _:
+            return _storable(json.dumps(value, default=str))
+
+
+def _storable(text: str) -> str:
+    """Return a text as Postgres can keep it, no longer than what is kept of a record."""
+    return _not_text.sub("\ufffd", text[:RAW_BYTES_KEPT])
 
 
 def _repeated_ids(batch: Sequence[Any], wrong: Mapping[int, Sequence[Error]], key: str) -> list[RepeatedId]:

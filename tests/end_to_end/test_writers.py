@@ -425,6 +425,15 @@ def test_the_metrics_are_those_of_what_was_accepted_by_the_order_of_load_ids(
     assert [ask(client, "departments-above-mean", year)["mean"] for client in clients] == [pytest.approx(mean)] * 2
 
 
+def test_a_rejected_record_of_a_batch_can_be_found_by_its_id_and_name(story: Story, module_database: Database) -> None:
+    assert story.loads
+    found = module_database.rows("""
+        select distinct id, name from staging.rejected_records
+        where table_name = 'hired_employees' and object is null
+    """)
+    assert set(found) == {("1", "Ada"), ("1", " "), (None, None)}
+
+
 @pytest.mark.parametrize("year", YEARS)
 def test_readers_saw_whole_builds_and_never_went_back_to_an_earlier_one(story: Story, year: int) -> None:
     assert len(story.seen[year]) > 1
