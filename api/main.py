@@ -15,6 +15,7 @@ from api import database, docs, health, problems, security
 from api.answers import Answers, AnswersFirst
 from api.database import Database, conninfo
 from api.employees.hires import HIRES, HireModel
+from api.employees.references import References
 from api.envelope import Envelope
 from api.figures import Figures
 from api.metrics.metric import Metric
@@ -69,6 +70,7 @@ def create_app(settings: Settings, metrics: Sequence[Metric] = METRICS, hires: H
     app.state.settings = settings
     app.state.answers = answers
     app.state.hires = hires
+    app.state.references = References(hires.references, answers)
     docs.add_pages(app)
     docs.add_schemas(app, {"Problem": problems.SCHEMA, "Employee": hires.record_schema})
     app.include_router(api.metrics.endpoints.router_for(metrics), **security.described(is_open=settings.api_open_reads))

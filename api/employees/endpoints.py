@@ -14,6 +14,7 @@ from api.employees import queries, receipts
 from api.employees.body import TOO_LARGE, BodyOfRequest
 from api.employees.hires import HIRES, HiresOfRequest
 from api.employees.queries import Retry
+from api.employees.references import ReferencesOfRequest
 from api.employees.schemas import BatchAccepted, BatchQuery
 from api.parameters import require_single
 from api.security import KeyOfRequest
@@ -51,7 +52,7 @@ IdempotencyKey = Annotated[
                 "Idempotency-Replayed": {
                     "description": "true, where this is the answer to an earlier request with the same key",
                     "schema": {"type": "string"},
-                }
+                },
             },
         },
         **problems.responses(
@@ -75,15 +76,17 @@ async def add_employees(
     key: KeyOfRequest,
     database: DatabaseOfRequest,
     hires: HiresOfRequest,
+    references: ReferencesOfRequest,
     idempotency_key: IdempotencyKey = None,
 ) -> Response:
     """Store a batch of 1 to 1000 hires: all of them or, when one breaks a rule, none.
 
     With on_error=continue the good records are stored, and the bad ones are kept apart and listed in the answer.
-    The metrics show a batch after the pipeline's next run.
+    The metrics show a batch after the pipeline's next run, but for hires that wait for their department or job.
     """
     require_single(request, query)
-    work = asyncio.get_running_loop().run_in_executor(_judge, receipts.judge, body, hires, query.on_error)
+    known = await references.known(database)
+    work = asyncio.get_running_loop().run_in_executor(_judge, receipts.judge, body, hires, query.on_error, known)
     batch, answer, rejections = await work
     retry = Retry(key.name, idempotency_key, hashlib.sha256(f"{query.on_error}\n".encode() + body).digest())
     stored = await queries.store_batch(database, batch, rejections, retry, answer)

@@ -17,10 +17,14 @@ from pydantic import ValidationError
 from api import problems
 from api.employees.body import TOO_DEEP, RepeatedKeys, elements, parse, unreadable
 from api.employees.hires import MAX_RECORDS, HireModel
+from api.employees.references import KnownIds, Waiting, find_waiting
 from api.employees.schemas import OnError, Receipt, RejectedRecord, RepeatedId, WrongField
 
 # As many as the loader keeps of a record of an object.
 RAW_BYTES_KEPT = 65_536
+# Of what hires wait for, so much is named.
+MAX_NAMED = 10
+STORED = "Stored. The metrics follow with the pipeline's next build"
 
 # What JSON has and Postgres' text has not.
 _not_text = re.compile(r"[\x00\ud800-\udfff]")
@@ -36,13 +40,14 @@ class Judged(NamedTuple):
     rejections: list[dict[str, Any]]
 
 
-def judge(body: bytes, hires: HireModel, on_error: OnError) -> Judged:
+def judge(body: bytes, hires: HireModel, on_error: OnError, known: KnownIds | None) -> Judged:
     """Read and check a batch.
 
     Args:
         body: the batch as it was sent.
         hires: what its records have to be.
         on_error: what a record that breaks a rule does to the others.
+        known: the ids that hires may refer to without waiting, if these are known.
 
     Raises:
         RequestValidationError: it is no batch, or a record breaks a rule and `on_error` is "abort".
@@ -52,7 +57,7 @@ def judge(body: bytes, hires: HireModel, on_error: OnError) -> Judged:
     wrong = by_record(errors)
     if wrong is None or (wrong and on_error == "abort"):
         raise RequestValidationError(errors)
-    answer = receipt(batch, wrong, hires.key).model_dump_json()
+    answer = receipt(batch, wrong, hires, known).model_dump_json()
     try:
         kept = rejections(body, batch, wrong, hires.rules)
     except RecursionError:  # which takes a few calls more than reading it
@@ -101,15 +106,48 @@ def by_record(errors: Sequence[Error]) -> dict[int, list[Error]] | None:
     return records
 
 
-def receipt(batch: Sequence[Any], wrong: Mapping[int, Sequence[Error]], key: str) -> Receipt:
-    """Return the answer to a batch of which the records named in `wrong` are kept apart; `key` tells hires apart."""
+def receipt(
+    batch: Sequence[Any], wrong: Mapping[int, Sequence[Error]], hires: HireModel, known: KnownIds | None
+) -> Receipt:
+    """Return the answer to a batch.
+
+    Args:
+        batch: its records.
+        wrong: what is wrong with those that are kept apart, by index.
+        hires: what its records have to be.
+        known: the ids that hires may refer to without waiting, if these are known.
+    """
+    accepted = [record for index, record in enumerate(batch) if index not in wrong] if wrong else batch
+    waiting = None if known is None else find_waiting(accepted, hires.references, known)
     return Receipt(
-        accepted=len(batch) - len(wrong),
+        accepted=len(accepted),
+        waiting=waiting.hires if waiting else None,
         rejected=[
             RejectedRecord(record=index + 1, errors=[WrongField(**place) for place in problems.places(errors)])
             for index, errors in wrong.items()
         ],
-        repeated_ids=_repeated_ids(batch, wrong, key),
+        repeated_ids=_repeated_ids(batch, wrong, hires.key),
+        note=_note(len(accepted), waiting, [each.noun for each in hires.references]),
+    )
+
+
+def _note(accepted: int, waiting: Waiting | None, nouns: Sequence[str]) -> str:
+    """Return when accepted hires count."""
+    if waiting is None:
+        missing = " or ".join(nouns)
+        return f"{STORED}, but for hires that wait for their {missing}; whether there are any is not known right now."
+    if not waiting.hires:
+        return f"{STORED}."
+    named = waiting.missing if len(waiting.missing) <= MAX_NAMED + 1 else waiting.missing[:MAX_NAMED]
+    if named != waiting.missing:
+        named = [*named, f"{len(waiting.missing) - MAX_NAMED} more"]
+    names = " and ".join([", ".join(named[:-1]), named[-1]]) if len(named) > 1 else named[0]
+    wait, count = ("waits", "it counts") if waiting.hires == 1 else ("wait", "they count")
+    are, arrive = ("is", "that arrives") if len(named) == 1 else ("are", "these arrive")
+    others = " The others follow with the pipeline's next build." if waiting.hires < accepted else ""
+    return (
+        f"Stored. {waiting.hires} of these hires {wait} for {names}, which {are} not known yet; "
+        f"{count} as soon as {arrive}.{others}"
     )
 
 
