@@ -49,6 +49,11 @@ IdempotencyKey = Annotated[
         201: {
             "description": "The batch is stored.",
             "headers": {
+                "Location": {
+                    "description": "Where to ask what became of the batch, relative to this address (RFC 9110)",
+                    "schema": {"type": "string"},
+                    "example": "loads/42",
+                },
                 "Idempotency-Replayed": {
                     "description": "true, where this is the answer to an earlier request with the same key",
                     "schema": {"type": "string"},
@@ -97,6 +102,9 @@ async def add_employees(
     if stored.outcome == "another request":
         place = ("header", "Idempotency-Key")
         raise RequestValidationError([{"type": "reused", "loc": place, "msg": "belongs to another request"}])
-    headers = {"Idempotency-Replayed": "true"} if stored.outcome == "replayed" else None
+    # Relative, which is right under whichever host and prefix the API is reached.
+    headers = {"Location": f"loads/{stored.load_id}"}
+    if stored.outcome == "replayed":
+        headers["Idempotency-Replayed"] = "true"
     content = f'{{"load_id":{stored.load_id},{stored.answer[1:]}'
     return Response(content, 201, headers, "application/json")

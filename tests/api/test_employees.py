@@ -62,6 +62,7 @@ def test_a_batch_is_one_complete_load_with_its_records_in_order(
         "note": "Stored. 1000 of these hires wait for department 2 and job 3, which are not known yet; "
         "they count as soon as these arrive.",
     }
+    assert answer.headers["location"] == f"loads/{load_id}"
     assert stored(module_database, load_id) == as_delivered(batch)
     (load,) = module_database.dicts("select * from raw.loads where load_id = %s", load_id)
     assert load["completed_at"] >= load["started_at"]

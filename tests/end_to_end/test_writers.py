@@ -425,6 +425,31 @@ def test_the_metrics_are_those_of_what_was_accepted_by_the_order_of_load_ids(
     assert [ask(client, "departments-above-mean", year)["mean"] for client in clients] == [pytest.approx(mean)] * 2
 
 
+def test_each_sender_can_see_what_became_of_every_record_of_a_batch(
+    story: Story, clients: Clients, module_database: Database
+) -> None:
+    """Whatever was accepted counts, was replaced or waits, and its sender has no other way to see which."""
+    due = module_database.rows("""
+        select disposition, count(*) from staging.checked_hired_employees
+        inner join raw.loads on _load_id = load_id
+        where source = 'api'
+        group by disposition
+    """)
+    found: Counter[str] = Counter()
+    over_http = {load_id for (load_id,) in module_database.rows("select load_id from raw.loads where source = 'api'")}
+    for load_id, content in story.loads.items():
+        answer = clients[0].get(f"/loads/{load_id}")
+        assert answer.status_code == (200 if load_id in over_http else 404)
+        if load_id in over_http:
+            batch = answer.json()
+            dispositions = {name: batch[name] for name in ("accepted", "superseded", "withdrawn", "waiting")}
+            assert (batch["status"], batch["rejected"]) == ("published", len(content.rejected))
+            assert sum(dispositions.values()) == len(content.rows) == batch["records"] - batch["rejected"]
+            found.update(dispositions)
+    assert +found == Counter(dict(due))
+    assert {"accepted", "superseded", "waiting"} <= {*+found}
+
+
 def test_a_rejected_record_of_a_batch_can_be_found_by_its_id_and_name(story: Story, module_database: Database) -> None:
     assert story.loads
     found = module_database.rows("""
