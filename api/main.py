@@ -8,6 +8,7 @@ from fastapi.middleware.cors import CORSMiddleware
 from fastapi.routing import iter_route_contexts
 from fastapi_offline import FastAPIOffline
 
+import api.completeness
 import api.employees.endpoints
 import api.loads
 import api.metrics.endpoints
@@ -77,7 +78,7 @@ def create_app(settings: Settings, metrics: Sequence[Metric] = METRICS, hires: H
     docs.add_pages(app)
     docs.add_schemas(app, {"Problem": problems.SCHEMA, "Employee": hires.record_schema})
     reads = security.described(is_open=settings.api_open_reads)
-    for router in (api.metrics.endpoints.router_for(metrics), api.loads.router):
+    for router in (api.metrics.endpoints.router_for(metrics), api.completeness.router, api.loads.router):
         app.include_router(router, **reads)
     app.include_router(api.page.endpoints.router)
     app.include_router(api.employees.endpoints.router, **security.described(is_open=False))

@@ -110,7 +110,7 @@ def test_a_key_that_may_only_write_sees_what_became_of_it_and_nothing_else(datab
         address = f"/loads/{post(client, hire(), key='write').json()['load_id']}"
         for key, status in (("write", 200), ("read", 200), ("other", 401), ("", 401)):
             assert client.get(address, headers={"X-API-Key": key}).status_code == status
-        for closed in ("/metrics/hires-by-quarter", "/"):
+        for closed in ("/completeness", "/metrics/hires-by-quarter", "/"):
             assert client.get(closed, headers={"X-API-Key": "write"}).status_code == 403
         assert client.delete(address, headers={"X-API-Key": "read"}).status_code == 403
 

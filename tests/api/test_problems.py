@@ -15,6 +15,7 @@ from tests.api.conftest import KEY, settings_without_database
 from tests.conftest import Database
 
 OPERATIONS = {metric.operation_id for metric in METRICS} | {
+    "completeness",
     "add_employees",
     "find_load",
     "live",

@@ -450,6 +450,29 @@ def test_each_sender_can_see_what_became_of_every_record_of_a_batch(
     assert {"accepted", "superseded", "waiting"} <= {*+found}
 
 
+def test_what_is_in_no_number_is_said_to_those_who_read_them(
+    story: Story, clients: Clients, module_database: Database
+) -> None:
+    def is_right(client: httpx.Client) -> bool:
+        (hires,) = (
+            table for table in client.get("/completeness").json()["tables"] if table["table_name"] == "hired_employees"
+        )
+        return (hires["loads"], hires["waiting"], hires["open_records"]) == (loads, waiting, open_records)
+
+    loads = sum(content.table == "hired_employees" for content in story.loads.values())
+    ((waiting, open_records),) = module_database.rows("""
+        select
+            (select count(*) from staging.checked_hired_employees where disposition = 'waiting'),
+            (
+                select count(*) from staging.rejected_records
+                where table_name = 'hired_employees' and status = 'open'
+            )
+    """)
+    assert waiting > 0
+    assert open_records > 0
+    eventually(lambda: all(map(is_right, clients)))
+
+
 def test_a_rejected_record_of_a_batch_can_be_found_by_its_id_and_name(story: Story, module_database: Database) -> None:
     assert story.loads
     found = module_database.rows("""
