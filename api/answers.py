@@ -97,6 +97,15 @@ class Answers:
         """Take none for fresh that was computed, or has begun to be computed, before now."""
         self._changes += 1
 
+    @property
+    def changes(self) -> int:
+        """How many changes were heard of so far."""
+        return self._changes
+
+    def is_fresh(self, born: float, changes: int) -> bool:
+        """Tell whether what was computed then, after so many changes, is right as far as anybody can know."""
+        return self._is_listening and changes == self._changes and time.monotonic() - born < self._max_seconds
+
     def find(self, scope: Scope) -> Answer | None:
         """Return a fresh answer to a request that was put in these very bytes before, and note its route."""
         known = self._questions.get(_asked(scope))
@@ -104,7 +113,7 @@ class Answers:
             return None
         key, scope["route"] = known
         answer = self._answers.get(key)
-        return answer if answer and self._is_fresh(answer) else None
+        return answer if answer and self.is_fresh(answer.born, answer.changes) else None
 
     async def give(self, request: Request, key: Key, compute: Callable[[], Awaitable[Answer]]) -> Answer:
         """Return a fresh answer, computed if need be, or an old one with its age while Postgres is away.
@@ -113,7 +122,7 @@ class Answers:
             psycopg.OperationalError: Postgres is away, and there is no answer from before.
         """
         answer = self._answers.get(key)
-        if answer is None or not self._is_fresh(answer):
+        if answer is None or not self.is_fresh(answer.born, answer.changes):
             answer = await self._compute(key, answer, compute)
         asked = _asked(request.scope)
         if sum(map(len, asked)) <= LONGEST_QUESTION:
@@ -142,13 +151,6 @@ class Answers:
             answer.changes = changes
             self._answers[key] = answer
         return answer
-
-    def _is_fresh(self, answer: Answer) -> bool:
-        return (
-            self._is_listening
-            and answer.changes == self._changes
-            and time.monotonic() - answer.born < self._max_seconds
-        )
 
 
 class AnswersFirst:

@@ -13,15 +13,16 @@ LONG_AGO = datetime.min.replace(tzinfo=UTC)
 
 @dataclass(frozen=True)
 class Validators:
-    """A strong entity tag, and the moment of the last change."""
+    """A strong entity tag, and the moment of the last change where that is known."""
 
     etag: bytes
-    modified: datetime
+    modified: datetime | None = None
 
     @property
     def headers(self) -> dict[str, str]:
         """The headers that tell a client."""
-        return {"ETag": self.etag.decode(), "Last-Modified": format_datetime(self.modified, usegmt=True)}
+        modified = {"Last-Modified": format_datetime(self.modified, usegmt=True)} if self.modified else {}
+        return {"ETag": self.etag.decode(), **modified}
 
     def are_known_to(self, asked: Headers) -> bool:
         """Tell whether a request's conditions say that its sender has this answer; If-None-Match goes before."""
@@ -31,7 +32,7 @@ class Validators:
                 return value == b"*" or self.etag in ETAG.findall(value)
             if name == b"if-modified-since":
                 since = value
-        return since is not None and self.modified <= _moment(since)
+        return since is not None and self.modified is not None and self.modified <= _moment(since)
 
 
 def _moment(date: bytes) -> datetime:

@@ -128,12 +128,15 @@ class Database:
         task = asyncio.create_task(work)
         self._running.add(task)
         task.add_done_callback(self._running.discard)
-        while not task.done():
-            before = progress()
-            await asyncio.wait({task}, timeout=self._timeout + 1)
-            if not task.done() and progress() == before:
-                task.cancel()
-                raise psycopg.OperationalError("the server does not answer")
+        try:
+            while not task.done():
+                before = progress()
+                await asyncio.wait({task}, timeout=self._timeout + 1)
+                if not task.done() and progress() == before:
+                    raise psycopg.OperationalError("the server does not answer")
+        finally:
+            # It may not be waited for any longer by those who asked, either.
+            task.cancel()
         return task.result()
 
     async def _keep_connected(self, tried: asyncio.Event) -> None:

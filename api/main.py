@@ -8,13 +8,16 @@ from fastapi.middleware.cors import CORSMiddleware
 from fastapi.routing import iter_route_contexts
 from fastapi_offline import FastAPIOffline
 
+import api.completeness
 import api.employees.endpoints
+import api.loads
 import api.metrics.endpoints
 import api.page.endpoints
 from api import database, docs, health, problems, security
 from api.answers import Answers, AnswersFirst
 from api.database import Database, conninfo
 from api.employees.hires import HIRES, HireModel
+from api.employees.references import References
 from api.envelope import Envelope
 from api.figures import Figures
 from api.metrics.metric import Metric
@@ -37,7 +40,9 @@ TAGS = [
 ]
 # What a script of another origin may send and see, where the settings let it.
 CORS_HEADERS = ["X-API-Key", "Idempotency-Key", "X-Request-Id"]
-CORS_EXPOSED = ["ETag", "Link", "X-Total-Count", "X-Request-Id", "Retry-After", "Idempotency-Replayed", "Age"]
+CORS_EXPOSED = [
+    "ETag", "Link", "Location", "X-Total-Count", "X-Request-Id", "Retry-After", "Idempotency-Replayed", "Age",
+]  # fmt: skip
 
 
 def create_app(settings: Settings, metrics: Sequence[Metric] = METRICS, hires: HireModel = HIRES) -> FastAPI:
@@ -69,9 +74,12 @@ def create_app(settings: Settings, metrics: Sequence[Metric] = METRICS, hires: H
     app.state.settings = settings
     app.state.answers = answers
     app.state.hires = hires
+    app.state.references = References(hires.references, answers)
     docs.add_pages(app)
     docs.add_schemas(app, {"Problem": problems.SCHEMA, "Employee": hires.record_schema})
-    app.include_router(api.metrics.endpoints.router_for(metrics), **security.described(is_open=settings.api_open_reads))
+    reads = security.described(is_open=settings.api_open_reads)
+    for router in (api.metrics.endpoints.router_for(metrics), api.completeness.router, api.loads.router):
+        app.include_router(router, **reads)
     app.include_router(api.page.endpoints.router)
     app.include_router(api.employees.endpoints.router, **security.described(is_open=False))
     app.include_router(health.router_for(metrics))

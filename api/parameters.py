@@ -1,11 +1,38 @@
-"""Query parameters: which of them may be given more than once."""
+"""Parameters: what every number is, and which query parameters may be given, and how often."""
 
+import re
 from collections import Counter
 from typing import get_origin
 
 from fastapi import Request
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel
+from pydantic_core import PydanticCustomError
+
+DIGITS = re.compile("[0-9]+").fullmatch
+
+
+def require_digits(value: object) -> object:
+    """Take a number in digits only: Pydantic would also take " 2021", "+2021" and "2_021", and digits of others.
+
+    Raises:
+        PydanticCustomError: it has other characters.
+    """
+    if isinstance(value, str) and not DIGITS(value):
+        raise PydanticCustomError("digits", "must be a whole number, in digits")
+    return value
+
+
+async def refuse_parameters(request: Request) -> None:
+    """Refuse a request that has query parameters, at an address that knows none.
+
+    Raises:
+        RequestValidationError: names them.
+    """
+    if names := request.query_params.keys():
+        raise RequestValidationError(
+            [{"type": "extra_forbidden", "loc": ("query", name), "msg": "is not known"} for name in names]
+        )
 
 
 def require_single(request: Request, parameters: BaseModel) -> None:

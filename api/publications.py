@@ -3,14 +3,16 @@
 import asyncio
 import hashlib
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 
 import psycopg
 from psycopg import AsyncConnection
 from psycopg.conninfo import make_conninfo
+from psycopg.sql import SQL, Composed, Literal
 
 from api.answers import Answers
 from api.conditions import Validators
@@ -18,6 +20,16 @@ from api.conditions import Validators
 logger = logging.getLogger(__name__)
 
 SECONDS_BETWEEN_ATTEMPTS = 0.25
+
+# Of marts one of which was never published nothing is known.
+STATE = SQL("""
+select
+    string_agg(version::text, ' ' order by mart) as version,
+    max(published_at) as published_at
+from marts.publications
+where mart = any({marts}::text[])
+having count(*) = cardinality({marts}::text[])
+""")
 
 
 @dataclass(frozen=True)
@@ -33,6 +45,16 @@ class Publication:
         state = "\0".join((self.version, self.published_at.isoformat(), *representation))
         tag = hashlib.blake2b(state.encode(), digest_size=16).hexdigest()
         return Validators(f'"{tag}"'.encode(), self.published_at.astimezone(UTC).replace(microsecond=0))
+
+
+def state_of(marts: Iterable[str]) -> Composed:
+    """Return a query for version and time of the publication of marts; no row where one was never published."""
+    return STATE.format(marts=Literal(sorted({*marts})))
+
+
+def published(row: tuple[Any, ...] | None) -> Publication | None:
+    """Return what is known of a state of the marts: of marts that were never published as such, nothing."""
+    return Publication(*row) if row and row[0] else None
 
 
 @asynccontextmanager

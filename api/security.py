@@ -21,6 +21,8 @@ from api.settings import Settings
 OPEN = ("/health/live", "/health/ready", "/docs", "/redoc", "/openapi.json")
 OPEN_FOLDER = "/static-offline-docs/"
 READING = ("GET", "HEAD", "OPTIONS")
+# Also for a key that may only write: what became of what was sent.
+FOR_WRITERS = "/loads/"
 
 PROBLEMS = {
     401: "The API key is missing or wrong.",
@@ -57,7 +59,7 @@ class Guard:
         key = scope["api_key"] = self._keys.find(sent) if sent else None
         if key is None:
             refusal = problem(401, PROBLEMS[401], {"WWW-Authenticate": 'ApiKey realm="hiring"'})
-        elif ("read" if scope["method"] in READING else "write") not in key.scopes:
+        elif not _is_for(key, scope):
             refusal = problem(403, PROBLEMS[403])
         elif not await self._limiter.hit(self._limit, key.name):
             refusal = problem(429, PROBLEMS[429], {"Retry-After": await self._seconds_to_wait(key)})
@@ -75,6 +77,13 @@ class Guard:
     async def _seconds_to_wait(self, key: ApiKey) -> str:
         window = await self._limiter.get_window_stats(self._limit, key.name)
         return str(max(1, math.ceil(window.reset_time - time.time())))
+
+
+def _is_for(key: ApiKey, scope: Scope) -> bool:
+    if scope["method"] not in READING:
+        return "write" in key.scopes
+    path: str = scope["path"]
+    return "read" in key.scopes or path.startswith(FOR_WRITERS)
 
 
 async def _of_request(request: Request) -> ApiKey:

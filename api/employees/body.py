@@ -17,6 +17,7 @@ from fastapi.exceptions import RequestValidationError
 # it holds other requests up for some 50 ms.
 MAX_BYTES = 4 * 1024 * 1024
 TOO_LARGE = "The body is larger than 4 MiB."
+TOO_DEEP = "is nested too deeply"
 NOT_JSON = "Send JSON in UTF-8, with Content-Type: application/json."
 # Taking a header apart can take quadratic time; no honest one is longer.
 MAX_CONTENT_TYPE = 200
@@ -78,7 +79,7 @@ def parse(body: bytes, max_tokens: int) -> Any:
         RequestValidationError: it is not JSON in UTF-8, nested too deeply to be read, or has too many tokens.
     """
     if _has_more_tokens(body, max_tokens):
-        raise _unreadable("has more values than a batch can have")
+        raise unreadable("has more values than a batch can have")
     try:
         text = body.decode("utf-8-sig")
         try:
@@ -88,9 +89,9 @@ def parse(body: bytes, max_tokens: int) -> Any:
         except ValueError:  # an integer with more digits than Python reads
             return _patient_decoder.decode(text)
     except ValueError:
-        raise _unreadable("cannot be read as JSON in UTF-8") from None
+        raise unreadable("cannot be read as JSON in UTF-8") from None
     except RecursionError:
-        raise _unreadable("is nested too deeply") from None
+        raise unreadable(TOO_DEEP) from None
 
 
 def _has_more_tokens(body: bytes, most: int) -> bool:
@@ -100,7 +101,8 @@ def _has_more_tokens(body: bytes, most: int) -> bool:
     return next(islice(_token.finditer(body), most, None), None) is not None
 
 
-def _unreadable(message: str) -> RequestValidationError:
+def unreadable(message: str) -> RequestValidationError:
+    """Return the error that a body as a whole cannot be read."""
     return RequestValidationError([{"type": "json_invalid", "loc": ("body",), "msg": message}])
 
 

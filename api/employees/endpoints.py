@@ -14,6 +14,7 @@ from api.employees import queries, receipts
 from api.employees.body import TOO_LARGE, BodyOfRequest
 from api.employees.hires import HIRES, HiresOfRequest
 from api.employees.queries import Retry
+from api.employees.references import ReferencesOfRequest
 from api.employees.schemas import BatchAccepted, BatchQuery
 from api.parameters import require_single
 from api.security import KeyOfRequest
@@ -48,10 +49,15 @@ IdempotencyKey = Annotated[
         201: {
             "description": "The batch is stored.",
             "headers": {
+                "Location": {
+                    "description": "Where to ask what became of the batch, relative to this address (RFC 9110)",
+                    "schema": {"type": "string"},
+                    "example": "loads/42",
+                },
                 "Idempotency-Replayed": {
                     "description": "true, where this is the answer to an earlier request with the same key",
                     "schema": {"type": "string"},
-                }
+                },
             },
         },
         **problems.responses(
@@ -75,15 +81,17 @@ async def add_employees(
     key: KeyOfRequest,
     database: DatabaseOfRequest,
     hires: HiresOfRequest,
+    references: ReferencesOfRequest,
     idempotency_key: IdempotencyKey = None,
 ) -> Response:
     """Store a batch of 1 to 1000 hires: all of them or, when one breaks a rule, none.
 
     With on_error=continue the good records are stored, and the bad ones are kept apart and listed in the answer.
-    The metrics show a batch after the pipeline's next run.
+    The metrics show a batch after the pipeline's next run, but for hires that wait for their department or job.
     """
     require_single(request, query)
-    work = asyncio.get_running_loop().run_in_executor(_judge, receipts.judge, body, hires, query.on_error)
+    known = await references.known(database)
+    work = asyncio.get_running_loop().run_in_executor(_judge, receipts.judge, body, hires, query.on_error, known)
     batch, answer, rejections = await work
     retry = Retry(key.name, idempotency_key, hashlib.sha256(f"{query.on_error}\n".encode() + body).digest())
     stored = await queries.store_batch(database, batch, rejections, retry, answer)
@@ -94,6 +102,9 @@ async def add_employees(
     if stored.outcome == "another request":
         place = ("header", "Idempotency-Key")
         raise RequestValidationError([{"type": "reused", "loc": place, "msg": "belongs to another request"}])
-    headers = {"Idempotency-Replayed": "true"} if stored.outcome == "replayed" else None
+    # Relative, which is right under whichever host and prefix the API is reached.
+    headers = {"Location": f"loads/{stored.load_id}"}
+    if stored.outcome == "replayed":
+        headers["Idempotency-Replayed"] = "true"
     content = f'{{"load_id":{stored.load_id},{stored.answer[1:]}'
     return Response(content, 201, headers, "application/json")

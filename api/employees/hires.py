@@ -5,6 +5,7 @@ dbt applies the same rules to raw text: nothing that is accepted here is rejecte
 
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
 from itertools import groupby
@@ -30,12 +31,30 @@ BLANK = WHITE_SPACE.encode("unicode_escape").decode().replace(r"\x0b", r"\v").re
 DATE = "[0-9]{4}-[0-9]{2}-[0-9]{2}"
 
 
+@dataclass(frozen=True)
+class Reference:
+    """A column that refers to the records of another table.
+
+    Attributes:
+        column: the column.
+        table: the other table, whose mart is known_<table>.
+        key: the other table's key.
+        noun: what a record of the other table is called.
+    """
+
+    column: Column
+    table: str
+    key: str
+    noun: str
+
+
 class HireModel:
     """Batches of hires as JSON, by a table of the contract.
 
     Attributes:
         key: Name of the field that tells hires apart.
         rules: What each field has to be, in words.
+        references: The fields that refer to records of other tables.
         max_tokens: Twice the tokens that the JSON of a batch can have.
         batch: Validates a batch.
         plain_batch: The same for what nearly all batches are, in nine tenths of the time: it refuses 8.0 as an integer.
@@ -47,6 +66,7 @@ class HireModel:
     def __init__(self, table: Table) -> None:
         self.key = table.key.name
         self.rules = {column.name: rule(column) for column in table.columns}
+        self.references = _references(table)
         # A record has its comma and its brace, a field a comma, its name, and a string at most.
         self.max_tokens = 2 * MAX_RECORDS * (2 + 3 * len(self.rules))
         batch: Any = Annotated[list[_record_type(table)], Field(min_length=1, max_length=MAX_RECORDS)]  # type: ignore[misc]
@@ -56,6 +76,16 @@ class HireModel:
         self.batch_schema = self.batch.json_schema(ref_template="#/components/schemas/{model}")
         self.record_schema = self.batch_schema.pop("$defs")["Employee"]
         self.example = [{column.name: column.example for column in table.columns if column.example is not None}]
+
+
+def _references(table: Table) -> tuple[Reference, ...]:
+    """Return the references of a table to others of the contract."""
+    found = []
+    for column in table.columns:
+        if column.references:
+            other, key = column.references
+            found.append(Reference(column, other, key, table_named(other).business_name or other))
+    return tuple(found)
 
 
 def value_type(column: Column, types: Types | None = None) -> Any:

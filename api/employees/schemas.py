@@ -46,9 +46,16 @@ class Receipt(BaseModel):
     """What became of a batch, but for the number of its load."""
 
     accepted: int = Field(description="Records that were stored.", examples=[2])
+    waiting: int | None = Field(
+        description="How many of them refer to a department or job that the pipeline's last build does not know: these "
+        "count as soon as it arrives. null where that cannot be told.",
+        examples=[1],
+    )
     rejected: list[RejectedRecord] = Field(description="Records that were kept apart; only with on_error=continue.")
     repeated_ids: list[RepeatedId] = Field(description="Ids that several accepted records share.")
-    note: str = Field("Stored. The metrics follow with the pipeline's next build.")
+    note: str = Field(
+        description="When the hires count.", examples=["Stored. The metrics follow with the pipeline's next build."]
+    )
 
 
 class BatchAccepted(Receipt):

@@ -17,7 +17,8 @@ from starlette.types import Receive, Scope, Send
 
 from api.answers import CACHING
 from api.database import Database
-from api.metrics.metric import Metric, published
+from api.metrics.metric import Metric
+from api.publications import published
 
 # A file up to this size stays in memory; a larger one is on the disk until it is sent.
 MEMORY_BYTES = 1024 * 1024

@@ -14,7 +14,7 @@ from pydantic import BaseModel, TypeAdapter, create_model
 
 from api.database import Database
 from api.metrics.schemas import Formatted, MetricQuery, PagedResponse, Paging
-from api.publications import Publication
+from api.publications import Publication, published, state_of
 
 # Not materialized: the page is then read off the mart's index in its order, and the rest is counted, not copied.
 PAGED_RESULT = SQL("""
@@ -55,16 +55,6 @@ result as (
     select {columns}
     from matching
 )
-""")
-
-# Of marts one of which was never published nothing is known.
-STATE = SQL("""
-select
-    string_agg(version::text, ' ' order by mart) as version,
-    max(published_at) as published_at
-from marts.publications
-where mart = any({marts}::text[])
-having count(*) = cardinality({marts}::text[])
 """)
 
 JSON_QUERY = SQL("""
@@ -201,7 +191,7 @@ class Metric:
         response = [part for name in self.response.model_fields for part in (Literal(name), self._values[name])]
         return JSON_QUERY.format(
             result=result,
-            state=self._state,
+            state=state_of(self.marts),
             total=SQL("result.total" if self.is_paged else "null"),
             response=_list(response),
         ).as_bytes()
@@ -218,7 +208,7 @@ class Metric:
     @cached_property
     def state_query(self) -> bytes:
         """Version and time of the marts' publication; no row where one of them was never published."""
-        return self._state.as_bytes()
+        return state_of(self.marts).as_bytes()
 
     @cached_property
     def hold_query(self) -> bytes:
@@ -241,10 +231,6 @@ class Metric:
         return item
 
     @property
-    def _state(self) -> Composed:
-        return STATE.format(marts=Literal(sorted({*self.marts})))
-
-    @property
     def _values(self) -> Mapping[str, Composable]:
         """SQL for the fields that a response can have."""
         asked = (name for name in REPEATED if name in self.parameters.model_fields)
@@ -254,11 +240,6 @@ class Metric:
             **{name: SQL("{}::integer").format(Placeholder(name)) for name in asked},
             **{name: Identifier(name) for name in self.aggregates},
         }
-
-
-def published(row: tuple[Any, ...] | None) -> Publication | None:
-    """Return what is known of a state of the marts: of marts that were never published as such, nothing."""
-    return Publication(*row) if row and row[0] else None
 
 
 def _list(parts: Iterable[Composable]) -> Composed:

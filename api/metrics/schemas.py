@@ -1,6 +1,5 @@
 """What queries and responses of metrics are made of."""
 
-import re
 from typing import Annotated, Generic, Literal, TypeVar
 from urllib.parse import urlencode
 
@@ -13,7 +12,8 @@ from pydantic import (
     ValidationInfo,
     field_validator,
 )
-from pydantic_core import PydanticCustomError
+
+from api.parameters import require_digits
 
 Item = TypeVar("Item")
 
@@ -32,9 +32,6 @@ Format = Annotated[
 ]
 
 
-DIGITS = re.compile("[0-9]+").fullmatch
-
-
 class MetricQuery(BaseModel):
     """What a metric can be asked for; its SQL has these parameters under the same names."""
 
@@ -44,10 +41,7 @@ class MetricQuery(BaseModel):
     @field_validator("*", mode="before")
     @classmethod
     def _require_digits(cls, value: object, info: ValidationInfo) -> object:
-        """Take a number in digits only: Pydantic would also take " 2021", "+2021" and "2_021", and digits of others."""
-        if cls.model_fields[str(info.field_name)].annotation is int and isinstance(value, str) and not DIGITS(value):
-            raise PydanticCustomError("digits", "must be a whole number, in digits")
-        return value
+        return require_digits(value) if cls.model_fields[str(info.field_name)].annotation is int else value
 
     def query_string(self, *without: str) -> str:
         """Return these parameters, without some, as the one query string of all that mean the same."""

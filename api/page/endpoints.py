@@ -15,13 +15,16 @@ from psycopg.errors import InsufficientPrivilege, UndefinedTable
 from pydantic import ConfigDict, ValidationError
 from starlette.staticfiles import StaticFiles
 
+from api import completeness
 from api.answers import Answer, AnswersOfRequest
+from api.completeness import Completeness
 from api.database import Database, DatabaseOfRequest
 from api.metrics.departments_above_mean import DEPARTMENTS_ABOVE_MEAN
 from api.metrics.hires_by_quarter import HIRES_BY_QUARTER, HiresQuery
 from api.metrics.schemas import Paging
 from api.page import queries
 from api.parameters import repeated_parameters
+from contracts import TABLES
 
 HTML = "text/html; charset=utf-8"
 STATIC = Path(__file__).with_name("static")
@@ -30,6 +33,10 @@ HEAT_STEPS = 5
 BARS_SHOWN = 12
 # Nobody looks through a longer list; a name is then typed.
 LONGEST_LIST = 500
+# Of what is missing, so much is named; /completeness has the rest.
+MISSING_SHOWN = 12
+# What a record of each table is called.
+NOUNS = {table.name: table.business_name or table.name for table in TABLES}
 
 router = APIRouter(include_in_schema=False)
 router.mount("/page", StaticFiles(directory=STATIC), name="page_static")
@@ -58,6 +65,8 @@ templates.globals |= {
     "heat_steps": range(HEAT_STEPS + 1),
     "bars_shown": BARS_SHOWN,
     "longest_list": LONGEST_LIST,
+    "missing_shown": MISSING_SHOWN,
+    "nouns": NOUNS,
     # A browser that has an older style asks for the new one, since it has another address.
     "style": f"page/page.css?{hashlib.sha256((STATIC / 'page.css').read_bytes()).hexdigest()[:8]}",
 }
@@ -106,9 +115,18 @@ async def _render(database: Database, view: View) -> Answer:
         shown=len(hires["items"]),
         starts=view.starts(hires["total"]) if hires["total"] else {},
         above=json.loads(above),
+        completeness=await _completeness(database),
         published_at=publication.published_at if publication else None,
     )
     return Answer(html, HTML, publication.validators(html) if publication else None)
+
+
+async def _completeness(database: Database) -> Completeness | None:
+    """Return what is missing, or None where the marts were built before it was counted."""
+    try:
+        return (await completeness.read(database))[1]
+    except (UndefinedTable, InsufficientPrivilege):
+        return None
 
 
 def _message(status: int, title: str, text: str) -> Response:

@@ -56,10 +56,13 @@ def test_a_batch_is_one_complete_load_with_its_records_in_order(
     assert answer.json() == {
         "load_id": load_id,
         "accepted": 1000,
+        "waiting": 1000,
         "rejected": [],
         "repeated_ids": [],
-        "note": "Stored. The metrics follow with the pipeline's next build.",
+        "note": "Stored. 1000 of these hires wait for department 2 and job 3, which are not known yet; "
+        "they count as soon as these arrive.",
     }
+    assert answer.headers["location"] == f"loads/{load_id}"
     assert stored(module_database, load_id) == as_delivered(batch)
     (load,) = module_database.dicts("select * from raw.loads where load_id = %s", load_id)
     assert load["completed_at"] >= load["started_at"]
@@ -69,7 +72,7 @@ def test_a_batch_is_one_complete_load_with_its_records_in_order(
     assert given_values.pop("completion") >= 1
     assert given_values == {
         "load_id": load_id, "table_name": "hired_employees", "source": "api", "status": "complete", "reload": 0,
-        "records": 1000, "loaded": 1000, "rejected": 0, "repeated_headers": 0,
+        "records": 1000, "loaded": 1000, "malformed": 0, "invalid": 0, "rejected": 0, "repeated_headers": 0,
     }  # fmt: skip
 
 

@@ -287,6 +287,7 @@ def test_the_marts_of_a_metric_are_those_that_its_sql_reads() -> None:
         assert {mart.decode() for mart in read} - {"publications"} == set(metric.marts)
 
 
+@pytest.mark.usefixtures("client")
 def test_a_page_is_read_off_the_index_and_nothing_is_copied_or_sorted(module_database: Database) -> None:
     """Materialized or in another order, each page would cost as much as all of them."""
     parameters = HIRES_BY_QUARTER.parameters().model_dump() | {"year": 2021}

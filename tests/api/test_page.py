@@ -55,7 +55,19 @@ def client(module_database: Database) -> Iterator[httpx.Client]:
             (2019, 2, 'Legal', 1, 'Clerk', 5, 0, 0, 0);
         insert into marts.hires_by_quarter
         select 2018, 1, 'Sales', j, 'Job ' || j, 1, 0, 0, 0 from generate_series(1, 501) as j;
-        insert into marts.departments_above_mean values (2020, 1, '{EVIL}', 2, 1.5), (2020, 2, '{LONG}', 1, 0.5)
+        insert into marts.departments_above_mean values (2020, 1, '{EVIL}', 2, 1.5), (2020, 2, '{LONG}', 1, 0.5);
+        insert into marts.completeness
+            (table_name, loads, last_load_id, last_completed_at, open_records, waiting, withdrawn)
+        values
+            ('departments', 0, null, null, 0, 0, 0),
+            ('hired_employees', 1200, 1234567, '2021-07-27T16:02:08Z', 12345, 1234, 1),
+            ('jobs', 1, 2, '2021-07-06T09:05:00+02:00', 0, 0, 0);
+        insert into marts.missing_references
+            (table_name, column_name, missing_from, id, waiting, waiting_since)
+        select 'hired_employees', 'job_id', 'jobs', n::text, n, now() from generate_series(1, 20) as n;
+        insert into marts.missing_references
+            (table_name, column_name, missing_from, id, waiting, waiting_since)
+        values ('hired_employees', 'department_id', 'departments', '{EVIL}', 1024, now())
         """,
     )
     with serving(settings_for(module_database)) as client:
@@ -79,6 +91,42 @@ def test_it_shows_both_metrics_of_2021_and_when_they_were_built(client: httpx.Cl
     assert "Mean of all departments: 65,000.2 hires" in said
     assert "Job 01 2 0 1 1,234" in said
     assert re.search(r"Built \d+ \w+ \d{4}, \d\d:\d\d UTC", said)
+
+
+def test_it_shows_what_is_in_no_number_and_up_to_which_load_they_are_true(client: httpx.Client) -> None:
+    for address in ("/", "/?year=1999"):
+        said = text(client, address)
+        assert "Table To correct Waiting Withdrawn Departments shows no load 0 0 0" in said
+        assert (
+            "Hired employees shows 1,200 loads, the last (load 1234567) of 27 July 2021, 16:02 UTC 12,345 1,234 1"
+        ) in said
+        assert "Jobs shows 1 load, the last (load 2) of 6 July 2021, 07:05 UTC 0 0 0" in said
+        assert f"Not known, and waited for: department {EVIL} 1,024 hires job 20 20 hires job 19 19 hires" in said
+        assert "job 10 10 hires 9 more" in said
+
+
+def test_where_nothing_is_missing_it_says_so_in_a_sentence(database: Database) -> None:
+    build_marts(database)
+    publish(
+        database,
+        """
+        insert into marts.completeness
+            (table_name, loads, last_load_id, last_completed_at, open_records, waiting, withdrawn)
+        values ('jobs', 3, 5, '2021-07-06T07:05:00Z', 0, 0, 0)
+        """,
+    )
+    with serving(settings_for(database)) as client:
+        said = text(client, "/")
+        assert "Nothing that was delivered is missing: no record has to be corrected, waits or was withdrawn." in said
+        assert "Jobs shows 3 loads, the last (load 5) of 6 July 2021, 07:05 UTC" in said
+        assert "Waiting" not in said
+
+
+def test_metrics_of_an_older_build_are_shown_without_what_it_did_not_count(database: Database) -> None:
+    build_marts(database)
+    database.execute("drop table marts.completeness, marts.missing_references")
+    with serving(settings_for(database)) as client:
+        assert "Completeness" not in text(client, "/")
 
 
 def test_the_form_chooses_a_department_and_a_job_by_their_names(client: httpx.Client) -> None:
@@ -222,9 +270,9 @@ def contrast(one: str, another: str) -> float:
 @pytest.mark.parametrize("page", [{"java_script_enabled": True}], indirect=True)
 def test_the_keyboard_gets_to_everything_in_the_order_of_the_page(page: Page) -> None:
     page.goto("/?year=2021&offset=100")
-    assert focused(page, 13) == [
+    assert focused(page, 14) == [
         "Skip to the hires by quarter", "Year", "Department", "Job", "Show",
-        "CSV of the departments above the mean", "8 more", "CSV of the hires by quarter",
+        "CSV of the departments above the mean", "8 more", "JSON of the completeness", "CSV of the hires by quarter",
         "First", "Previous", "Next", "Last", "API documentation",
     ]  # fmt: skip
 
@@ -244,8 +292,14 @@ def test_the_form_works_with_the_keyboard_alone_and_without_scripts(page: Page) 
 def test_tables_and_headings_have_the_names_that_a_screen_reader_reads_out(page: Page) -> None:
     page.goto("/?year=2021&department=Department+3&job=Job+07")
     assert page.get_by_role("heading").all_inner_texts() == [
-        "Hires of 2021", "Departments above the mean", "Hires by quarter",
+        "Hires of 2021", "Departments above the mean", "Completeness", "Hires by quarter",
     ]  # fmt: skip
+    incomplete = page.get_by_role("region", name="Completeness")
+    assert incomplete.get_by_role("columnheader").all_inner_texts() == ["Table", "To correct", "Waiting", "Withdrawn"]
+    row = incomplete.get_by_role("row", name="Hired employees")
+    assert row.get_by_role("cell").all_inner_texts() == ["12,345", "1,234", "1"]
+    missing = page.get_by_role("list", name="Not known, and waited for:")
+    assert missing.get_by_role("listitem").last.inner_text() == "9 more"
     assert page.get_by_role("columnheader").all_inner_texts()[-5:] == ["Job", "Q1", "Q2", "Q3", "Q4"]
     row = page.get_by_role("row", name="Job 07")
     assert row.get_by_role("cell").all_inner_texts() == ["10", "0", "1", "1,234"]

@@ -10,7 +10,8 @@ from urllib.parse import urljoin
 import httpx
 import pytest
 
-from tests.api.conftest import publish
+from tests.api.conftest import KEY, publish
+from tests.api.test_employees import hire
 from tests.conftest import Database
 
 PREFIX = "/people/hiring"
@@ -27,10 +28,17 @@ def proxy(client: httpx.Client, module_database: Database) -> Iterator[str]:
 
     class Proxy(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
+            self._pass_on(b"")
+
+        def do_POST(self) -> None:
+            self._pass_on(self.rfile.read(int(self.headers["Content-Length"])))
+
+        def _pass_on(self, body: bytes) -> None:
             if not self.path.startswith(f"{PREFIX}/"):
                 self.send_error(404)
                 return
-            answer = client.get(self.path.removeprefix(PREFIX))
+            headers = {name: self.headers[name] for name in ("X-API-Key", "Content-Type") if name in self.headers}
+            answer = client.request(self.command, self.path.removeprefix(PREFIX), content=body, headers=headers)
             self.send_response(answer.status_code)
             for name in ("content-type", "link", "location"):
                 if name in answer.headers:
@@ -72,11 +80,19 @@ def test_links_from_page_to_page_stay_under_the_prefix(proxy: str) -> None:
     assert rows == 300
 
 
+def test_a_batch_is_found_under_the_prefix(proxy: str) -> None:
+    address = urljoin(proxy, "employees")
+    answer = httpx.post(address, json=[hire()], headers={"X-API-Key": KEY})
+    found = httpx.get(urljoin(address, answer.headers["location"]))
+    assert (found.status_code, found.json()["load_id"]) == (200, answer.json()["load_id"])
+
+
 def test_the_openapi_document_says_where_the_api_is(proxy: str) -> None:
+    load_id = httpx.post(urljoin(proxy, "employees"), json=[hire()], headers={"X-API-Key": KEY}).json()["load_id"]
     address = urljoin(proxy, "openapi.json")
     document = httpx.get(address).json()
     (server,) = document["servers"]
     base = urljoin(address, server["url"]).rstrip("/")
     for path, operations in document["paths"].items():
         if "get" in operations and path != "/health/ready":
-            assert httpx.get(base + path).status_code == 200
+            assert httpx.get(base + path.format(load_id=load_id)).status_code == 200

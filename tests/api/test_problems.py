@@ -14,7 +14,13 @@ from api.problems import SCHEMA
 from tests.api.conftest import KEY, settings_without_database
 from tests.conftest import Database
 
-OPERATIONS = {metric.operation_id for metric in METRICS} | {"add_employees", "live", "ready"}
+OPERATIONS = {metric.operation_id for metric in METRICS} | {
+    "completeness",
+    "add_employees",
+    "find_load",
+    "live",
+    "ready",
+}
 
 
 @pytest.mark.parametrize(
@@ -27,6 +33,8 @@ OPERATIONS = {metric.operation_id for metric in METRICS} | {"add_employees", "li
         ("POST", "/metrics/hires-by-quarter", 405),
         ("GET", "/employees", 405),
         ("GET", "/metrics/hires-by-quarter?limit=0", 422),
+        ("GET", "/loads/1000000", 404),
+        ("GET", "/loads/latest", 422),
         ("POST", "/employees", 401),
     ],
 )

@@ -63,6 +63,39 @@ def test_good_records_are_stored_and_bad_ones_listed_and_kept_with_their_place(
     assert module_database.rows("select * from raw.discrepancies") == []
 
 
+def test_what_can_be_read_of_a_rejected_record_is_kept_by_field(
+    client: httpx.Client, module_database: Database
+) -> None:
+    """Whoever is to correct it looks for an id and a name, and not for bytes; what stands twice is not certain."""
+    records = [
+        r'{"id": 0, "name": " Zoë\u0000\ud800 ", "datetime": null, "job_id": 8.50, "pay": [1, {"a": 2.50}],'
+        r' "a\u0000b": true}',
+        '{"id": 7, "name": "Ada", "name": "Bob"}',
+        '{"id": "%s"}' % ("x" * 70_000),
+        "{}",
+        "[1]",
+        "null",
+    ]
+    load_id = send(client, f"[{','.join(records)}]".encode()).json()["load_id"]
+    assert [row["delivered"] for row in kept(module_database, load_id)] == [
+        {
+            "id": "0", "name": " Zoë\ufffd\ufffd ", "datetime": None, "job_id": "8.50",
+            "pay": '[1, {"a": "2.50"}]', "a\ufffdb": "true",
+        },
+        {"id": "7"},
+        {"id": "x" * 65_536},
+        {},
+        None,
+        None,
+    ]  # fmt: skip
+
+
+def test_however_deep_a_record_is_it_is_kept_or_refused(client: httpx.Client) -> None:
+    depths = [100, *range(900, 1010), 3000]
+    answers = {send(client, b'[{"id": %b1%b}]' % (b"[" * depth, b"]" * depth)).status_code for depth in depths}
+    assert answers == {201, 422}
+
+
 def test_a_batch_of_bad_records_only_is_a_load_too(client: httpx.Client, module_database: Database) -> None:
     told = send(client, b"[1, 2]").json()
     assert (told["accepted"], [each["record"] for each in told["rejected"]]) == (0, [1, 2])
@@ -109,5 +142,6 @@ def test_whatever_a_record_is_its_bytes_are_kept_and_its_neighbours_stored(
     assert [row[1:] for row in rows] == [row[1:] for row in as_delivered(good)]
     for row, record in zip(kept(module_database, told["load_id"]), bad, strict=True):
         assert json.dumps(json.loads(bytes(row["raw"]))) == json.dumps(record)
+        assert (row["delivered"] is None) == (not isinstance(record, dict))
         assert body[row["byte_from"] :].startswith(bytes(row["raw"]))
         assert row["line"] == body[: row["byte_from"]].count(b"\n") + 1

@@ -425,6 +425,63 @@ def test_the_metrics_are_those_of_what_was_accepted_by_the_order_of_load_ids(
     assert [ask(client, "departments-above-mean", year)["mean"] for client in clients] == [pytest.approx(mean)] * 2
 
 
+def test_each_sender_can_see_what_became_of_every_record_of_a_batch(
+    story: Story, clients: Clients, module_database: Database
+) -> None:
+    """Whatever was accepted counts, was replaced or waits, and its sender has no other way to see which."""
+    due = module_database.rows("""
+        select disposition, count(*) from staging.checked_hired_employees
+        inner join raw.loads on _load_id = load_id
+        where source = 'api'
+        group by disposition
+    """)
+    found: Counter[str] = Counter()
+    over_http = {load_id for (load_id,) in module_database.rows("select load_id from raw.loads where source = 'api'")}
+    for load_id, content in story.loads.items():
+        answer = clients[0].get(f"/loads/{load_id}")
+        assert answer.status_code == (200 if load_id in over_http else 404)
+        if load_id in over_http:
+            batch = answer.json()
+            dispositions = {name: batch[name] for name in ("accepted", "superseded", "withdrawn", "waiting")}
+            assert (batch["status"], batch["rejected"]) == ("published", len(content.rejected))
+            assert sum(dispositions.values()) == len(content.rows) == batch["records"] - batch["rejected"]
+            found.update(dispositions)
+    assert +found == Counter(dict(due))
+    assert {"accepted", "superseded", "waiting"} <= {*+found}
+
+
+def test_what_is_in_no_number_is_said_to_those_who_read_them(
+    story: Story, clients: Clients, module_database: Database
+) -> None:
+    def is_right(client: httpx.Client) -> bool:
+        (hires,) = (
+            table for table in client.get("/completeness").json()["tables"] if table["table_name"] == "hired_employees"
+        )
+        return (hires["loads"], hires["waiting"], hires["open_records"]) == (loads, waiting, open_records)
+
+    loads = sum(content.table == "hired_employees" for content in story.loads.values())
+    ((waiting, open_records),) = module_database.rows("""
+        select
+            (select count(*) from staging.checked_hired_employees where disposition = 'waiting'),
+            (
+                select count(*) from staging.rejected_records
+                where table_name = 'hired_employees' and status = 'open'
+            )
+    """)
+    assert waiting > 0
+    assert open_records > 0
+    eventually(lambda: all(map(is_right, clients)))
+
+
+def test_a_rejected_record_of_a_batch_can_be_found_by_its_id_and_name(story: Story, module_database: Database) -> None:
+    assert story.loads
+    found = module_database.rows("""
+        select distinct id, name from staging.rejected_records
+        where table_name = 'hired_employees' and object is null
+    """)
+    assert set(found) == {("1", "Ada"), ("1", " "), (None, None)}
+
+
 @pytest.mark.parametrize("year", YEARS)
 def test_readers_saw_whole_builds_and_never_went_back_to_an_earlier_one(story: Story, year: int) -> None:
     assert len(story.seen[year]) > 1

@@ -22,6 +22,7 @@ NAMES = (
     "number_completion",
     "summarize_new_records",
     "store_batch",
+    "find_batch",
     "continue_numbers_after",
 )
 BATCH_TABLE = "hired_employees"

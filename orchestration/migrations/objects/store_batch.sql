@@ -61,14 +61,14 @@ begin
     );
 
     insert into raw.rejected_records (
-        load_id, record, reason, message, byte_from, raw, line, raw_bytes
+        load_id, record, reason, message, byte_from, raw, line, raw_bytes, delivered
     )
     select
         batch_load_id, record, reason, message, byte_from,
-        decode(raw, 'base64'), line, raw_bytes
+        decode(raw, 'base64'), line, raw_bytes, delivered
     from json_to_recordset(rejections) as rejection (
         record bigint, reason text, message text, byte_from bigint, raw text,
-        line bigint, raw_bytes bigint
+        line bigint, raw_bytes bigint, delivered jsonb
     );
 
     if the_key is not null then
