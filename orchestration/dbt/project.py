@@ -121,7 +121,10 @@ def _digest() -> str:
 
 
 def build_arguments(
-    project: Mapping[str, Any], touched_tables: Collection[str] | None = None, full_refresh: bool = False
+    project: Mapping[str, Any],
+    touched_tables: Collection[str] | None = None,
+    full_refresh: bool = False,
+    drop_dependents: bool = False,
 ) -> list[str]:
     """Return dbt's arguments for a build.
 
@@ -130,9 +133,10 @@ def build_arguments(
         touched_tables: raw tables with records that the marts do not show yet; only what they reach is built. None
             builds whatever is selected.
         full_refresh: build it from all there is, not from what is new.
+        drop_dependents: drop what other people have made of a table or view whose change would break it.
     """
     if full_refresh:
-        return [*BUILD, "--full-refresh"]
+        return [*BUILD, "--full-refresh", *(("--vars", "{drop_dependents: true}") if drop_dependents else ())]
     if touched_tables is None:
         return [*BUILD]
     spared = untouched(project, touched_tables)

@@ -52,10 +52,12 @@ class BuildConfig(dg.Config):
     Attributes:
         only_touched: only what new records can have changed, rather than all that is selected.
         full_refresh: from all records, rather than from what is new to a model.
+        drop_dependents: drop views of other people that a change of a model would break; needs full_refresh.
     """
 
     only_touched: bool = False
     full_refresh: bool = False
+    drop_dependents: bool = False
 
 
 @dbt_assets(manifest=manifest(), project=PROJECT, dagster_dbt_translator=TRANSLATOR, name="dbt_models")
@@ -74,7 +76,9 @@ def dbt_models(context: dg.AssetExecutionContext, config: BuildConfig, warehouse
             return
         news = ", ".join(sorted(touched)) or "no table"
         context.log.info(f"New records in {news}{'; a full refresh' * full_refresh}.")
-        arguments = build_arguments(manifest(), touched if config.only_touched else None, full_refresh)
+        arguments = build_arguments(
+            manifest(), touched if config.only_touched else None, full_refresh, config.drop_dependents
+        )
         with warehouse.transformer() as connection:
             yield from _built(context, arguments, connection)
             if full_refresh and not context.is_subset:
