@@ -11,8 +11,9 @@ from typing import Any, cast
 
 from dagster_dbt import DbtProject
 
+from orchestration.database import VIGILANCE
 from orchestration.dbt.generated import FOLDER, PROJECT_DIR, write_generated
-from orchestration.settings import DbtSettings, placeholders
+from orchestration.settings import BuildSettings, DbtSettings, placeholders
 
 PROJECT = DbtProject(
     project_dir=PROJECT_DIR,
@@ -30,6 +31,15 @@ MATERIALIZED = "differential"
 
 class ProjectBroken(RuntimeError):
     """The dbt project cannot be parsed."""
+
+
+def session_variables() -> dict[str, str]:
+    """Return libpq's variable for sessions of dbt: they wait for no lock for long, and end with their process.
+
+    dbt's profile has no place for settings of a session.
+    """
+    settings = BuildSettings.read()
+    return {"PGOPTIONS": f"{settings.pgoptions} {VIGILANCE} -c lock_timeout={settings.lock_timeout}".strip()}
 
 
 @cache

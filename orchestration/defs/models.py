@@ -13,6 +13,7 @@ from orchestration.dbt.project import PROJECT, build_arguments, manifest, publis
 from orchestration.defs.landing import OWNERS
 from orchestration.defs.resources import Warehouse
 from orchestration.defs.retries import retried
+from orchestration.settings import BuildSettings
 from orchestration.warehouse.build_lock import acquire_build_lock
 from orchestration.warehouse.published import are_built_by, record_built_by, unpublished_loads
 
@@ -80,6 +81,8 @@ def dbt_models(context: dg.AssetExecutionContext, config: BuildConfig, warehouse
             manifest(), touched if config.only_touched else None, full_refresh, config.drop_dependents
         )
         with warehouse.transformer() as connection:
+            # What is shown of a model waits no longer for a lock than the model itself.
+            connection.execute(f"set lock_timeout = '{BuildSettings.read().lock_timeout}'")
             yield from _built(context, arguments, connection)
             if full_refresh and not context.is_subset:
                 record_built_by(connection, version)
@@ -89,7 +92,7 @@ def _built(context: dg.AssetExecutionContext, arguments: list[str], connection: 
     """Yield the events of a build as they come, but at the end those of models with deferred metadata.
 
     Raises:
-        psycopg.OperationalError: the build failed, and Postgres has been away meanwhile.
+        psycopg.Error: the build failed for a reason that may pass with time.
         dagster.Failure: it failed for another reason.
     """
     held: list[Any] = []
@@ -102,8 +105,6 @@ def _built(context: dg.AssetExecutionContext, arguments: list[str], connection: 
             else:
                 yield event
     except dg.Failure as error:
-        # A session that was there before the build tells why it failed: dbt has the server's words only.
-        connection.execute("select")
         failure = error
     for event in held:
         if isinstance(event, dg.Output):

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 import dagster as dg
 import psycopg
 
+from orchestration.database import is_outage
 from orchestration.ingest.objects import BucketUnavailable, is_transient
 from orchestration.ingest.session import DatabaseUnavailable
 
@@ -31,7 +32,9 @@ def retried(context: dg.AssetExecutionContext | dg.OpExecutionContext) -> Iterat
         if is_transient(error):
             raise _again(context, str(error)) from dg.Failure(str(error))
         raise dg.Failure(str(error), allow_retries=False) from None
-    except (DatabaseUnavailable, psycopg.OperationalError, psycopg.InterfaceError) as error:
+    except (DatabaseUnavailable, psycopg.Error) as error:
+        if isinstance(error, psycopg.Error) and not is_outage(error):
+            raise
         message = " ".join(str(error).split())
         raise _again(context, message) from dg.Failure(message)
     except dg.Failure as error:
