@@ -13,11 +13,13 @@ Connection = psycopg.Connection[tuple[Any, ...]]
 # A server that vanished without a word is noticed within half a minute.
 NETWORK = "connect_timeout=10 keepalives_idle=10 keepalives_interval=5 keepalives_count=3 tcp_user_timeout=30000"
 
-# The same for the server, which would keep the lock of a loader that vanished.
-SESSION = (
-    "-c synchronous_commit=off -c timezone=UTC -c client_encoding=UTF8 "
-    "-c tcp_keepalives_idle=10 -c tcp_keepalives_interval=5 -c tcp_keepalives_count=3"
+# The same for the server, which would keep the lock of a client that vanished; and a statement of a client that has
+# ended is not continued: by itself, the server would notice at the statement's end.
+VIGILANCE = (
+    "-c tcp_keepalives_idle=10 -c tcp_keepalives_interval=5 -c tcp_keepalives_count=3 "
+    "-c client_connection_check_interval=2s"
 )
+SESSION = f"-c synchronous_commit=off -c timezone=UTC -c client_encoding=UTF8 {VIGILANCE}"
 
 # Classes of SQLSTATE: data exception, integrity constraint violation, program limit exceeded. The last is an
 # OperationalError to psycopg, as if the server were away.

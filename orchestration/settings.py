@@ -137,6 +137,18 @@ class DatabaseSettings(Settings):
         return make_conninfo(user=role, **({"password": password} if password else {}))
 
 
+class BuildSettings(Settings):
+    """How long a statement of a build waits for what another session has locked, and whoever queues after it."""
+
+    build_lock_timeout_seconds: float = Field(5, ge=0.001)
+    pgoptions: str = ""
+
+    @property
+    def lock_timeout(self) -> str:
+        """The same as Postgres has it."""
+        return f"{round(self.build_lock_timeout_seconds * 1000)}ms"
+
+
 class AlertSettings(Settings):
     """Who is alerted of failures, and where Dagster's UI is, for the links."""
 
@@ -202,12 +214,22 @@ def set_variables(variables: Mapping[str, str]) -> None:
 
 
 @contextmanager
-def placeholders(variables: Mapping[str, str]) -> Iterator[None]:
-    """Set those of the variables that are not set for the length of a block, for programs that read them there."""
-    missing = {name: value for name, value in variables.items() if name not in os.environ}
-    os.environ.update(missing)
+def overridden(variables: Mapping[str, str]) -> Iterator[None]:
+    """Set environment variables for the length of a block, for programs that read them there."""
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
     try:
         yield
     finally:
-        for name in missing:
-            del os.environ[name]
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+@contextmanager
+def placeholders(variables: Mapping[str, str]) -> Iterator[None]:
+    """Set those of the variables that are not set for the length of a block, for programs that read them there."""
+    with overridden({name: value for name, value in variables.items() if name not in os.environ}):
+        yield

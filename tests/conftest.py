@@ -92,7 +92,9 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPostg
         yield server
 
 
-def _fresh_database(server: EmbeddedPostgres) -> Iterator[Database]:
+@contextmanager
+def fresh_database(server: EmbeddedPostgres) -> Iterator[Database]:
+    """Make a migrated, empty database for the length of a block."""
     name = next(_names)
     with psycopg.connect(server.conninfo(), autocommit=True) as connection:
         connection.execute(f"create database {name} template template_migrated strategy file_copy")
@@ -104,13 +106,15 @@ def _fresh_database(server: EmbeddedPostgres) -> Iterator[Database]:
 @pytest.fixture
 def database(postgres: EmbeddedPostgres) -> Iterator[Database]:
     """A migrated, empty database for one test."""
-    yield from _fresh_database(postgres)
+    with fresh_database(postgres) as fresh:
+        yield fresh
 
 
 @pytest.fixture(scope="module")
 def module_database(postgres: EmbeddedPostgres) -> Iterator[Database]:
     """A migrated, empty database that the tests of one module share."""
-    yield from _fresh_database(postgres)
+    with fresh_database(postgres) as fresh:
+        yield fresh
 
 
 def free_port() -> int:

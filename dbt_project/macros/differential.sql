@@ -17,10 +17,12 @@
     {% set target = this.incorporate(type='table') %}
     {% set temporary = make_temp_relation(target) %}
     {% set is_there = existing is not none and existing.is_table %}
+    {% set is_restructuring = is_there and should_full_refresh() %}
 
     {{ run_hooks(pre_hooks, inside_transaction=False) }}
     {{ run_hooks(pre_hooks, inside_transaction=True) }}
 
+    {% set structure = begin_restructuring(target, sql) if is_restructuring else {} %}
     {% do lock_model() %}
     {% set watermarks = new_watermarks() %}
     {% set result = namespace(rows=0, is_new=not is_there) %}
@@ -33,20 +35,20 @@
         {% do run_query(
             'create temporary table ' ~ temporary ~ ' on commit drop as (' ~ sql ~ ')'
         ) %}
-        {% if should_full_refresh() %}
-            {% set result.is_new = was_made_otherwise(watermarks)
-                or column_differences(existing, columns_of_relation(temporary)) %}
-        {% else %}
+        {% if not should_full_refresh() %}
             {% do require_columns(existing, columns_of_relation(temporary)) %}
         {% endif %}
-    {% endif %}
-    {% if result.is_new %}
-        {% do drop_relation_if_exists(existing) %}
-        {% set rows = 'select * from ' ~ temporary if is_there else sql %}
-        {% set result.rows = create_table(target, rows) %}
-    {% else %}
         {% do run_query('analyze ' ~ temporary) %}
-        {% set result.rows = write_differences(target, temporary) %}
+        {% set result.rows = write_differences(target, temporary, structure.retyped) %}
+        {% if is_restructuring %}
+            {% set result.is_new = finish_restructuring(target, structure)
+                or was_made_otherwise(watermarks) %}
+        {% endif %}
+    {% else %}
+        {% set dependents = make_way(target, kind_of(target), 'a table in its place')
+            if existing else {'restore': []} %}
+        {% set result.rows = create_table(target, sql) %}
+        {% do restore_dependents(dependents) %}
     {% endif %}
     {% if result.is_new or should_full_refresh() %}
         {% do apply_grants(target, config.get('grants'), should_revoke=False) %}
@@ -128,24 +130,36 @@
 {% endmacro %}
 
 
--- The columns of a relation by name, with their types.
+-- The columns of a relation by name, with their types, in their order.
 {% macro columns_of_relation(relation) %}
     {% set columns = {} %}
-    {% for column in adapter.get_columns_in_relation(relation) %}
-        {% do columns.update({column.name: column.dtype}) %}
+    {% set query %}
+        select
+            attname::text as name,
+            format_type(atttypid, atttypmod) as type
+        from pg_attribute
+        where
+            attrelid = '{{ relation }}'::regclass
+            and attnum > 0
+            and not attisdropped
+        order by attnum
+    {% endset %}
+    {% for name, type in run_query(query).rows %}
+        {% do columns.update({name: type}) %}
     {% endfor %}
     {{ return(columns) }}
 {% endmacro %}
 
 
--- How the columns of a table differ from those of its model, in words; '' where they
--- do not. Without a type, only the names are compared.
-{% macro column_differences(existing, wanted) %}
+-- How the columns of a relation differ from those of its model, in words; '' where they
+-- do not. Without a type, only the names are compared. What is new may be left out: it
+-- takes nothing from anybody.
+{% macro column_differences(existing, wanted, only_lost=False) %}
     {% set stored = columns_of_relation(existing) %}
     {% set differences = [] %}
     {% for name, type in wanted.items() %}
         {% if name not in stored %}
-            {% do differences.append(name ~ ' is new') %}
+            {% do differences.append(name ~ ' is new') if not only_lost %}
         {% elif type and type != stored[name] %}
             {% do differences.append(
                 name ~ ' is ' ~ type ~ ' instead of ' ~ stored[name]
@@ -174,15 +188,15 @@
 
 
 -- Makes the table equal to the temporary one, where that has anything to say;
--- returns how many rows that took.
-{% macro write_differences(target, temporary) %}
+-- returns how many rows that took. Some columns may have another name in the table.
+{% macro write_differences(target, temporary, names) %}
     {% set keys = key_columns() %}
-    {% set columns = columns_of_relation(temporary).keys() | list %}
+    {% set columns = columns_of_relation(temporary) | list %}
     {% set values = columns | reject('in', keys) | list %}
     {% set compared = values | reject('equalto', '_build') | list %}
     {% set same_key %}
         {% for key in keys %}
-        old.{{ key }} = new.{{ key }} {% if not loop.last %}and{% endif %}
+        old.{{ stored([key], names)[0] }} = new.{{ key }} {% if not loop.last %}and{% endif %}
         {% endfor %}
     {% endset %}
 
@@ -196,15 +210,16 @@
     {% endcall %}
     {% call statement('update') %}
         update {{ target }} as old
-        set ({{ values | join(', ') }}) = row(new.{{ values | join(', new.') }})
+        set ({{ stored(values, names) | join(', ') }})
+            = row(new.{{ values | join(', new.') }})
         from {{ temporary }} as new
         where
             {{ same_key }}
-            and (old.{{ compared | join(', old.') }})
+            and (old.{{ stored(compared, names) | join(', old.') }})
             is distinct from (new.{{ compared | join(', new.') }})
     {% endcall %}
     {% call statement('insert') %}
-        insert into {{ target }} ({{ columns | join(', ') }})
+        insert into {{ target }} ({{ stored(columns, names) | join(', ') }})
         select new.{{ columns | join(', new.') }}
         from {{ temporary }} as new
         where not exists (select from {{ target }} as old where {{ same_key }})
@@ -215,4 +230,14 @@
             + load_result(name)['response'].rows_affected %}
     {% endfor %}
     {{ return(changed.rows) }}
+{% endmacro %}
+
+
+-- The names of columns in the table, where some have another one for now.
+{% macro stored(columns, names) %}
+    {% set result = [] %}
+    {% for column in columns %}
+        {% do result.append((names or {}).get(column, column)) %}
+    {% endfor %}
+    {{ return(result) }}
 {% endmacro %}

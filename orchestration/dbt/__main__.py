@@ -10,7 +10,7 @@ from contextlib import nullcontext
 
 from orchestration.database import connect
 from orchestration.dbt.generated import PROJECT_DIR, write_generated
-from orchestration.dbt.project import PROJECT
+from orchestration.dbt.project import PROJECT, session_variables
 from orchestration.settings import DatabaseSettings, set_variables
 from orchestration.warehouse.build_lock import acquire_build_lock
 
@@ -31,6 +31,7 @@ def main() -> None:
                 "DBT_TARGET_PATH": target,
                 "DBT_LOG_PATH": target,
                 "DBT_PARTIAL_PARSE_FILE_PATH": str(parsed),
+                **session_variables(),
             }
         )
         with (

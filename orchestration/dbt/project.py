@@ -11,8 +11,9 @@ from typing import Any, cast
 
 from dagster_dbt import DbtProject
 
+from orchestration.database import VIGILANCE
 from orchestration.dbt.generated import FOLDER, PROJECT_DIR, write_generated
-from orchestration.settings import DbtSettings, placeholders
+from orchestration.settings import BuildSettings, DbtSettings, placeholders
 
 PROJECT = DbtProject(
     project_dir=PROJECT_DIR,
@@ -30,6 +31,15 @@ MATERIALIZED = "differential"
 
 class ProjectBroken(RuntimeError):
     """The dbt project cannot be parsed."""
+
+
+def session_variables() -> dict[str, str]:
+    """Return libpq's variable for sessions of dbt: they wait for no lock for long, and end with their process.
+
+    dbt's profile has no place for settings of a session.
+    """
+    settings = BuildSettings.read()
+    return {"PGOPTIONS": f"{settings.pgoptions} {VIGILANCE} -c lock_timeout={settings.lock_timeout}".strip()}
 
 
 @cache
@@ -121,7 +131,10 @@ def _digest() -> str:
 
 
 def build_arguments(
-    project: Mapping[str, Any], touched_tables: Collection[str] | None = None, full_refresh: bool = False
+    project: Mapping[str, Any],
+    touched_tables: Collection[str] | None = None,
+    full_refresh: bool = False,
+    drop_dependents: bool = False,
 ) -> list[str]:
     """Return dbt's arguments for a build.
 
@@ -130,9 +143,10 @@ def build_arguments(
         touched_tables: raw tables with records that the marts do not show yet; only what they reach is built. None
             builds whatever is selected.
         full_refresh: build it from all there is, not from what is new.
+        drop_dependents: drop what other people have made of a table or view whose change would break it.
     """
     if full_refresh:
-        return [*BUILD, "--full-refresh"]
+        return [*BUILD, "--full-refresh", *(("--vars", "{drop_dependents: true}") if drop_dependents else ())]
     if touched_tables is None:
         return [*BUILD]
     spared = untouched(project, touched_tables)

@@ -49,7 +49,8 @@ rebuild_marts = dg.define_asset_job(
     description=(
         "Build every model from all records in raw, whatever was built before, and test all of it. Press it after "
         "a load was taken out of raw by hand, or when a mart looks wrong. Readers never wait and never see half of it; "
-        "only rows that were wrong are written. Loads nothing. It takes as long as the very first build."
+        "only rows that were wrong are written. Loads nothing. It takes as long as the very first build. With "
+        "drop_dependents: true it drops, and names, what other people have made of a column that changes or goes."
     ),
 )
 

@@ -13,6 +13,7 @@ from orchestration.dbt.project import PROJECT, build_arguments, manifest, publis
 from orchestration.defs.landing import OWNERS
 from orchestration.defs.resources import Warehouse
 from orchestration.defs.retries import retried
+from orchestration.settings import BuildSettings
 from orchestration.warehouse.build_lock import acquire_build_lock
 from orchestration.warehouse.published import are_built_by, record_built_by, unpublished_loads
 
@@ -52,10 +53,12 @@ class BuildConfig(dg.Config):
     Attributes:
         only_touched: only what new records can have changed, rather than all that is selected.
         full_refresh: from all records, rather than from what is new to a model.
+        drop_dependents: drop views of other people that a change of a model would break; needs full_refresh.
     """
 
     only_touched: bool = False
     full_refresh: bool = False
+    drop_dependents: bool = False
 
 
 @dbt_assets(manifest=manifest(), project=PROJECT, dagster_dbt_translator=TRANSLATOR, name="dbt_models")
@@ -74,8 +77,12 @@ def dbt_models(context: dg.AssetExecutionContext, config: BuildConfig, warehouse
             return
         news = ", ".join(sorted(touched)) or "no table"
         context.log.info(f"New records in {news}{'; a full refresh' * full_refresh}.")
-        arguments = build_arguments(manifest(), touched if config.only_touched else None, full_refresh)
+        arguments = build_arguments(
+            manifest(), touched if config.only_touched else None, full_refresh, config.drop_dependents
+        )
         with warehouse.transformer() as connection:
+            # What is shown of a model waits no longer for a lock than the model itself.
+            connection.execute(f"set lock_timeout = '{BuildSettings.read().lock_timeout}'")
             yield from _built(context, arguments, connection)
             if full_refresh and not context.is_subset:
                 record_built_by(connection, version)
@@ -85,7 +92,7 @@ def _built(context: dg.AssetExecutionContext, arguments: list[str], connection: 
     """Yield the events of a build as they come, but at the end those of models with deferred metadata.
 
     Raises:
-        psycopg.OperationalError: the build failed, and Postgres has been away meanwhile.
+        psycopg.Error: the build failed for a reason that may pass with time.
         dagster.Failure: it failed for another reason.
     """
     held: list[Any] = []
@@ -98,8 +105,6 @@ def _built(context: dg.AssetExecutionContext, arguments: list[str], connection: 
             else:
                 yield event
     except dg.Failure as error:
-        # A session that was there before the build tells why it failed: dbt has the server's words only.
-        connection.execute("select")
         failure = error
     for event in held:
         if isinstance(event, dg.Output):

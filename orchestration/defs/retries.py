@@ -6,7 +6,7 @@ from contextlib import contextmanager
 import dagster as dg
 import psycopg
 
-from orchestration.database import LockTimeout
+from orchestration.database import LockTimeout, is_outage
 from orchestration.ingest.objects import BucketUnavailable, is_transient
 from orchestration.ingest.session import DatabaseUnavailable
 
@@ -32,11 +32,13 @@ def retried(context: dg.AssetExecutionContext | dg.OpExecutionContext) -> Iterat
         if is_transient(error):
             raise _again(context, str(error)) from dg.Failure(str(error))
         raise dg.Failure(str(error), allow_retries=False) from None
-    except (DatabaseUnavailable, psycopg.OperationalError, psycopg.InterfaceError) as error:
-        message = " ".join(str(error).split())
-        raise _again(context, message) from dg.Failure(message)
     except LockTimeout as error:
         raise dg.Failure(str(error), allow_retries=False) from None
+    except (DatabaseUnavailable, psycopg.Error) as error:
+        if isinstance(error, psycopg.Error) and not is_outage(error):
+            raise
+        message = " ".join(str(error).split())
+        raise _again(context, message) from dg.Failure(message)
     except dg.Failure as error:
         # Not to be reached is a wrong setting in a first attempt, and a restart that lasts in another.
         if context.retry_number and isinstance(error.__context__, psycopg.OperationalError):

@@ -3,10 +3,22 @@
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from orchestration.warehouse.locks import Session
+
 if TYPE_CHECKING:
     from orchestration.database import Connection
 
-LOCK = ["build of the models"]
+LOCK = {"name": "build of the models"}
+HOLDER = """
+    select holder.pid, holder.usename::text, holder.application_name, holder.backend_start, 'the models'
+    from pg_locks
+    inner join pg_stat_activity as holder on pg_locks.pid = holder.pid
+    where
+        pg_locks.locktype = 'advisory'
+        and pg_locks.granted
+        and pg_locks.database = (select oid from pg_database where datname = current_database())
+        and (pg_locks.classid::bigint << 32 | pg_locks.objid::bigint) = hashtextextended(%(name)s, 0)
+"""
 
 
 def acquire_build_lock(connection: "Connection", tell: Callable[[str], None]) -> None:
@@ -18,6 +30,7 @@ def acquire_build_lock(connection: "Connection", tell: Callable[[str], None]) ->
         connection: of any role; to be closed when the build is over.
         tell: is told when there is somebody to wait for.
     """
-    if connection.execute("select pg_try_advisory_lock(hashtextextended(%s, 0))", LOCK).fetchone() != (True,):
-        tell("Another run is building the models; waiting for that to end.")
-        connection.execute("select pg_advisory_lock(hashtextextended(%s, 0))", LOCK)
+    if connection.execute("select pg_try_advisory_lock(hashtextextended(%(name)s, 0))", LOCK).fetchone() != (True,):
+        holders = "; ".join(str(Session(*row)) for row in connection.execute(HOLDER, LOCK))
+        tell(f"Another run is building the models; waiting for that to end: {holders or 'it has just ended'}.")
+        connection.execute("select pg_advisory_lock(hashtextextended(%(name)s, 0))", LOCK)

@@ -1,6 +1,7 @@
 """A contract with more tables and columns goes through every layer without another edit of the dbt project."""
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -250,11 +251,14 @@ def test_dbt_by_hand_waits_for_a_build_that_is_under_way(database: Database) -> 
     command = [sys.executable, "-m", "orchestration.dbt", "--quiet", "run", "-s", "loads"]
     with database.connect() as other:
         acquire_build_lock(other, lambda _: None)
+        holder_pid = other.info.backend_pid
         with subprocess.Popen(command, env=os.environ | database.environment, stderr=subprocess.PIPE, text=True) as dbt:
             assert dbt.stderr
-            assert dbt.stderr.readline() == "Another run is building the models; waiting for that to end.\n"
+            said = dbt.stderr.readline()
             assert dbt.poll() is None
             assert database.rows("select to_regclass('staging.loads')") == [(None,)]
             other.close()
             assert dbt.wait(120) == 0
+    holder = rf"session {holder_pid} \(\w+\) has locked the models"
+    assert re.fullmatch(f"Another run is building the models; waiting for that to end: {holder}.\n", said)
     assert database.rows("select count(*) from staging.loads") == [(0,)]

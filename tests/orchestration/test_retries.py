@@ -135,38 +135,14 @@ def test_a_table_without_a_column_ends_the_step_at_once_and_its_check_names_the_
     assert database.rows("select * from raw.loads") == []
 
 
-def build_that_fails_at_first(before: Callable[[], None]) -> Callable[..., Iterator[Any]]:
-    """Return a stand-in for a build: it fails the first time, after calling `before`, and does nothing the second."""
-    failures = [dg.Failure("dbt: server closed the connection", allow_retries=False)]
-
-    def build(*_: Any) -> Iterator[Any]:
-        if failures:
-            before()
-            raise failures.pop()
-        return iter(())
-
-    return build
-
-
-def test_a_build_is_tried_again_when_postgres_was_restarted_under_it(
-    run: Run, database: Database, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    cut = (
-        "select pg_terminate_backend(pid, 5000) from pg_stat_activity "
-        "where datname = current_database() and usename = 'hiring_transformer'"
-    )
-    monkeypatch.setattr(models, "build", build_that_fails_at_first(lambda: database.execute(cut)))
-    result = run(dbt_models, run_config=dg.RunConfig(ops={"dbt_models": BuildConfig()}))
-
-    assert result.success
-    assert len(steps(result, "STEP_UP_FOR_RETRY")) == 1
-
-
 def test_a_build_that_fails_for_another_reason_is_not_tried_again(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(models, "build", build_that_fails_at_first(lambda: None))
+    def fails(*_: Any) -> Iterator[Any]:
+        raise dg.Failure("dbt: a test has failed", allow_retries=False)
+
+    monkeypatch.setattr(models, "build", fails)
     result = run(dbt_models, run_config=dg.RunConfig(ops={"dbt_models": BuildConfig()}))
 
-    assert reason(result) == "dbt: server closed the connection"
+    assert reason(result) == "dbt: a test has failed"
     assert not steps(result, "STEP_UP_FOR_RETRY")
 
 

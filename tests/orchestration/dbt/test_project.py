@@ -80,6 +80,8 @@ def test_the_arguments_leave_out_what_is_spared_and_unit_tests() -> None:
     # Otherwise the gates that look at a spared view, too, would be left out with it.
     assert arguments[arguments.index("--indirect-selection") + 1] == "cautious"
     assert dbt.build_arguments(dbt.manifest(), {"jobs"}, full_refresh=True) == [*everything, "--full-refresh"]
+    allowed = dbt.build_arguments(dbt.manifest(), full_refresh=True, drop_dependents=True)
+    assert allowed == [*everything, "--full-refresh", "--vars", "{drop_dependents: true}"]
 
 
 def test_a_table_that_is_no_source_is_an_error() -> None:

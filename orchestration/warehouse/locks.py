@@ -1,0 +1,53 @@
+"""Who keeps a build of the models waiting: sessions that have locked what it needs."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from orchestration.database import Connection
+
+# Sessions of the same role are the ones that wait: a build has several. What a session of another role does, and since
+# when, Postgres shows to members of pg_read_all_stats only; who it is, it shows to everybody.
+BLOCKERS = """
+    select distinct on (blocking.pid)
+        blocking.pid,
+        blocker.usename::text,
+        blocker.application_name,
+        blocker.xact_start,
+        coalesce(wanted.relation::regclass::text, 'a ' || wanted.locktype)
+    from pg_stat_activity as waiting
+    inner join pg_locks as wanted on waiting.pid = wanted.pid and not wanted.granted
+    cross join lateral unnest(pg_blocking_pids(waiting.pid)) as blocking (pid)
+    left join pg_stat_activity as blocker on blocking.pid = blocker.pid
+    where
+        waiting.datname = current_database()
+        and waiting.usename = current_user
+        and waiting.application_name = 'dbt'
+    order by blocking.pid, wanted.relation
+"""
+
+
+@dataclass(frozen=True)
+class Session:
+    """A session of the server that has locked something; `since` is None where Postgres does not show it."""
+
+    pid: int
+    user: str | None
+    application: str | None
+    since: datetime | None
+    locks: str
+
+    def __str__(self) -> str:
+        who = ", ".join(part for part in (self.user, self.application) if part) or "a prepared transaction"
+        since = f" since {self.since:%Y-%m-%d %H:%M:%S %Z}" if self.since else ""
+        return f"session {self.pid} ({who}) has locked {self.locks}{since}"
+
+
+def blockers(connection: "Connection") -> list[Session]:
+    """Return the sessions that dbt's sessions of the same role wait for right now, each once.
+
+    Args:
+        connection: of the role that builds.
+    """
+    return [Session(*row) for row in connection.execute(BLOCKERS)]
