@@ -68,7 +68,9 @@ def test_nothing_is_said_about_files_or_about_numbers_that_no_batch_has(
     client: httpx.Client, module_database: Database
 ) -> None:
     ((of_a_file,),) = module_database.rows("""
-        insert into raw.loads (table_name, source, bucket, key, version) values ('jobs', 'object', 'b', 'k', 'v')
+        insert into raw.loads
+            (table_name, source, bucket, key, version, status, records, loaded, malformed, rejected, completed_at)
+        values ('jobs', 'object', 'b', 'k', 'v', 'complete', 1, 1, 0, 0, now())
         returning load_id
     """)
     for number in (of_a_file, 0, 10**9, 2**63 - 1, 2**63, 10**30):
