@@ -318,7 +318,10 @@ def test_it_waits_for_whoever_loads_or_builds(filled: Warehouse) -> None:
         acquire_build_lock(loader, filled.told.append)
         with pytest.raises(LockNotAvailable):
             restore_raw(connection, filled.store, tell=filled.told.append)
-        assert filled.told[-1] == "Another run is building the models; waiting for that to end."
+        assert filled.told[-1] == (
+            "Another run is building the models; waiting for that to end: "
+            f"session {loader.info.backend_pid} (hiring_loader, hiring_loader) has locked the models."
+        )
 
 
 # As the last table is written, the process is gone.
