@@ -6,6 +6,7 @@ import json
 from collections.abc import Collection, Mapping
 from functools import cache
 from importlib.metadata import version
+from itertools import takewhile
 from pathlib import Path
 from typing import Any, cast
 
@@ -79,6 +80,24 @@ def published_marts(project: Mapping[str, Any]) -> list[str]:
         project: dbt's manifest.
     """
     return sorted(node["name"] for node in project["nodes"].values() if node["config"].get("meta", {}).get("published"))
+
+
+def description_of_test(project: Mapping[str, Any], unique_id: str) -> str:
+    """Return what a data test is for: its description in a yml, or else the comment that its file begins with.
+
+    Args:
+        project: dbt's manifest.
+        unique_id: of the test, whose name has to be that of its file where it has no arguments.
+    """
+    node = project["nodes"][unique_id]
+    if described := node["description"].strip():
+        return str(described)
+    if generic := node.get("test_metadata"):
+        # dbt keeps of its file what stands in the test alone.
+        node = project["macros"][f"macro.{node['package_name']}.test_{generic['name']}"]
+    lines = (PROJECT.project_dir / node["original_file_path"]).read_text().splitlines()
+    comment = takewhile(lambda line: line.startswith("--"), lines)
+    return " ".join(line.removeprefix("--").strip() for line in comment)
 
 
 def _parse(target: Path) -> None:

@@ -9,7 +9,14 @@ from dagster_dbt import DagsterDbtTranslator, DbtProject, dbt_assets
 
 from orchestration.dbt.build import build
 from orchestration.dbt.metadata import deferred_metadata, has_deferred_metadata
-from orchestration.dbt.project import PROJECT, build_arguments, manifest, published_marts, version_in_use
+from orchestration.dbt.project import (
+    PROJECT,
+    build_arguments,
+    description_of_test,
+    manifest,
+    published_marts,
+    version_in_use,
+)
 from orchestration.defs.landing import OWNERS
 from orchestration.defs.resources import Warehouse
 from orchestration.defs.retries import retried
@@ -33,6 +40,18 @@ class Translator(DagsterDbtTranslator):
         """Return the node as an asset; a model has a policy of how old it may be."""
         spec = super().get_asset_spec(manifest, unique_id, project)
         return spec.replace_attributes(freshness_policy=ONCE_A_NIGHT) if unique_id.startswith("model.") else spec
+
+    def get_description(self, dbt_resource_props: Mapping[str, Any]) -> str:
+        """Return what the node's yml says, without the SQL that dagster-dbt adds to it."""
+        described: str = dbt_resource_props["description"]
+        return described.strip()
+
+    def get_asset_check_spec(
+        self, asset_spec: dg.AssetSpec, manifest: Mapping[str, Any], unique_id: str, project: DbtProject | None
+    ) -> dg.AssetCheckSpec | None:
+        """Return a data test as a check, which says which error nobody would see without it."""
+        spec = super().get_asset_check_spec(asset_spec, manifest, unique_id, project)
+        return spec and spec._replace(description=description_of_test(manifest, unique_id))
 
     def get_group_name(self, dbt_resource_props: Mapping[str, Any]) -> str | None:
         """Return the node's layer."""
