@@ -8,7 +8,7 @@ from dagster import AssetKey, DagsterInstance, MetadataValue
 from orchestration.dbt.marts import mart_metadata
 from orchestration.dbt.project import published_marts
 from orchestration.markdown import table_of_rows
-from orchestration.warehouse.rejected import rejected_fields
+from orchestration.warehouse.rejected import rejected_fields, rejected_totals
 
 if TYPE_CHECKING:
     from orchestration.database import Connection
@@ -107,7 +107,11 @@ def deferred_metadata(
         (mart,) = [node for node in project["nodes"].values() if [node["schema"], node["name"]] == key.path]
         return mart_metadata(connection, instance, mart)
     sample, query = rejected_fields(connection)
+    malformed, invalid = rejected_totals(connection)
     return {
+        "rejected": MetadataValue.int(malformed + invalid),
+        "malformed": MetadataValue.int(malformed),
+        "invalid": MetadataValue.int(invalid),
         "sample": MetadataValue.md(table_of_rows(sample)),
         "query": MetadataValue.md(f"```sql\n{query}\n```"),
     }

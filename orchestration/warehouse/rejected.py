@@ -43,6 +43,13 @@ def refused_records(connection: "Connection", load_ids: Sequence[int]) -> Sample
     return _shown(names, rows), query
 
 
+def rejected_totals(connection: "Connection") -> tuple[int, int]:
+    """Return how many records of all published loads are malformed, and how many are invalid."""
+    counted = connection.execute("select sum(malformed)::bigint, sum(invalid)::bigint from staging.loads").fetchone()
+    malformed, invalid = counted or (0, 0)
+    return malformed or 0, invalid or 0
+
+
 def rejected_fields(connection: "Connection") -> Sample:
     """Return the first rejected fields and records of the newest published loads, and the query for all there are."""
     rows = connection.execute(
