@@ -175,6 +175,12 @@ class AlertSettings(Settings):
         return url, token or None
 
 
+class CheckSettings(Settings):
+    """How long a valid record may wait for a department, a job or the like before a check warns of it."""
+
+    waiting_hours: float = Field(24, ge=0)
+
+
 class MaintenanceSettings(Settings):
     """How long Dagster keeps runs."""
 

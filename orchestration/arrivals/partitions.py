@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 OBJECTS = dg.DynamicPartitionsDefinition(name="objects")
 # In the place of a table's name, for objects that belong to none.
 UNKNOWN = "unknown"
+# The table of what arrived last, of all tables.
+ARRIVALS = dg.AssetKey(["landing", "arrivals"])
 
 # Grids of more than some 25,000 partitions are slow.
 OBJECTS_A_TABLE = 5000
@@ -42,6 +44,7 @@ UNWANTED = re.compile(r"[%\x00-\x1f\x7f]|\.(?=\.\.)")
 
 # Dagster shows a partition as failed when a failed run meant to fill it. A load that failed is no failed run, since
 # other objects load in the same one: what bears these failures is a run of the record only, one for all of them.
+FAILURES = (LoadStatus.FAILED, LoadStatus.HELD)
 FAILURES_JOB = "objects_that_failed_to_load"
 FAILURES_RUN = str(uuid.uuid5(uuid.NAMESPACE_URL, FAILURES_JOB))
 
@@ -144,7 +147,7 @@ def report(
         batch = [event for event in events if event.dagster_event_type == kind]
         if batch:
             instance.event_log_storage.store_event_batch(batch)
-    _report_failures(instance, table, [state for state in states if state.status == LoadStatus.FAILED])
+    _report_failures(instance, table, [state for state in states if state.status in FAILURES])
     return len(states)
 
 
@@ -192,7 +195,7 @@ def _not_shown(instance: dg.DagsterInstance, table: Table, states: Sequence[Load
 
     def is_shown(state: LoadState) -> bool:
         told = (loaded if state.status == LoadStatus.COMPLETE else other).get(partition_of(state.key), {})
-        is_marked = state.status != LoadStatus.FAILED or failures_are_shown
+        is_marked = state.status not in FAILURES or failures_are_shown
         return told.get(DATA_VERSION_TAG) == state.stamp and is_marked
 
     return [state for state in states if not is_shown(state)]
@@ -200,12 +203,14 @@ def _not_shown(instance: dg.DagsterInstance, table: Table, states: Sequence[Load
 
 def _event(table: Table, state: LoadState, run_id: str, job_name: str) -> EventLogEntry:
     """Return the event that tells a state: that the object was loaded, or else what was observed about it."""
-    metadata = _object_metadata(state.key, state.version, state.bytes, state.last_modified) | {
+    # In the order in which they are read: how it stands and why, how many, and then what object that was.
+    names = ("error", "load_id", "records", "rejected", "malformed", "invalid", "seconds")
+    told = {name: value for name in names if (value := getattr(state, name)) is not None}
+    metadata = {
         "status": "loaded" if state.status == LoadStatus.COMPLETE else state.status,
-        "load_id": state.load_id,
+        **told,
+        **_object_metadata(state.key, state.version, state.bytes, state.last_modified),
     }
-    told = {name: getattr(state, name) for name in ("records", "rejected", "malformed", "invalid", "seconds", "error")}
-    metadata |= {name: value for name, value in told.items() if value is not None}
     tags = {DATA_VERSION_TAG: state.stamp}
     if state.status == LoadStatus.COMPLETE:
         materialization = dg.AssetMaterialization(

@@ -3,20 +3,29 @@
 Those of a raw table belong to its load, the others are steps of their own.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
 
 import dagster as dg
+from pydantic import BaseModel, ValidationError
 
+from contracts import TABLES, Table
+from orchestration.arrivals.backoff import digest_of
 from orchestration.defs.models import MARTS
 from orchestration.defs.resources import Warehouse
-from orchestration.ingest.loader import Failed
 from orchestration.markdown import table_of_rows
 from orchestration.monitoring import checks
+from orchestration.monitoring.failures import as_metadata
+from orchestration.settings import CheckSettings
 
 SHOWN = 20
 COLUMNS, LOADED, ADDS_UP = "columns_as_agreed", "every_object_loaded", "records_add_up"
+USUAL_SIZE = "deliveries_of_usual_size"
 FEW_REJECTED, ALL_ADDS_UP, UP_TO_DATE = "few_records_rejected", "all_records_add_up", "shows_every_complete_load"
+NO_OPEN_RECORDS, NOTHING_WAITS = "no_open_records", "nothing_waits_long"
 LEDGER = dg.AssetKey(["raw", "loads"])
+REJECTED_RECORDS = dg.AssetKey(["staging", "rejected_records"])
+MISSING_REFERENCES = dg.AssetKey(["marts", "missing_references"])
 PERCENT = (
     f"over {checks.REJECTED_SHARE_TO_LOOK_AT:.0%} is a warning, over {checks.REJECTED_SHARE_TOO_MUCH:.0%} an error"
 )
@@ -27,12 +36,14 @@ def of_raw(key: dg.AssetKey) -> list[dg.AssetCheckSpec]:
     descriptions = {
         COLUMNS: "The table has the columns that objects deliver, as text. If not, nothing is loaded: run the "
         "migrations, or take back what was changed by hand.",
-        LOADED: "No object of the last load failed; those that did are named. Deliver them corrected, or load one by "
-        "hand with another limit.",
+        LOADED: "No object's latest load failed or is held back; those of which it did are named until they are "
+        "loaded. Deliver them corrected under the same name, or press reload_object with another limit.",
         ADDS_UP: "Of each object of the last load, every record is in the table or among the rejected, once. If not, "
         "somebody changed raw by hand: take the load out and let it be loaded again.",
         FEW_REJECTED: f"Few records of the last load are rejected, as malformed or as invalid ({PERCENT}). See "
         "staging/rejected_records, and deliver the corrected records in a new file.",
+        USUAL_SIZE: f"The newest object has at least {checks.USUAL_SHARE:.0%} of the records of the one before it, "
+        f"where that has {checks.USUAL_RECORDS} or more. If not: ask the sender whether the file was cut off.",
     }
     return [dg.AssetCheckSpec(name, asset=key, description=text) for name, text in descriptions.items()]
 
@@ -44,14 +55,44 @@ def columns_as_agreed(wrong: Sequence[str]) -> dg.AssetCheckResult:
     )
 
 
-def every_object_loaded(failed: Sequence[Failed]) -> dg.AssetCheckResult:
-    """Return the check of a load's objects, given those that failed."""
-    rows: list[dict[str, object]] = [{"object": each.item.key, "reason": each.message} for each in failed]
+def every_object_loaded(table: Table, failed: Sequence[checks.FailedObject]) -> dg.AssetCheckResult:
+    """Return the check of a table's objects, given those that failed or are held, the last one first."""
+    rows: list[dict[str, object]] = [
+        {
+            "object": each.object,
+            "load": each.load_id,
+            "status": each.status,
+            "since": f"{each.since:%Y-%m-%d %H:%M:%S %Z}",
+            "why": each.why,
+        }
+        for each in failed[:SHOWN]
+    ]
     return dg.AssetCheckResult(
         check_name=LOADED,
+        asset_key=dg.AssetKey(["raw", table.name]),
         passed=not failed,
-        description="; ".join(each.message for each in failed) or None,
-        metadata={"failed": len(failed), "objects": dg.MetadataValue.md(table_of_rows(rows))},
+        description="; ".join(each.why for each in failed[:SHOWN]) or None,
+        metadata={
+            "failed": len(failed),
+            "objects": dg.MetadataValue.md(table_of_rows(rows)),
+            **as_metadata({each.load_id: each.why for each in failed}),
+        },
+    )
+
+
+def deliveries_of_usual_size(deliveries: Sequence[checks.Delivery]) -> dg.AssetCheckResult:
+    """Return the check of how large the newest object is, given it and the complete one before it."""
+    rows: list[dict[str, object]] = [
+        {"object": each.object, "load": each.load_id, "records": each.records} for each in deliveries
+    ]
+    passed = checks.is_of_usual_size(deliveries)
+    words = [f"{each.object} has {each.records:,} records" for each in deliveries]
+    return dg.AssetCheckResult(
+        check_name=USUAL_SIZE,
+        passed=passed,
+        severity=dg.AssetCheckSeverity.WARN,
+        description=None if passed else ", ".join(words) + " and came before it",
+        metadata={"deliveries": dg.MetadataValue.md(table_of_rows(rows))},
     )
 
 
@@ -111,7 +152,86 @@ def all_records_add_up(warehouse: Warehouse) -> dg.AssetCheckResult:
         return records_add_up(ALL_ADDS_UP, checks.discrepancies(connection, SHOWN))
 
 
+def no_open_records(counts: Mapping[str, int], latest: Sequence[checks.OpenRecord]) -> dg.AssetCheckResult:
+    """Return the check of what there is to correct, given how many records are open by table, and the latest ones."""
+    in_words = ", ".join(f"{count:,} of {table}" for table, count in counts.items())
+    return dg.AssetCheckResult(
+        check_name=NO_OPEN_RECORDS,
+        asset_key=REJECTED_RECORDS,
+        passed=not counts,
+        severity=dg.AssetCheckSeverity.WARN,
+        description=f"Open rejected records: {in_words}." if counts else None,
+        metadata={
+            "open": sum(counts.values()),
+            **{f"open_{table}": count for table, count in counts.items()},
+            # Without their names: who may see this page need not see people.
+            "latest": dg.MetadataValue.md(table_of_rows([asdict(each) for each in latest])),
+            "export": dg.MetadataValue.md("\n\n".join(export_commands(list(counts)))),
+        },
+    )
+
+
+def export_commands(tables: Sequence[str]) -> list[str]:
+    """Return what writes the open records of some tables as files to be corrected: a file is of one table."""
+    options = [f" --table {table}" for table in tables] if len(tables) > 1 else [""]
+    return [f"`make ingest ARGS='rejected --open --csv{option}'`" for option in options]
+
+
+def nothing_waits_long(missing: Sequence[checks.MissingReference], hours: float) -> dg.AssetCheckResult:
+    """Return the check of what records wait for, the longest awaited first, given how long they may."""
+    late = too_long(missing, hours)
+    by_table: dict[str, list[str]] = {}
+    for each in late:
+        by_table.setdefault(each.missing_from, []).append(each.id)
+    in_words = "; ".join(f"{table} {', '.join(ids[:SHOWN])}" for table, ids in sorted(by_table.items()))
+    rows: list[dict[str, object]] = [
+        {
+            "missing from": each.missing_from,
+            "id": each.id,
+            "waiting": each.waiting,
+            "of": f"{each.table}.{each.column}",
+            "since": f"{each.since:%Y-%m-%d %H:%M:%S %Z}",
+        }
+        for each in missing[:SHOWN]
+    ]
+    return dg.AssetCheckResult(
+        check_name=NOTHING_WAITS,
+        asset_key=MISSING_REFERENCES,
+        passed=not late,
+        severity=dg.AssetCheckSeverity.WARN,
+        description=f"Records have waited for more than {hours:g} hours for {in_words}." if late else None,
+        metadata={
+            "references": len(missing),
+            "references_for_too_long": len(late),
+            "longest_hours": round(missing[0].hours, 1) if missing else 0.0,
+            "missing": dg.MetadataValue.md(table_of_rows(rows)),
+        },
+    )
+
+
+def too_long(missing: Sequence[checks.MissingReference], hours: float) -> list[checks.MissingReference]:
+    """Return what has been waited for longer than some hours."""
+    return [each for each in missing if each.hours > hours]
+
+
 AFTER_BUILD = [
+    dg.AssetCheckSpec(
+        NO_OPEN_RECORDS,
+        asset=REJECTED_RECORDS,
+        description=(
+            "No rejected record is open: those that are open are counted by table, and the latest are shown. Export "
+            "them with the command that is shown, have them corrected and deliver the file; or dismiss them with "
+            "`make ingest ARGS='dismiss --help'`."
+        ),
+    ),
+    dg.AssetCheckSpec(
+        NOTHING_WAITS,
+        asset=MISSING_REFERENCES,
+        description=(
+            "No valid record has waited longer than WAITING_HOURS (24) for a department, a job or the like that is "
+            "unknown; a sensor looks each minute. If one has: have the records that are named here delivered."
+        ),
+    ),
     *(
         dg.AssetCheckSpec(
             UP_TO_DATE,
@@ -131,50 +251,94 @@ AFTER_BUILD = [
 def after_build(warehouse: Warehouse) -> Iterator[dg.AssetCheckResult]:
     """Look at what a build has left."""
     with warehouse.transformer() as connection:
-        late = checks.waiting(connection, MARTS)
-    for mart in MARTS:
-        yield dg.AssetCheckResult(
-            check_name=UP_TO_DATE,
-            asset_key=dg.AssetKey(["marts", mart]),
-            passed=not late.is_too_long,
-            metadata=_lateness(late),
-        )
+        yield no_open_records(*checks.open_records(connection, SHOWN))
+        yield nothing_waits_long(checks.missing_references(connection), CheckSettings.read().waiting_hours)
+        yield from shows_every_complete_load(checks.waiting(connection, MARTS))
 
 
-def _lateness(late: checks.Waiting) -> dict[str, dg.MetadataValue]:
-    return {
+def shows_every_complete_load(late: checks.Waiting) -> list[dg.AssetCheckResult]:
+    """Return the checks of the marts, given the loads that they do not show."""
+    metadata = {
         "waiting_loads": dg.MetadataValue.int(late.loads),
         "waiting_seconds": dg.MetadataValue.float(round(late.seconds, 1)),
         "first_waiting": dg.MetadataValue.text(
             f"load {late.first_load_id}, complete since {late.since:%Y-%m-%d %H:%M:%S %Z}" if late.since else "none"
         ),
     }
+    return [
+        dg.AssetCheckResult(
+            check_name=UP_TO_DATE,
+            asset_key=dg.AssetKey(["marts", mart]),
+            passed=not late.is_too_long,
+            metadata=metadata,
+        )
+        for mart in MARTS
+    ]
+
+
+def as_evaluation(result: dg.AssetCheckResult) -> dg.AssetCheckEvaluation:
+    """Return a check that was made outside of a run's steps as an event."""
+    assert result.asset_key is not None
+    assert result.check_name is not None
+    return dg.AssetCheckEvaluation(
+        asset_key=result.asset_key,
+        check_name=result.check_name,
+        passed=bool(result.passed),
+        metadata=result.metadata,
+        severity=result.severity,
+        description=result.description,
+    )
 
 
 @dg.sensor(
     minimum_interval_seconds=60,
     default_status=dg.DefaultSensorStatus.RUNNING,
     description=(
-        f"Reports {UP_TO_DATE} of the marts as failed while a complete load waits too long for them, and as passed "
-        "afterwards. Starts no runs."
+        f"Reports checks that change though nothing runs: {UP_TO_DATE} of the marts, {NOTHING_WAITS} of what records "
+        f"wait for, and {LOADED} of the raw tables, as after a load from a shell. Starts no runs."
     ),
 )
 def late_marts(context: dg.SensorEvaluationContext, warehouse: Warehouse) -> dg.SensorResult | dg.SkipReason:
-    """Look whether the marts are behind; the cursor is the load that was last reported as waiting."""
+    """Look at what time or a shell changes; the cursor is what was last reported as wrong, by check."""
     with warehouse.transformer() as connection:
         late = checks.waiting(connection, MARTS)
-    waits_for = str(late.first_load_id) if late.is_too_long else None
-    if waits_for == context.cursor:
-        return dg.SkipReason(f"{late.loads} loads wait" if late.loads else "The marts show every complete load.")
-    context.update_cursor(waits_for)
+        missing = checks.missing_references(connection)
+        failed = {table: checks.failed_objects(connection, table) for table in TABLES}
+    hours = CheckSettings.read().waiting_hours
+    # What is wrong in each, empty where nothing is, and the check that says so.
+    looks: dict[str, tuple[list[str], list[dg.AssetCheckResult]]] = {
+        UP_TO_DATE: ([str(late.first_load_id)] * late.is_too_long, shows_every_complete_load(late)),
+        NOTHING_WAITS: (
+            [f"{each.column} {each.id}" for each in too_long(missing, hours)],
+            [nothing_waits_long(missing, hours)],
+        ),
+    }
+    for table, objects in failed.items():
+        loads = [str(each.load_id) for each in objects]
+        looks[f"{LOADED} {table.name}"] = (loads, [every_object_loaded(table, objects)])
+    before = Reported.read(context.cursor)
+    now = Reported(digests={name: digest_of(" ".join(wrong)) for name, (wrong, _) in looks.items() if wrong})
+    changed = [name for name in looks if before.digests.get(name) != now.digests.get(name)]
+    if not changed:
+        # An alarm outside looks for the first words of this.
+        behind = f"{late.loads} loads wait" if late.loads else "The marts show every complete load"
+        others = [name for name in now.digests if name != UP_TO_DATE]
+        return dg.SkipReason(f"{behind}; still wrong: {', '.join(others)}." if others else f"{behind}.")
     return dg.SensorResult(
-        asset_events=[
-            dg.AssetCheckEvaluation(
-                asset_key=dg.AssetKey(["marts", mart]),
-                check_name=UP_TO_DATE,
-                passed=waits_for is None,
-                metadata=_lateness(late),
-            )
-            for mart in MARTS
-        ],
+        asset_events=[as_evaluation(result) for name in changed for result in looks[name][1]],
+        cursor=now.model_dump_json(),
     )
+
+
+class Reported(BaseModel):
+    """What the sensor has reported as wrong, a digest of it by check. Losing it costs one more report."""
+
+    digests: dict[str, str] = {}
+
+    @classmethod
+    def read(cls, cursor: str | None) -> "Reported":
+        """Return what a cursor holds; a cursor that holds anything else counts as none."""
+        try:
+            return cls.model_validate_json(cursor or "{}")
+        except ValidationError:
+            return cls()

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import dagster as dg
 
 from contracts import Table
+from orchestration.arrivals.partitions import ARRIVALS
 from orchestration.defs.checks import all_records_add_up
 from orchestration.defs.disk import disk_has_room
 from orchestration.defs.models import BuildConfig
@@ -33,7 +34,7 @@ def refresh_config(found: Sequence[tuple[Table, ObjectVersion]] = ()) -> dg.RunC
 
 refresh = dg.define_asset_job(
     "refresh",
-    selection=dg.AssetSelection.groups("raw", "staging", "marts") - LEDGER_CHECK,
+    selection=dg.AssetSelection.groups("raw", "staging", "marts") | dg.AssetSelection.assets(ARRIVALS) - LEDGER_CHECK,
     config=refresh_config(),
     description=(
         "Load what is new in the bucket, then build and test what it touches. The sensors start it by themselves; "

@@ -10,6 +10,7 @@ from psycopg import sql
 from pydantic import Field
 
 from contracts import TABLES, Table
+from orchestration.arrivals.failed_loads import note_failed_load
 from orchestration.arrivals.partitions import report
 from orchestration.database import Connection
 from orchestration.defs import checks
@@ -21,7 +22,13 @@ from orchestration.ingest.ledger import LoadStatus, Totals
 from orchestration.ingest.loader import Failed, Loaded, Progress, load_pending
 from orchestration.ingest.objects import ObjectVersion
 from orchestration.markdown import table_of_rows
-from orchestration.monitoring.checks import discrepancies_of_loads, rejected_shares, wrong_columns
+from orchestration.monitoring.checks import (
+    discrepancies_of_loads,
+    failed_objects,
+    last_deliveries,
+    rejected_shares,
+    wrong_columns,
+)
 from orchestration.warehouse.rejected import refused_records
 
 PREVIEW_ROWS = 10
@@ -133,6 +140,7 @@ def _load(
                 context.log.warning(f"load {load_id}: {item} abandoned: {message}")
             case Failed(load_id, item, status, message):
                 loads.failed.append(outcome)
+                note_failed_load(context.instance, context.run.run_id, load_id)
                 context.log.error(f"load {load_id}: {item} {status}: {message}")
     return loads
 
@@ -160,9 +168,10 @@ def _result(connection: Connection, table: Table, loads: Loads) -> dg.Materializ
         metadata=_figures(loads.loaded) | {"preview": dg.MetadataValue.md(_preview(connection, table))},
         check_results=[
             checks.columns_as_agreed([]),
-            checks.every_object_loaded(loads.failed),
+            checks.every_object_loaded(table, failed_objects(connection, table)),
             checks.records_add_up(checks.ADDS_UP, discrepancies_of_loads(connection, table, loads.ids)),
             checks.few_records_rejected(rejected_shares(connection, loads.ids)),
+            checks.deliveries_of_usual_size(last_deliveries(connection, table)),
         ],
     )
 
@@ -195,15 +204,18 @@ def _figures(loaded: Sequence[Loaded]) -> dict[str, dg.MetadataValue]:
 
 def _show_rejected(context: dg.AssetExecutionContext, connection: Connection, loaded: Sequence[Loaded]) -> None:
     """Show on the page of the rejected records the first of those that these loads have rejected."""
-    with_rejected = [each for each in loaded if each.totals.malformed]
+    with_rejected = [each for each in loaded if each.totals.rejected]
     if not with_rejected:
         return
     sample, query = refused_records(connection, [each.load_id for each in with_rejected])
+    totals = sum((each.totals for each in with_rejected), Totals())
     context.log_event(
         dg.AssetMaterialization(
             REJECTED,
             metadata={
-                "malformed": sum(each.totals.malformed for each in with_rejected),
+                "rejected": totals.rejected,
+                "malformed": totals.malformed,
+                "invalid": totals.invalid,
                 "sample": dg.MetadataValue.md(table_of_rows(sample)),
                 "query": dg.MetadataValue.md(f"```sql\n{query}\n```"),
             },
@@ -249,7 +261,16 @@ def raw_tables() -> dg.Definitions:
             ledger_asset(
                 "rejected_records",
                 "Records that cannot be rows of their table: why, where, their bytes. Each load that rejects some "
-                "shows the first of them here.",
+                "shows the first of them here, and counts those that break a rule with them.",
+            ),
+            ledger_asset(
+                "invalid_records",
+                "Records that are rows of their table and break a rule: which ones, and what rule. What they say is in "
+                "their table.",
+            ),
+            ledger_asset(
+                "corrections",
+                "Which rejected record a later record says that it corrects, or why somebody has dismissed it.",
             ),
         ]
     )

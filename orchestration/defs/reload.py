@@ -7,12 +7,15 @@ from psycopg import OperationalError
 
 from orchestration.arrivals.partitions import OBJECTS, key_of, report
 from orchestration.database import LockTimeout
+from orchestration.defs.checks import as_evaluation, every_object_loaded
 from orchestration.defs.resources import Landing, Warehouse
 from orchestration.ingest.limits import RejectLimit
 from orchestration.ingest.loader import Failed, reload_object
 from orchestration.ingest.objects import BucketUnavailable, ObjectChanged, ObjectUnreadable, current_version
 from orchestration.ingest.session import DatabaseUnavailable, TableSession
 from orchestration.ingest.tables import table_of
+from orchestration.monitoring.checks import failed_objects
+from orchestration.monitoring.failures import as_metadata
 
 
 class ReloadConfig(dg.Config):
@@ -58,8 +61,15 @@ def load_again(context: dg.OpExecutionContext, config: ReloadConfig, landing: La
         raise dg.Failure(str(error), allow_retries=False) from None
     with warehouse.loader() as connection:
         report(context.instance, connection, table, context.run_id, [outcome.load_id])
+        failed = every_object_loaded(table, failed_objects(connection, table))
+    # The raw table's own step, which checks this otherwise, is not part of the run.
+    context.instance.report_runless_asset_event(as_evaluation(failed))
     if isinstance(outcome, Failed):
-        raise dg.Failure(f"load {outcome.load_id} {outcome.status}: {outcome.message}", allow_retries=False)
+        raise dg.Failure(
+            f"load {outcome.load_id} {outcome.status}: {outcome.message}",
+            metadata=as_metadata({outcome.load_id: outcome.message}),
+            allow_retries=False,
+        )
     context.log.info(f"load {outcome.load_id}: {item}, {outcome.totals}, {outcome.seconds:.1f} s")
 
 

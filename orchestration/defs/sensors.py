@@ -15,7 +15,7 @@ from orchestration.arrivals.bucket_scan import (
     scan,
     scan_for_a_tick,
 )
-from orchestration.arrivals.partitions import UNKNOWN, newly_seen
+from orchestration.arrivals.partitions import ARRIVALS, UNKNOWN, newly_seen
 from orchestration.arrivals.run_gate import Answer, RunGate
 from orchestration.defs.jobs import refresh, refresh_config
 from orchestration.defs.models import MARTS, dbt_models
@@ -60,7 +60,7 @@ def new_objects(context: dg.SensorEvaluationContext, landing: Landing, warehouse
         return dg.SensorResult(skip_reason=f"The bucket cannot be listed: {error}", cursor=context.cursor)
     found, backoff = tick.scan.found, tick.cursor.backoff
     tables = sorted({table.name for table, _ in found})
-    selection = [*(dg.AssetKey(["raw", name]) for name in tables), *dbt_models.keys]
+    selection = [*(dg.AssetKey(["raw", name]) for name in tables), *dbt_models.keys, ARRIVALS]
     answer, backoff = RUN_GATE.request_run(
         context.instance, backoff, tick.scan.work, tick.summary, selection, refresh_config(found), limit=MAX_ATTEMPTS
     )

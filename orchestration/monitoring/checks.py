@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from psycopg import sql
 
 from contracts import Table
+from orchestration.ingest.objects import FILES
 from orchestration.warehouse.published import unpublished_loads
 
 if TYPE_CHECKING:
@@ -20,6 +21,10 @@ REJECTED_SHARE_TOO_MUCH = 0.10
 # An outage is waited out for two minutes in a run and a failed run is followed by others within minutes: what waits
 # longer than this is not on its way.
 PATIENCE_SECONDS = 900
+# An object of less than half the records of the one before it was probably cut off, or is of another kind. Small ones
+# vary more than that by themselves.
+USUAL_SHARE = 0.5
+USUAL_RECORDS = 20
 
 
 @dataclass(frozen=True)
@@ -45,6 +50,58 @@ class Share:
     def share(self) -> float:
         """The rejected among the records, 0 to 1."""
         return (self.malformed + self.invalid) / self.records if self.records else 0.0
+
+
+@dataclass(frozen=True)
+class FailedObject:
+    """An object of which nothing counts, because its latest load failed or is held. `since` is when that load began."""
+
+    load_id: int
+    object: str
+    status: str
+    since: datetime
+    why: str
+
+    @property
+    def why_with_name(self) -> str:
+        """Why, as a line that begins with the object's key: most reasons begin with its whole address."""
+        before, key, after = self.why.partition(self.object)
+        return f"{key}{after}" if key and before.startswith("s3://") else f"{self.object}: {self.why}"
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """How many records an object had. `object` is its key in the bucket."""
+
+    load_id: int
+    object: str
+    records: int
+
+
+@dataclass(frozen=True)
+class OpenRecord:
+    """A rejected record that nothing corrects. `object` is null for a batch over HTTP, `id` where it cannot be read."""
+
+    table: str
+    object: str | None
+    load: int
+    record: int
+    line: int | None
+    id: str | None
+    reasons: str
+
+
+@dataclass(frozen=True)
+class MissingReference:
+    """An id of another table that is unknown, how many records wait for it, and since when the first of them does."""
+
+    table: str
+    column: str
+    missing_from: str
+    id: str
+    waiting: int
+    since: datetime
+    hours: float
 
 
 @dataclass(frozen=True)
@@ -154,6 +211,106 @@ def rejected_shares(connection: "Connection", load_ids: Sequence[int]) -> list[S
         order by rejected::float / greatest(records, 1) desc, load_id
     """
     return [Share(*row) for row in connection.execute(query, [list(load_ids)])]
+
+
+def failed_objects(connection: "Connection", table: Table) -> list[FailedObject]:
+    """Return the objects in the bucket whose latest load failed or is held, those that failed last first.
+
+    A load that was abandoned, or is under way, decides nothing: what was there before it still holds.
+    """
+    rows = connection.execute(
+        """
+        select load_id, key, status, started_at, coalesce(error, '')
+        from raw.loads as failed
+        where
+            table_name = %(table)s and source = 'object' and bucket <> %(files)s and status in ('failed', 'held')
+            and not exists (
+                select from raw.loads as later
+                where
+                    (later.bucket, later.key) = (failed.bucket, failed.key) and later.load_id > failed.load_id
+                    and later.status in ('complete', 'failed', 'held')
+            )
+        order by load_id desc
+        """,
+        {"table": table.name, "files": FILES},
+    )
+    return [FailedObject(*row) for row in rows]
+
+
+def last_deliveries(connection: "Connection", table: Table) -> list[Delivery]:
+    """Return the newest object of a table that was read whole, and after it the complete one before it, if any."""
+    rows = connection.execute(
+        """
+        with newest as (
+            select load_id, key, records
+            from raw.loads
+            where table_name = %(table)s and source = 'object' and status in ('complete', 'held')
+            order by load_id desc
+            limit 1
+        ),
+        before as (
+            select loads.load_id, loads.key, loads.records
+            from raw.loads, newest
+            where
+                table_name = %(table)s and source = 'object' and status = 'complete'
+                and loads.load_id < newest.load_id
+            order by load_id desc
+            limit 1
+        )
+        select * from newest
+        union all
+        select * from before
+        """,
+        {"table": table.name},
+    )
+    return [Delivery(*row) for row in rows]
+
+
+def is_of_usual_size(deliveries: Sequence[Delivery]) -> bool:
+    """Return whether the first of two deliveries has about as many records as the one before it, or more."""
+    if len(deliveries) < 2:
+        return True
+    newest, before = deliveries
+    return before.records < USUAL_RECORDS or newest.records >= USUAL_SHARE * before.records
+
+
+def open_records(connection: "Connection", limit: int) -> tuple[dict[str, int], list[OpenRecord]]:
+    """Return how many rejected records are open by table, without tables that have none, and the latest of them.
+
+    Args:
+        connection: of a role that reads what dbt builds; all of it has to be built.
+        limit: how many records to return.
+    """
+    counts = connection.execute(
+        "select table_name, open_records from marts.completeness where open_records > 0 order by table_name"
+    )
+    records = connection.execute(
+        """
+        select
+            table_name, object, load_id, record, line, id,
+            array_to_string(array(select jsonb_array_elements_text(reasons)), ', ')
+        from staging.rejected_records
+        where status = 'open'
+        order by load_id desc, record
+        limit %s
+        """,
+        [limit],
+    )
+    return dict(counts.fetchall()), [OpenRecord(*row) for row in records]
+
+
+def missing_references(connection: "Connection") -> list[MissingReference]:
+    """Return what valid records wait for, the longest awaited first; nothing where the mart was never built."""
+    if connection.execute("select to_regclass('marts.missing_references')").fetchone() == (None,):
+        return []
+    rows = connection.execute("""
+        select
+            table_name, column_name, missing_from, id, waiting, waiting_since,
+            extract(epoch from clock_timestamp() - waiting_since)::float / 3600
+        from marts.missing_references
+        order by waiting_since, table_name, column_name, length(id), id
+    """)
+    return [MissingReference(*row) for row in rows]
 
 
 def wrong_columns(connection: "Connection", table: Table) -> list[str]:

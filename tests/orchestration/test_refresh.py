@@ -13,12 +13,15 @@ import pytest
 from contracts import TABLES
 from deploy.local.settings import Settings
 from orchestration.definitions import defs
-from orchestration.defs.models import BuildConfig
+from orchestration.defs.models import MARTS, BuildConfig
 from orchestration.ingest.loader import Loaded, load_pending
 from tests.conftest import Bucket, Database, environment, fresh_bucket
 from tests.orchestration.conftest import landing_of
 
-HIRES = b"1,Ada,2021-01-01T00:00:00Z,1,1\n2,Bob,,1,1\n3,too,few\n"
+HIRES = b"1,Ada,2021-01-01T00:00:00Z,1,1\n2,Bob,,1,1\n3,too,few\n4,Cem,2021-01-01T00:00:00Z,7,1\n"
+
+# Those of which readers are notified, and a view.
+ALL_MARTS = {*MARTS, "batches"}
 
 (DEPARTMENTS,) = [table for table in TABLES if table.name == "departments"]
 
@@ -33,6 +36,7 @@ class Runs:
     repaired: dg.ExecuteInProcessResult
     metric: list[tuple[object, ...]]
     departments: list[tuple[object, ...]]
+    tags: dict[str, Mapping[str, str]]
 
 
 @pytest.fixture(scope="module")
@@ -53,8 +57,9 @@ def runs(module_database: Database, s3_server: tuple[Settings, Path]) -> Runs:
         broken = refresh(bucket, instance)
         database.execute("insert into raw.departments values (%s, %s, %s, %s)", *lost[0])
         repaired = refresh(bucket, instance)
+        tags = {run.run_id: run.tags for run in instance.get_runs()}
     departments = database.rows("select id, department from staging.departments order by id")
-    return Runs(first, nothing_new, broken, repaired, metric, departments)
+    return Runs(first, nothing_new, broken, repaired, metric, departments, tags)
 
 
 def refresh(bucket: Bucket, instance: dg.DagsterInstance) -> dg.ExecuteInProcessResult:
@@ -76,6 +81,18 @@ def materialized(result: dg.ExecuteInProcessResult, layer: str) -> set[str]:
     return {key.path[1] for key in keys if key.path[0] == layer}
 
 
+def failed_steps(result: dg.ExecuteInProcessResult) -> list[str | None]:
+    """Return the steps of a run that failed."""
+    return [event.step_key for event in result.all_events if event.is_step_failure]
+
+
+def reason_of(result: dg.ExecuteInProcessResult) -> str:
+    """Return what the one step of a run that failed says."""
+    (event,) = [event for event in result.all_events if event.is_step_failure]
+    assert event.step_failure_data.user_failure_data
+    return event.step_failure_data.user_failure_data.description or ""
+
+
 def shown(result: dg.ExecuteInProcessResult) -> dict[str, Mapping[str, dg.MetadataValue]]:
     """Return the metadata of each asset that a run materialized."""
     made = [event.step_materialization_data.materialization for event in result.get_asset_materialization_events()]
@@ -83,8 +100,8 @@ def shown(result: dg.ExecuteInProcessResult) -> dict[str, Mapping[str, dg.Metada
 
 
 def test_new_objects_are_loaded_and_both_metrics_built(runs: Runs) -> None:
-    assert runs.first.success
-    assert materialized(runs.first, "marts") == {"hires_by_quarter", "departments_above_mean"}
+    assert failed_steps(runs.first) == ["landing__arrivals"]
+    assert materialized(runs.first, "marts") == ALL_MARTS
     assert runs.metric == [(2021, "Sales", "Clerk", 1)]
 
 
@@ -97,10 +114,10 @@ def test_with_nothing_new_nothing_is_built(runs: Runs) -> None:
 def test_a_raw_asset_shows_objects_records_rejected_seconds_and_a_preview(runs: Runs) -> None:
     metadata = shown(runs.first)["raw/hired_employees"]
 
-    assert (metadata["objects"].value, metadata["records"].value, metadata["rejected"].value) == (1, 3, 1)
+    assert (metadata["objects"].value, metadata["records"].value, metadata["rejected"].value) == (1, 4, 2)
     assert metadata["bytes"].value == len(HIRES)
     assert metadata["seconds"].value > 0
-    assert metadata["records_per_second"].value == pytest.approx(3 / metadata["seconds"].value, rel=0.1)
+    assert metadata["records_per_second"].value == pytest.approx(4 / metadata["seconds"].value, rel=0.1)
     assert "| Ada" in metadata["preview"].value
     assert "hired_employees.csv" in metadata["loads"].value
 
@@ -108,7 +125,8 @@ def test_a_raw_asset_shows_objects_records_rejected_seconds_and_a_preview(runs: 
 def test_rejected_records_show_where_they_are_and_how_to_see_the_rest(runs: Runs) -> None:
     refused, rejected = shown(runs.first)["raw/rejected_records"], shown(runs.first)["staging/rejected_records"]
 
-    assert refused["rejected"].value == 1
+    assert (refused["rejected"].value, refused["malformed"].value, refused["invalid"].value) == (2, 1, 1)
+    assert (rejected["rejected"].value, rejected["malformed"].value, rejected["invalid"].value) == (2, 1, 1)
     assert "| hired_employees.csv" in refused["sample"].value
     assert "| 3,too,few |" in refused["sample"].value
     assert "| datetime | missing" in " ".join(rejected["sample"].value.split())
@@ -129,9 +147,11 @@ def test_a_mart_shows_its_metric_as_figures_and_a_picture_of_its_newest_year(run
 
 def test_pictures_and_samples_come_after_everything_is_built(runs: Runs) -> None:
     """Drawn as soon as its mart is there, a picture would keep the other mart's readers waiting."""
-    *_, one, two, three = [name for name in shown(runs.first) if not name.startswith("raw/")]
+    late = {"staging/rejected_records", "staging/rejected_fields", *(f"marts/{mart}" for mart in MARTS)}
+    *built, arrivals = [name for name in shown(runs.first) if not name.startswith("raw/")]
 
-    assert {one, two, three} == {"marts/hires_by_quarter", "marts/departments_above_mean", "staging/rejected_records"}
+    assert arrivals == "landing/arrivals"
+    assert set(built[-len(late) :]) == late
 
 
 def test_a_picture_is_drawn_when_its_mart_has_changed_and_kept_while_it_has_not(runs: Runs) -> None:
@@ -153,10 +173,12 @@ def test_each_run_checks_what_it_has_loaded_and_left(runs: Runs) -> None:
         "every_object_loaded": True,
         "records_add_up": True,
         "few_records_rejected": False,
+        "deliveries_of_usual_size": True,
     }
     assert checks(runs.repaired, "raw/hired_employees")["records_add_up"]
-    assert not checks(runs.first, "staging/checked_hired_employees")["few_records_rejected"]
-    assert checks(runs.first, "staging/checked_jobs")["few_records_rejected"]
+    assert checks(runs.first, "raw/jobs")["few_records_rejected"]
+    assert not checks(runs.first, "staging/rejected_records")["no_open_records"]
+    assert checks(runs.first, "marts/missing_references")["nothing_waits_long"]
     assert checks(runs.first, "marts/hires_by_quarter")["shows_every_complete_load"]
 
 
@@ -185,30 +207,62 @@ def test_a_model_shows_its_rows_its_columns_and_where_these_come_from_after_each
         assert ("quarterly_hires", "hired") in {(dep.asset_key.path[-1], dep.column_name) for dep in lineage["q1"]}
 
 
-def test_a_damaged_object_fails_its_check_and_holds_nothing_else_up(runs: Runs) -> None:
-    checks = [
-        each
-        for each in runs.first.get_asset_check_evaluations()
-        if each.check_name == "every_object_loaded" and each.asset_key == dg.AssetKey(["raw", "departments"])
-    ]
-
-    assert [check.passed for check in checks] == [False]
-    assert "departments_a.csv.gz is not valid gzip" in str(checks[0].metadata["objects"].value)
+def test_a_damaged_object_fails_its_check_in_every_run_and_holds_nothing_else_up(runs: Runs) -> None:
+    for run in (runs.first, runs.with_nothing_new, runs.repaired):
+        (check,) = [
+            each
+            for each in run.get_asset_check_evaluations()
+            if each.check_name == "every_object_loaded" and each.asset_key == dg.AssetKey(["raw", "departments"])
+        ]
+        assert not check.passed
+        assert "departments_a.csv.gz is not valid gzip" in str(check.metadata["objects"].value)
     assert runs.departments == [(1, "Sales"), (2, "Legal"), (3, "Astronomy")]
 
 
-def test_a_failed_test_fails_the_run_by_name_and_leaves_the_marts_alone(runs: Runs) -> None:
-    (event,) = [event for event in runs.with_a_failing_test.all_events if event.is_step_failure]
+def test_the_run_that_met_a_damaged_object_fails_once_all_else_is_built_and_no_later_one_does(runs: Runs) -> None:
+    assert failed_steps(runs.first) == ["landing__arrivals"]
+    assert reason_of(runs.first).startswith("1 file failed: departments_a.csv.gz is not valid gzip")
+    assert runs.with_nothing_new.success
+    assert runs.repaired.success
 
-    assert event.step_failure_data.user_failure_data
-    reason = event.step_failure_data.user_failure_data.description or ""
+
+def test_the_tags_of_the_run_that_met_a_damaged_object_count_it(runs: Runs) -> None:
+    assert runs.tags[runs.first.run_id]["hiring/failed_objects"] == "1"
+    assert "hiring/failed_objects" not in runs.tags[runs.with_nothing_new.run_id]
+
+
+def test_what_arrived_is_one_table_with_the_newest_first(runs: Runs) -> None:
+    table = str(shown(runs.repaired)["landing/arrivals"]["arrivals"].value).splitlines()
+    head, rows = cells(table[0]), [cells(line) for line in table[2:]]
+    by_object = {row[0]: dict(zip(head, row, strict=True)) for row in rows}
+
+    # By hand, between the runs.
+    assert (rows[0][0], by_object["departments_new.csv"]["run"]) == ("departments_new.csv", "by hand")
+    assert by_object["departments_a.csv.gz"]["status"] == "failed"
+    hires = by_object["hired_employees.csv"]
+    assert (hires["table"], hires["status"]) == ("hired_employees", "complete")
+    assert (hires["records"], hires["malformed"], hires["invalid"], hires["waiting"]) == ("4", "1", "1", "1")
+    assert hires["written as"] == "utf-8, comma"
+    assert f"/runs/{runs.first.run_id})" in hires["run"]
+    assert shown(runs.repaired)["landing/arrivals"]["failed_objects"].value == 1
+
+
+def cells(line: str) -> list[str]:
+    """Return the cells of a row of a Markdown table."""
+    return [cell.strip() for cell in line.strip("|").split("|")]
+
+
+def test_a_failed_test_fails_the_run_by_name_and_leaves_the_marts_alone(runs: Runs) -> None:
+    reason = reason_of(runs.with_a_failing_test)
+
     assert "Failure in test department_loads_are_accounted_for" in reason
     assert "\n" not in reason
-    assert materialized(runs.with_a_failing_test, "marts") == set()
+    # All but one have to do with departments.
+    assert materialized(runs.with_a_failing_test, "marts") == {"known_jobs"}
 
 
 def test_what_was_not_published_is_taken_up_by_the_next_run_which_builds_only_what_it_touches(runs: Runs) -> None:
     assert runs.repaired.success
-    assert materialized(runs.repaired, "marts") == {"hires_by_quarter", "departments_above_mean"}
+    assert materialized(runs.repaired, "marts") == ALL_MARTS
     assert "departments" in materialized(runs.repaired, "staging")
     assert "jobs" not in materialized(runs.repaired, "staging")

@@ -125,6 +125,21 @@ def test_an_object_that_failed_is_shown_as_failed_with_its_reason_and_others_as_
     assert any("jobs_bad.csv.gz is not valid gzip" in entry.user_message for entry in instance.all_logs(FAILURES_RUN))
 
 
+@pytest.mark.parametrize("status", ["failed", "held"])
+def test_the_newest_event_of_a_red_object_says_why_before_anything_else(
+    status: str, instance: dg.DagsterInstance, connection: Connection, database: Database, bucket: Bucket
+) -> None:
+    bucket.put("jobs.csv", b"1,a\n")
+    load(database, bucket)
+    database.execute("update raw.loads set status = %s, error = 'lacks ids', completed_at = null", status)
+    report(instance, connection, JOBS)
+    assert states(instance) == {"jobs.csv": FAILED}
+    (event,) = events_of(instance, "jobs.csv")
+    assert event.asset_observation
+    assert event.asset_observation.description == "lacks ids"
+    assert list(metadata(event).items())[:2] == [("status", status), ("error", "lacks ids")]
+
+
 def test_a_failed_object_that_is_delivered_corrected_is_no_longer_shown_as_failed(
     instance: dg.DagsterInstance, connection: Connection, database: Database, bucket: Bucket
 ) -> None:

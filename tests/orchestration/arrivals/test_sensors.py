@@ -95,7 +95,7 @@ def test_one_run_is_asked_for_all_new_objects_of_the_tables_that_have_any_and_ev
     for key in ("departments.csv", "jobs.csv", "jobs_b.csv"):
         ticks.bucket.put(key, b"1,a\n")
     request = only_request(ticks.new_objects())
-    assert selected(request) == {"raw/departments", "raw/jobs", *MODELS}
+    assert selected(request) == {"raw/departments", "raw/jobs", *MODELS, "landing/arrivals"}
     assert request.tags["hiring/reason"] == "3 objects, 3 new"
     ops = request.run_config["ops"]
     assert {name: [each["key"] for each in op["config"].get("objects", [])] for name, op in ops.items()} == {
@@ -164,7 +164,17 @@ def test_an_object_that_stays_pending_is_tried_a_bounded_number_of_times_and_the
         "Launch the job reload_object for one of them; any new object tries them all again."
     )
     ticks.bucket.put("departments.csv", b"1,a\n")
-    assert selected(only_request(ticks.new_objects())) == {"raw/departments", "raw/jobs", *MODELS}
+    assert selected(only_request(ticks.new_objects())) == {"raw/departments", "raw/jobs", *MODELS, "landing/arrivals"}
+
+
+def test_a_run_that_failed_for_an_object_that_cannot_be_loaded_is_not_started_again(ticks: Ticks) -> None:
+    ticks.bucket.put("jobs.csv.gz", b"not gzip")
+    run_key = only_request(ticks.new_objects()).run_key or ""
+    ticks.load()
+    ticks.instance.add_run(dg.DagsterRun("refresh", status=dg.DagsterRunStatus.FAILURE, tags={RUN_KEY_TAG: run_key}))
+    ticks.later(900)
+    assert skipped(ticks.new_objects()) == "1 object, none new."
+    assert not ticks.unpublished().run_requests
 
 
 def test_an_object_of_no_table_is_told_of_once_and_counted_in_each_tick(ticks: Ticks) -> None:

@@ -1,18 +1,26 @@
 """What the checks find in a ledger and tables that somebody has changed, and what they say when nobody has."""
 
+import gzip
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import dagster as dg
 import pytest
 
 from contracts import TABLES
 from orchestration.database import Connection
-from orchestration.defs.checks import few_records_rejected, late_marts
+from orchestration.defs.checks import (
+    deliveries_of_usual_size,
+    few_records_rejected,
+    late_marts,
+    no_open_records,
+    nothing_waits_long,
+)
+from orchestration.defs.models import MARTS
 from orchestration.defs.resources import Warehouse
-from orchestration.ingest.loader import Loaded, load_pending
+from orchestration.ingest.loader import Failed, Loaded, Outcome, load_pending
 from orchestration.monitoring import checks
-from orchestration.monitoring.checks import Share
+from orchestration.monitoring.checks import MissingReference, OpenRecord, Share
 from tests.conftest import Bucket, Database, environment
 
 DEPARTMENTS, JOBS, HIRED_EMPLOYEES = TABLES
@@ -24,18 +32,29 @@ def connection(database: Database) -> Iterator[Connection]:
         yield opened
 
 
-def load(database: Database, bucket: Bucket, key: str, content: bytes) -> int:
+def load(database: Database, bucket: Bucket, key: str, content: bytes, age_seconds: float = 60) -> int:
     """Load jobs and return the load's number."""
-    bucket.put(key, content)
-    outcomes = load_pending(database.conninfo("hiring_loader"), bucket.client, bucket.name, JOBS)
-    (load_id,) = [each.load_id for each in outcomes if isinstance(each, Loaded)]
-    return load_id
+    (outcome,) = outcomes(database, bucket, key, content, age_seconds)
+    assert isinstance(outcome, Loaded)
+    return outcome.load_id
+
+
+def fail(database: Database, bucket: Bucket, key: str, content: bytes, age_seconds: float = 60) -> int:
+    """Fail to load jobs and return the load's number."""
+    (outcome,) = outcomes(database, bucket, key, content, age_seconds)
+    assert isinstance(outcome, Failed)
+    return outcome.load_id
+
+
+def outcomes(database: Database, bucket: Bucket, key: str, content: bytes, age_seconds: float) -> list[Outcome]:
+    bucket.put(key, content, age_seconds)
+    return list(load_pending(database.conninfo("hiring_loader"), bucket.client, bucket.name, JOBS))
 
 
 BREAKS = {
     "has 1 rows, its ledger says 2": "delete from raw.jobs where _record = 2",
     "lacks a record, or has one twice": "update raw.jobs set _record = 1",
-    "has 0 rejected records, its ledger says 1": "delete from raw.rejected_records",
+    "has 0 malformed records, its ledger says 1": "delete from raw.rejected_records",
     "has chunks of 5 records, its ledger says 3": "update raw.load_chunks set records = 5",
 }
 
@@ -66,20 +85,19 @@ def test_the_look_at_everything_names_at_most_what_it_was_asked_for(
     assert len(checks.discrepancies(connection, 5)) == 5
 
 
-def test_the_rejected_share_is_that_of_the_given_loads_or_of_the_newest_day(
+def test_the_rejected_share_of_a_load_counts_malformed_and_invalid_records(
     database: Database, bucket: Bucket, connection: Connection
 ) -> None:
-    old = load(database, bucket, "jobs_old.csv", b"1,Clerk\n2,a,b\n")
-    database.execute("update raw.loads set completed_at = completed_at - interval '2 days'")
     clean = load(database, bucket, "jobs_clean.csv", b"3,Cook\n")
-    dirty = load(database, bucket, "jobs_dirty.csv", b"4,Baker\n5,Pilot\n6,Nurse\n7,a,b\n")
+    dirty = load(database, bucket, "jobs_dirty.csv", b"4,Baker\n5,Pilot\nx,Nurse\n7,a,b\n")
+    other = load(database, bucket, "jobs_other.csv", b"8,a,b\n9,Clerk\n")
 
-    assert checks.refused_shares(connection, JOBS, [old]) == [Share(old, "jobs_old.csv", 2, 1)]
-    assert checks.refused_shares(connection, JOBS) == [
-        Share(dirty, "jobs_dirty.csv", 4, 1),
-        Share(clean, "jobs_clean.csv", 1, 0),
+    assert checks.rejected_shares(connection, [clean, dirty]) == [
+        Share(dirty, "jobs_dirty.csv", 4, 1, 1),
+        Share(clean, "jobs_clean.csv", 1, 0, 0),
     ]
-    assert checks.refused_shares(connection, DEPARTMENTS) == []
+    assert checks.rejected_shares(connection, [other])[0].share == 0.5
+    assert checks.rejected_shares(connection, []) == []
 
 
 @pytest.mark.parametrize(
@@ -95,7 +113,9 @@ def test_the_rejected_share_is_that_of_the_given_loads_or_of_the_newest_day(
 def test_over_one_in_a_hundred_rejected_is_a_warning_and_over_one_in_ten_an_error(
     rejected: int, passed: bool, severity: dg.AssetCheckSeverity
 ) -> None:
-    result = few_records_rejected([Share(7, "jobs.csv", 1000, rejected), Share(6, "jobs_a.csv", 1000, 0)])
+    malformed, invalid = rejected // 2, rejected - rejected // 2
+    shares = [Share(7, "jobs.csv", 1000, malformed, invalid), Share(6, "jobs_a.csv", 1000, 0, 0)]
+    result = few_records_rejected(shares)
 
     assert (result.passed, result.severity) == (passed, severity)
     assert result.metadata["worst_percent"].value == rejected / 10
@@ -104,7 +124,7 @@ def test_over_one_in_a_hundred_rejected_is_a_warning_and_over_one_in_ten_an_erro
 
 def test_no_load_and_a_load_of_nothing_reject_nothing() -> None:
     assert few_records_rejected([]).passed
-    assert few_records_rejected([Share(1, "jobs.csv", 0, 0)]).passed
+    assert few_records_rejected([Share(1, "jobs.csv", 0, 0, 0)]).passed
 
 
 def test_the_tables_of_the_migrations_have_the_columns_that_objects_deliver(connection: Connection) -> None:
@@ -144,26 +164,170 @@ def test_the_marts_are_late_when_a_complete_load_waits_and_not_when_nothing_was_
     assert checks.waiting(connection, ["hires_by_quarter"]).is_too_long
 
 
-def test_the_sensor_tells_once_that_the_marts_are_late_and_once_that_they_are_not_any_more(
-    database: Database, bucket: Bucket
+def test_an_object_that_failed_or_is_held_is_wrong_until_a_later_load_of_it_is_complete(
+    database: Database, bucket: Bucket, connection: Connection
 ) -> None:
-    """Told in each tick, a night would be a thousand alerts."""
+    def wrong() -> list[tuple[str, str]]:
+        return [(each.object, each.status) for each in checks.failed_objects(connection, JOBS)]
+
+    fail(database, bucket, "jobs_a.csv.gz", b"not gzip")
+    load(database, bucket, "jobs_b.csv", b"1,Clerk\n")
+    held = load(database, bucket, "jobs_c.csv", b"2,Cook\n")
+    database.execute("update raw.loads set status = 'held', error = 'lacks ids' where load_id = %s", held)
+    assert wrong() == [("jobs_c.csv", "held"), ("jobs_a.csv.gz", "failed")]
+    (first, last) = checks.failed_objects(connection, JOBS)
+    assert (first.load_id, first.why) == (held, "lacks ids")
+    assert "jobs_a.csv.gz is not valid gzip" in last.why
+
+    fail(database, bucket, "jobs_a.csv.gz", b"nor is this", age_seconds=30)
+    assert wrong() == [("jobs_a.csv.gz", "failed"), ("jobs_c.csv", "held")]
+
+    load(database, bucket, "jobs_a.csv.gz", gzip.compress(b"3,Judge\n"), age_seconds=10)
+    assert wrong() == [("jobs_c.csv", "held")]
+
+
+@pytest.mark.parametrize("status", ["abandoned", "loading"])
+def test_a_later_load_that_decides_nothing_leaves_an_object_failed(
+    status: str, database: Database, bucket: Bucket, connection: Connection
+) -> None:
+    failed = fail(database, bucket, "jobs_a.csv.gz", b"not gzip")
+    later = fail(database, bucket, "jobs_a.csv.gz", b"nor is this", age_seconds=30)
+    database.execute("update raw.loads set status = %s where load_id = %s", status, later)
+
+    assert [each.load_id for each in checks.failed_objects(connection, JOBS)] == [failed]
+
+
+def test_an_object_that_failed_concerns_its_own_table_alone_and_a_local_file_concerns_none(
+    database: Database, bucket: Bucket, connection: Connection
+) -> None:
+    fail(database, bucket, "jobs_a.csv.gz", b"not gzip")
+    assert checks.failed_objects(connection, DEPARTMENTS) == []
+    database.execute("update raw.loads set bucket = 'file://'")
+    assert checks.failed_objects(connection, JOBS) == []
+
+
+@pytest.mark.parametrize(("before", "newest", "is_usual"), [(20, 10, True), (20, 9, False), (19, 1, True)])
+def test_less_than_half_of_twenty_records_or_more_is_unusual(before: int, newest: int, is_usual: bool) -> None:
+    deliveries = [checks.Delivery(2, "jobs_b.csv", newest), checks.Delivery(1, "jobs_a.csv", before)]
+    result = deliveries_of_usual_size(deliveries)
+
+    assert (result.passed, result.severity) == (is_usual, dg.AssetCheckSeverity.WARN)
+    if not is_usual:
+        assert result.description == "jobs_b.csv has 9 records, jobs_a.csv has 20 records and came before it"
+
+
+def test_the_newest_object_is_compared_with_the_complete_one_before_it(
+    database: Database, bucket: Bucket, connection: Connection
+) -> None:
+    assert deliveries_of_usual_size(checks.last_deliveries(connection, JOBS)).passed
+    load(database, bucket, "jobs_a.csv", b"".join(b"%d,x\n" % number for number in range(1, 31)))
+    fail(database, bucket, "jobs_b.csv.gz", b"not gzip")
+    held = load(database, bucket, "jobs_c.csv", b"1,x\n")
+    database.execute("update raw.loads set status = 'held' where load_id = %s", held)
+
+    found = [(each.object, each.records) for each in checks.last_deliveries(connection, JOBS)]
+    assert found == [("jobs_c.csv", 1), ("jobs_a.csv", 30)]
+
+
+class Looks:
+    """The sensor late_marts, tick by tick."""
+
+    def __init__(self, instance: dg.DagsterInstance) -> None:
+        self.instance = instance
+        self.cursor: str | None = None
+
+    def tick(self) -> dict[str, bool]:
+        """Tick once; return the checks that it reports, and whether they passed."""
+        with dg.build_sensor_context(
+            instance=self.instance, cursor=self.cursor, resources={"warehouse": warehouse()}
+        ) as context:
+            result = late_marts(context)
+        if not isinstance(result, dg.SensorResult):
+            return {}
+        self.cursor = result.cursor
+        events = [each for each in result.asset_events if isinstance(each, dg.AssetCheckEvaluation)]
+        return {f"{each.asset_key.path[-1]} {each.check_name}": each.passed for each in events}
+
+
+@pytest.fixture
+def looks(database: Database) -> Iterator[Looks]:
+    with environment(database.environment), dg.DagsterInstance.ephemeral() as instance:
+        yield Looks(instance)
+
+
+def test_the_sensor_tells_once_that_the_marts_are_late_and_once_that_they_are_not_any_more(
+    database: Database, bucket: Bucket, looks: Looks
+) -> None:
+    """Told in each tick, a night would be a thousand events."""
     load(database, bucket, "jobs.csv", b"1,Clerk\n")
     database.execute("update raw.loads set completed_at = completed_at - interval '1 day'")
-    with environment(database.environment), dg.DagsterInstance.ephemeral() as instance:
-        cursor: str | None = None
-        told: list[list[bool]] = []
-        for _ in range(4):
-            if len(told) == 2:
-                database.execute("update raw.loads set status = 'failed', completion = null")
-            with dg.build_sensor_context(
-                instance=instance, cursor=cursor, resources={"warehouse": warehouse()}
-            ) as context:
-                result = late_marts(context)
-                cursor = context.cursor
-            told.append([each.passed for each in result.asset_events] if isinstance(result, dg.SensorResult) else [])
+    late = {f"{mart} shows_every_complete_load": False for mart in MARTS}
+    assert looks.tick() == late
+    assert looks.tick() == {}
+    database.execute("update raw.loads set status = 'failed', completion = null, bucket = 'file://'")
+    assert looks.tick() == dict.fromkeys(late, True)
+    assert looks.tick() == {}
 
-    assert told == [[False, False], [], [True, True], []]
+
+def test_the_sensor_turns_a_table_green_again_after_a_load_that_no_run_made(
+    database: Database, bucket: Bucket, looks: Looks
+) -> None:
+    fail(database, bucket, "jobs_a.csv.gz", b"not gzip")
+    assert looks.tick() == {"jobs every_object_loaded": False}
+    assert looks.tick() == {}
+    load(database, bucket, "jobs_a.csv.gz", gzip.compress(b"3,Judge\n"), age_seconds=10)
+    assert looks.tick() == {"jobs every_object_loaded": True}
+
+
+def test_the_sensor_warns_of_what_is_awaited_too_long_although_nothing_arrives(
+    database: Database, looks: Looks
+) -> None:
+    """Before the first build there is no mart to look at."""
+    assert looks.tick() == {}
+    database.execute("""
+        create table marts.missing_references (
+            table_name text, column_name text, missing_from text, id text, waiting integer, waiting_since timestamptz
+        );
+        insert into marts.missing_references
+        values ('hired_employees', 'department_id', 'departments', '7', 2, now() - interval '2 hours');
+        grant select on marts.missing_references to hiring_transformer;
+    """)
+    assert looks.tick() == {}
+    with environment({"WAITING_HOURS": "1"}):
+        assert looks.tick() == {"missing_references nothing_waits_long": False}
+        assert looks.tick() == {}
+        database.execute("delete from marts.missing_references")
+        assert looks.tick() == {"missing_references nothing_waits_long": True}
+
+
+def test_what_is_awaited_too_long_is_named_by_table_and_only_warns() -> None:
+    since = datetime(2021, 1, 1, tzinfo=UTC)
+    missing = [
+        MissingReference("hired_employees", "department_id", "departments", "7", 2, since, 30.0),
+        MissingReference("hired_employees", "department_id", "departments", "12", 1, since, 25.0),
+        MissingReference("hired_employees", "job_id", "jobs", "3", 5, since, 25.0),
+        MissingReference("hired_employees", "job_id", "jobs", "4", 5, since, 1.0),
+    ]
+    result = nothing_waits_long(missing, 24)
+
+    assert (result.passed, result.severity) == (False, dg.AssetCheckSeverity.WARN)
+    assert result.description == "Records have waited for more than 24 hours for departments 7, 12; jobs 3."
+    assert (result.metadata["references"].value, result.metadata["references_for_too_long"].value) == (4, 3)
+    assert nothing_waits_long(missing, 30).passed
+
+
+def test_open_records_are_counted_by_table_and_exported_by_table_without_anybodys_name() -> None:
+    record = OpenRecord("hired_employees", "hired_employees.csv", 3, 2, 2, "2", "datetime:missing")
+    result = no_open_records({"hired_employees": 1, "jobs": 2}, [record])
+
+    assert (result.passed, result.severity) == (False, dg.AssetCheckSeverity.WARN)
+    assert result.description == "Open rejected records: 1 of hired_employees, 2 of jobs."
+    assert (result.metadata["open"].value, result.metadata["open_jobs"].value) == (3, 2)
+    assert "datetime:missing" in str(result.metadata["latest"].value)
+    assert "rejected --open --csv --table jobs" in str(result.metadata["export"].value)
+    only = no_open_records({"jobs": 2}, []).metadata["export"].value
+    assert only == "`make ingest ARGS='rejected --open --csv'`"
+    assert no_open_records({}, []).passed
 
 
 def warehouse() -> Warehouse:

@@ -264,7 +264,8 @@ def test_the_nightly_build_waits_for_another_and_tests_everything_and_rebuilding
         for table in TABLES:
             list(load_pending(database.conninfo("hiring_loader"), bucket.client, bucket.name, table))
         acquire_build_lock(other, pytest.fail)
-        release = threading.Thread(target=end_when_waited_for, args=(database, other.info.backend_pid))
+        holder = other.info.backend_pid
+        release = threading.Thread(target=end_when_waited_for, args=(database, holder))
         release.start()
         night = defs.resolve_job_def("nightly_build").execute_in_process(instance=instance)
         release.join()
@@ -273,7 +274,9 @@ def test_the_nightly_build_waits_for_another_and_tests_everything_and_rebuilding
         database.execute("update marts.hires_by_quarter set q1 = 7")
         defs.resolve_job_def("rebuild_marts").execute_in_process(instance=instance)
         mended = database.rows("select department, job, q1, q2 from marts.hires_by_quarter")
-    assert "Another run is building the models; waiting for that to end." in told
+    waits = f"Another run is building the models; waiting for that to end: session {holder} ("
+    assert any(text.startswith(waits) for text in told)
+    assert f"process {other_pid}" in waits
     assert {check.check_name for check in night.get_asset_check_evaluations()} == checks_of("nightly_build")
     assert all(check.passed for check in night.get_asset_check_evaluations())
     assert metric == mended == [("Sales", "Clerk", 1, 0)]

@@ -1,0 +1,72 @@
+"""The page of what arrived, which is also the last step of a run: it fails when the run met objects that failed."""
+
+from collections import Counter
+from collections.abc import Iterator
+
+import dagster as dg
+
+from contracts import TABLES
+from orchestration.arrivals.failed_loads import failed_loads
+from orchestration.arrivals.partitions import ARRIVALS
+from orchestration.arrivals.recent import SHOWN, recent_arrivals, runs_of_loads
+from orchestration.defs.landing import OWNERS
+from orchestration.defs.resources import Warehouse
+from orchestration.markdown import table_of_rows
+from orchestration.monitoring.checks import FailedObject, failed_objects
+from orchestration.monitoring.failures import as_metadata
+from orchestration.settings import AlertSettings
+
+# Of those that failed in one run, how many its summary names.
+NAMED = 20
+
+
+@dg.asset(
+    key=ARRIVALS,
+    # Not on the models: it has to run when they have nothing to build, and after them when they have.
+    deps=[dg.AssetKey(["raw", table.name]) for table in TABLES],
+    op_tags={"dagster/priority": "-1"},
+    description=(
+        f"What arrived last, the newest first: the table in the metadata has a row for each of the latest {SHOWN} "
+        "loads of objects, with how the object was written, which of its columns were left out, how many of its "
+        "records were rejected or wait, and the run that loaded it. It is the last step of each refresh, and fails "
+        "when objects failed or were held back in that run, after everything else is built: its error names them."
+    ),
+    group_name="landing",
+    kinds={"s3", "table"},
+    owners=OWNERS,
+)
+def arrivals(context: dg.AssetExecutionContext, warehouse: Warehouse) -> Iterator[dg.MaterializeResult[None]]:
+    """Show the latest loads, and fail for those of this run that failed.
+
+    Raises:
+        dagster.Failure: objects failed or were held back in this run, and still are.
+    """
+    with warehouse.transformer() as connection:
+        latest = recent_arrivals(connection)
+        failed = [each for table in TABLES for each in failed_objects(connection, table)]
+    runs, ui_url = runs_of_loads(context.instance), AlertSettings.read().dagster_ui_url
+    yield dg.MaterializeResult(
+        metadata={
+            "arrivals": dg.MetadataValue.md(table_of_rows([each.row(runs, ui_url) for each in latest])),
+            "failed_objects": len(failed),
+        }
+    )
+    met = set(failed_loads(context.instance, context.run.run_id))
+    if of_this_run := [each for each in failed if each.load_id in met]:
+        raise dg.Failure(
+            summary(of_this_run),
+            metadata=as_metadata({each.load_id: each.why for each in of_this_run}),
+            allow_retries=False,
+        )
+
+
+def summary(failed: list[FailedObject]) -> str:
+    """Return in one line which objects failed or are held, and why."""
+    counts = Counter(each.status for each in failed)
+    states = [f"{count} file{'s' * (count != 1)} {WORDS[status]}" for status, count in sorted(counts.items())]
+    named = "; ".join(each.why_with_name for each in failed[:NAMED])
+    more = f"; and {len(failed) - NAMED} more" * (len(failed) > NAMED)
+    return f"{', '.join(states)}: {named}{more}"
+
+
+WORDS = {"failed": "failed", "held": "held back"}
