@@ -2,7 +2,7 @@
 
 import dagster as dg
 
-from orchestration.monitoring.alerts import Undelivered, Webhook, look, newest
+from orchestration.monitoring.alerts import AlertCursor, Undelivered, Webhook, look, newest
 from orchestration.settings import AlertSettings, WrongSetting
 
 SECONDS_BETWEEN_LOOKS = 15
@@ -15,8 +15,9 @@ SECONDS_BETWEEN_LOOKS = 15
     ),
     description=(
         "Posts to ALERT_WEBHOOK_URL what went wrong in a run: a failed run of any job, an object that could not be "
-        "loaded, a check that failed as an error. What went wrong in the job's run before in the same way is not told "
-        "again. An alert that is not taken is tried again with each tick, and the tick says why."
+        "loaded or is held back, a check that failed as an error. An object is told once, and what went wrong in the "
+        "job's run before in the same way is not told again. An alert that is not taken is tried again with each tick, "
+        "and the tick says why."
     ),
 )
 def alerts(context: dg.SensorEvaluationContext) -> dg.SkipReason:
@@ -30,9 +31,9 @@ def alerts(context: dg.SensorEvaluationContext) -> dg.SkipReason:
         return dg.SkipReason("Nobody is told: set ALERT_WEBHOOK_URL and start the code server again.")
     webhook = Webhook(*address)
     if context.cursor is None:
-        context.update_cursor(str(newest(context.instance)))
+        context.update_cursor(AlertCursor(event=newest(context.instance)).model_dump_json())
         return dg.SkipReason("Runs that end from now on are looked at.")
-    found = look(context.instance, int(context.cursor), settings.dagster_ui_url)
+    found = look(context.instance, AlertCursor.read(context.cursor), settings.dagster_ui_url)
     if found.alert is not None:
         run = f"run {found.alert.run.run_id} of {found.alert.run.job_name}"
         try:
@@ -40,7 +41,7 @@ def alerts(context: dg.SensorEvaluationContext) -> dg.SkipReason:
         except Undelivered as error:
             # Without the cursor moved: the next tick tries again.
             raise dg.Failure(f"{run} is not told of yet: {error}", allow_retries=False) from None
-        context.update_cursor(str(found.cursor))
+        context.update_cursor(found.cursor.model_dump_json())
         return dg.SkipReason(f"Told {webhook.host} of {run}.")
-    context.update_cursor(str(found.cursor))
+    context.update_cursor(found.cursor.model_dump_json())
     return dg.SkipReason(f"Nothing to tell: {found.runs} run{'s' * (found.runs != 1)} ended, none in a new trouble.")

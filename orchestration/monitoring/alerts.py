@@ -1,12 +1,13 @@
 """Telling people outside of what went wrong in a run: what is told, when it is not told again, and the webhook."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
 import dagster as dg
 from dagster import DagsterEventType, RunStatusChangeRecordsFilter
+from pydantic import BaseModel
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential
 
 from orchestration.arrivals.partitions import key_of
@@ -17,6 +18,8 @@ ENDS: tuple[Literal[DagsterEventType.RUN_FAILURE, DagsterEventType.RUN_SUCCESS],
     DagsterEventType.RUN_SUCCESS,
 )
 RUNS_A_LOOK = 50
+# Far more than the checks of all tables name at once (failures.LOADS_NAMED each): what is still shown is remembered.
+LOADS_REMEMBERED = 5000
 # A sensor's look may take a minute; a receiver that takes all of these is told of as unreachable within half of it.
 ATTEMPTS = 3
 PAUSE_SECONDS = 0.5
@@ -98,12 +101,18 @@ class Alert:
     @property
     def text(self) -> str:
         """All of it for a chat, in the characters that Slack takes for text."""
-        what = "failed" if self.run.is_failure else "ended well, but not all is well"
-        lines = [f"{self.run.job_name} {what}" + (f" ({self.object})" if self.object else "")]
+        lines = [f"{self.run.job_name} {self._what}" + (f" ({self.object})" if self.object else "")]
         lines += [f"• {trouble.where}: {trouble.why}" for trouble in self._shortened()]
         if len(self.troubles) > TROUBLES_TOLD:
             lines.append(f"… and {len(self.troubles) - TROUBLES_TOLD} more")
         return "\n".join([*map(_escaped, lines), self.url])
+
+    @property
+    def _what(self) -> str:
+        loads = sum(trouble.load_id is not None for trouble in self.troubles)
+        if loads == len(self.troubles):
+            return f"met {loads} file{'s' * (loads != 1)} of which nothing counts"
+        return "failed" if self.run.is_failure else "ended well, but not all is well"
 
     @property
     def body(self) -> dict[str, Any]:
@@ -120,7 +129,7 @@ class Alert:
 
     def _shortened(self) -> list[Trouble]:
         return [
-            Trouble(each.where, each.why[:CHARACTERS_A_TROUBLE] + "…" * (len(each.why) > CHARACTERS_A_TROUBLE))
+            replace(each, why=each.why[:CHARACTERS_A_TROUBLE] + "…" * (len(each.why) > CHARACTERS_A_TROUBLE))
             for each in self.troubles[:TROUBLES_TOLD]
         ]
 
@@ -130,11 +139,35 @@ def _escaped(line: str) -> str:
     return line.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
+class AlertCursor(BaseModel):
+    """Up to which event of the runs' ends everything is told, and which failed or held loads are.
+
+    A load is shown by each check of its table until another one takes its place, and told once.
+    """
+
+    event: int
+    loads: list[int] = []
+
+    @classmethod
+    def read(cls, text: str) -> "AlertCursor":
+        """Return what a cursor holds; an earlier version kept the event alone."""
+        return cls(event=int(text)) if text.isdecimal() else cls.model_validate_json(text)
+
+    def after(self, event: int) -> "AlertCursor":
+        """Return the cursor when everything up to an event is told."""
+        return self.model_copy(update={"event": event})
+
+    def with_told(self, troubles: Iterable[Trouble]) -> "AlertCursor":
+        """Return the cursor when the loads of some troubles are told."""
+        loads = {*self.loads, *(each.load_id for each in troubles if each.load_id is not None)}
+        return self.model_copy(update={"loads": sorted(loads)[-LOADS_REMEMBERED:]})
+
+
 @dataclass(frozen=True)
 class Look:
-    """What a look at the runs that ended has found: up to which event, how many, the first that is to be told of."""
+    """What a look at the runs that ended has found: the cursor once that is told, how many, the first to be told of."""
 
-    cursor: int
+    cursor: AlertCursor
     runs: int
     alert: Alert | None
 
@@ -145,12 +178,14 @@ def newest(instance: dg.DagsterInstance) -> int:
     return max((record.storage_id for records in found for record in records), default=0)
 
 
-def look(instance: dg.DagsterInstance, after: int, ui_url: str) -> Look:
+def look(instance: dg.DagsterInstance, before: AlertCursor, ui_url: str) -> Look:
     """Look at the runs that ended after an event, up to the first one that somebody has to be told of.
 
-    Told of is what went wrong, also in a run that did not fail. The same as in the job's run before is not told again:
-    while a server is away, a run fails every few minutes.
+    Told of is what went wrong, also in a run that did not fail. A load that failed or is held is told once. Of the
+    rest, what went wrong in the job's run before in the same way is not told again: while a server is away, a run fails
+    every few minutes.
     """
+    after = before.event
     found = [
         record
         for kind in ENDS
@@ -163,10 +198,17 @@ def look(instance: dg.DagsterInstance, after: int, ui_url: str) -> Look:
     for number, record in enumerate(found[:RUNS_A_LOOK], 1):
         cursor = record.storage_id
         run = instance.get_run_by_id(record.run_id)
-        troubles = troubles_of(instance, record.run_id) if run else []
-        if run and troubles and troubles != _troubles_before(instance, run):
-            return Look(cursor, number, Alert(run, tuple(troubles), ui_url))
-    return Look(cursor, min(len(found), RUNS_A_LOOK), None)
+        if run and (troubles := _news(instance, run, before.loads)):
+            return Look(before.after(cursor).with_told(troubles), number, Alert(run, troubles, ui_url))
+    return Look(before.after(cursor), min(len(found), RUNS_A_LOOK), None)
+
+
+def _news(instance: dg.DagsterInstance, run: dg.DagsterRun, told: Collection[int]) -> tuple[Trouble, ...]:
+    troubles = [each for each in troubles_of(instance, run.run_id) if each.load_id not in told]
+    if all(each.load_id is not None for each in troubles):
+        return tuple(troubles)
+    known = _troubles_before(instance, run)
+    return tuple(each for each in troubles if each.load_id is not None or each not in known)
 
 
 def _troubles_before(instance: dg.DagsterInstance, run: dg.DagsterRun) -> list[Trouble]:

@@ -10,6 +10,7 @@ from deploy.local.settings import Settings
 from orchestration.arrivals.partitions import OBJECTS, partition_of
 from orchestration.definitions import defs
 from orchestration.defs.models import BuildConfig
+from orchestration.monitoring.alerts import AlertCursor, look, newest
 from tests import oracle
 from tests.conftest import Bucket, Database, environment, fresh_bucket
 from tests.orchestration.conftest import landing_of
@@ -126,6 +127,37 @@ def test_a_file_that_failed_is_loaded_with_the_share_that_the_configuration_allo
         ("abandoned",),
         ("complete",),
     ]
+
+
+def test_a_failed_reload_turns_its_table_red_and_the_one_that_succeeds_turns_it_green(
+    instance: dg.DagsterInstance, bucket: Bucket
+) -> None:
+    def is_green() -> bool:
+        check = dg.AssetCheckKey(dg.AssetKey(["raw", "jobs"]), "every_object_loaded")
+        record = instance.get_latest_asset_check_evaluation_record(check)
+        assert record
+        evaluation = record.event.asset_check_evaluation
+        return bool(evaluation and evaluation.passed)
+
+    bucket.put("jobs_red.csv", b"7,Cook\n8\n9\n")
+    reload(bucket, instance, "jobs_red.csv")
+    assert not is_green()
+    assert reload(bucket, instance, "jobs_red.csv", reject_share=0.9).success
+    assert is_green()
+
+
+def test_a_failed_reload_is_told_once_though_each_load_of_its_table_shows_it_again(
+    instance: dg.DagsterInstance, bucket: Bucket
+) -> None:
+    cursor = AlertCursor(event=newest(instance))
+    bucket.put("jobs_told.csv", b"7,Cook\n8\n9\n")
+    reload(bucket, instance, "jobs_told.csv")
+    first = look(instance, cursor, "")
+    assert first.alert
+    assert "more than 50% of the records are rejected" in first.alert.text
+    assert refresh(bucket, instance).success
+    assert look(instance, first.cursor, "").alert is None
+    assert reload(bucket, instance, "jobs_told.csv", reject_share=0.9).success
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ import socket
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -13,8 +13,9 @@ import dagster as dg
 import pytest
 from dagster._core.errors import DagsterExecutionInterruptedError
 
-from contracts import TABLES
+from contracts import TABLES, Delivery, Table
 from orchestration.defs.alerts import alerts
+from orchestration.defs.arrivals import arrivals
 from orchestration.defs.raw import raw_asset
 from orchestration.defs.resources import Warehouse
 from orchestration.monitoring import alerts as telling
@@ -24,6 +25,7 @@ from orchestration.settings import AlertSettings, WrongSetting
 from tests.conftest import Bucket, Database, environment, free_port
 from tests.orchestration.conftest import landing_of
 
+JOBS = next(table for table in TABLES if table.name == "jobs")
 TOKEN = "s3cret-t0ken"  # noqa: S105
 PATH = "/services/T0/B0/s3cret-path"
 
@@ -89,10 +91,12 @@ def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
 class Watched:
     """The sensor, tick by tick, on an instance."""
 
-    def __init__(self, instance: dg.DagsterInstance, url: str | None, **settings: str) -> None:
+    def __init__(
+        self, instance: dg.DagsterInstance, url: str | None, cursor: str | None = None, **settings: str
+    ) -> None:
         self.instance = instance
         self.settings = {"ALERT_WEBHOOK_URL": url or "", "ALERT_WEBHOOK_TOKEN": "", **settings}
-        self.cursor: str | None = None
+        self.cursor = cursor
 
     def tick(self) -> str:
         """Tick once; return what the tick says."""
@@ -225,22 +229,119 @@ def test_a_run_whose_process_was_asked_to_stop_is_nobodys_trouble(
 def test_an_object_that_could_not_be_loaded_is_told_once_though_its_run_went_well(
     instance: dg.DagsterInstance, receiver: Receiver, database: Database, bucket: Bucket
 ) -> None:
-    jobs = next(table for table in TABLES if table.name == "jobs")
-    warehouse = Warehouse(loader_password="hiring_loader", transformer_password="hiring_transformer")  # noqa: S106
-    resources = {"landing": landing_of(bucket), "warehouse": warehouse}
     bucket.put("jobs_bad.csv.gz", b"not gzip")
     watched = Watched(instance, receiver.url)
     watched.tick()
-    with environment(database.environment):
-        for _ in range(2):
-            assert dg.materialize([raw_asset(jobs)], resources=resources, instance=instance).success
-            watched.tick()
+    for _ in range(2):
+        assert load(instance, database, bucket).success
+        watched.tick()
     ((_, _, body),) = receiver.heard
     assert body["status"] == "success"
     (trouble,) = body["troubles"]
     assert trouble["where"] == "raw/jobs, check every_object_loaded"
     assert trouble["why"].startswith(f"s3://{bucket.name}/jobs_bad.csv.gz is not valid gzip")
     assert "\n" not in trouble["why"]
+
+
+def load(
+    instance: dg.DagsterInstance,
+    database: Database,
+    bucket: Bucket,
+    *more: dg.AssetsDefinition,
+    table: Table = JOBS,
+) -> dg.ExecuteInProcessResult:
+    """Load what is new for a table, and materialize some assets more."""
+    warehouse = Warehouse(loader_password="hiring_loader", transformer_password="hiring_transformer")  # noqa: S106
+    resources = {"landing": landing_of(bucket), "warehouse": warehouse}
+    with environment(database.environment):
+        return dg.materialize([raw_asset(table), *more], resources=resources, instance=instance, raise_on_error=False)
+
+
+def test_an_object_that_failed_is_not_told_again_with_a_later_load_of_its_table_whether_that_is_good_or_bad(
+    instance: dg.DagsterInstance, receiver: Receiver, database: Database, bucket: Bucket
+) -> None:
+    watched = Watched(instance, receiver.url)
+    watched.tick()
+    for key, content in {
+        "jobs_1.csv.gz": b"not gzip",
+        "jobs_2.csv": b"1,Clerk\n",
+        "jobs_3.csv.gz": b"nor is this",
+        "jobs_4.csv": b"2,Cook\n",
+    }.items():
+        bucket.put(key, content)
+        load(instance, database, bucket)
+        watched.tick()
+    told = [
+        [trouble["why"].split()[0].rpartition("/")[2] for trouble in body["troubles"]] for *_, body in receiver.heard
+    ]
+    assert told == [["jobs_1.csv.gz"], ["jobs_3.csv.gz"]]
+    assert receiver.texts[0].startswith("__ephemeral_asset_job__ met 1 file of which nothing counts\n")
+
+
+def test_another_version_of_an_object_that_fails_again_is_told(
+    instance: dg.DagsterInstance, receiver: Receiver, database: Database, bucket: Bucket
+) -> None:
+    watched = Watched(instance, receiver.url)
+    watched.tick()
+    for age_seconds in (60, 30):
+        bucket.put("jobs.csv.gz", b"not gzip", age_seconds)
+        load(instance, database, bucket)
+        watched.tick()
+    assert len(receiver.heard) == 2
+
+
+def test_the_step_that_fails_a_run_for_its_objects_tells_nothing_twice(
+    instance: dg.DagsterInstance, receiver: Receiver, database: Database, bucket: Bucket
+) -> None:
+    bucket.put("jobs_bad.csv.gz", b"not gzip")
+    watched = Watched(instance, receiver.url)
+    watched.tick()
+    assert not load(instance, database, bucket, arrivals).success
+    watched.tick()
+    ((_, _, body),) = receiver.heard
+    assert body["status"] == "failure"
+    assert [trouble["where"] for trouble in body["troubles"]] == ["raw/jobs, check every_object_loaded"]
+
+
+def test_a_delivery_that_is_held_back_is_told_once_with_what_to_do(
+    instance: dg.DagsterInstance, receiver: Receiver, database: Database, bucket: Bucket
+) -> None:
+    whole = replace(JOBS, delivery=Delivery.SNAPSHOT)
+    bucket.put("jobs_1.csv", b"1,Clerk\n2,Cook\n")
+    load(instance, database, bucket, table=whole)
+    watched = Watched(instance, receiver.url)
+    watched.tick()
+    bucket.put("jobs_2.csv", b"1,Clerk\n", age_seconds=30)
+    for _ in range(2):
+        load(instance, database, bucket, table=whole)
+        watched.tick()
+    (text,) = receiver.texts
+    assert "held back, because it lacks 1 of the 2 ids that count" in text
+    assert "load it again with withdraw_share 1" in text
+
+
+def test_a_restart_of_the_daemon_neither_repeats_nor_loses_an_object_that_failed(
+    instance: dg.DagsterInstance, receiver: Receiver, database: Database, bucket: Bucket
+) -> None:
+    before = Watched(instance, receiver.url)
+    before.tick()
+    bucket.put("jobs_1.csv.gz", b"not gzip")
+    load(instance, database, bucket)
+    receiver.statuses = [500] * telling.ATTEMPTS
+    with pytest.raises(dg.Failure):
+        before.tick()
+    after = Watched(instance, receiver.url, cursor=before.cursor)
+    after.tick()
+    load(instance, database, bucket)
+    again = Watched(instance, receiver.url, cursor=after.cursor)
+    assert again.tick().startswith("Nothing to tell: 1 run ended")
+    assert len(receiver.heard) == telling.ATTEMPTS + 1
+
+
+def test_the_cursor_of_an_earlier_version_is_gone_on_from(instance: dg.DagsterInstance, receiver: Receiver) -> None:
+    watched = Watched(instance, receiver.url, cursor="0")
+    run(instance, "broken")
+    assert watched.tick().startswith("Told 127.0.0.1")
 
 
 def checked(severity: dg.AssetCheckSeverity) -> dg.AssetsDefinition:

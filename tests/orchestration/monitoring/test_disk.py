@@ -8,7 +8,7 @@ import pytest
 from orchestration.definitions import defs
 from orchestration.defs.disk import check_disk, disk_has_room, disk_room
 from orchestration.monitoring import disk
-from orchestration.monitoring.alerts import look
+from orchestration.monitoring.alerts import AlertCursor, look
 from orchestration.monitoring.disk import Room, database_sizes, room
 from tests.conftest import Database, environment
 
@@ -61,7 +61,7 @@ def test_a_disk_that_becomes_full_is_checked_at_once_and_told_of_once(database: 
         assert isinstance(asked, dg.SensorResult)
         assert len(asked.run_requests or []) == 1
         runs = [defs.resolve_job_def(check_disk.name).execute_in_process(instance=instance) for _ in range(2)]
-        told = look(instance, 0, "http://ui")
+        told = look(instance, AlertCursor(event=0), "http://ui")
         told_again = look(instance, told.cursor, "http://ui")
         still = disk_room(dg.build_sensor_context(instance=instance, cursor=asked.cursor))
 
