@@ -161,12 +161,31 @@ def test_a_run_whose_worker_is_killed_is_over_soon_and_is_run_again_by_itself(st
     stack.wait_for("the API's word of it", lambda: hired(stack) == 3 * HIRES)
 
 
+def test_a_run_that_meets_a_damaged_file_is_red_once_and_has_loaded_and_built_the_rest(stack: RunningStack) -> None:
+    """Green, it would be all that the first page shows of the file."""
+    (stack.landing / "jobs_damaged.csv.gz").write_text("not gzip")
+    deliver(stack, "hired_employees_4.csv", first=400_001, count=1)
+    run_id = stack.launch("refresh")
+    assert final(stack, run_id) == "FAILURE"
+    assert tags(stack, run_id)["hiring/failed_objects"] == "1"
+    assert ledger(stack, "jobs_damaged.csv.gz") == [("failed", 0)]
+    assert not tick(stack, "new_objects")["runRequests"]
+    stack.wait_for("the API's word of the rest", lambda: hired(stack) == 3 * HIRES + 1)
+    assert final(stack, stack.launch("refresh")) == "SUCCESS"
+
+
+def tags(stack: RunningStack, run_id: str) -> dict[str, str]:
+    """The tags of a run, as the list of runs shows them."""
+    query = "query($r: ID!) { runOrError(runId: $r) { ... on Run { tags { key value } } } }"
+    return {tag["key"]: tag["value"] for tag in stack.graphql(query, r=run_id)["runOrError"]["tags"]}
+
+
 def test_a_batch_over_http_waits_for_the_sensor_which_asks_for_a_build_alone(stack: RunningStack) -> None:
     batch = [{"id": 300_001, "name": "Zoë", "datetime": "2021-08-01", "department_id": 2, "job_id": 1}]
     stack.post("/employees", batch)
-    assert hired(stack) == 3 * HIRES
+    assert hired(stack) == 3 * HIRES + 1
     (request,) = tick(stack, "unpublished_batches")["runRequests"]
     assert {asset["path"][0] for asset in request["assetSelection"]} == {"staging", "marts"}
     stack.switch_sensor("unpublished_batches", on=True)
-    stack.wait_for("the batch in the metrics", lambda: hired(stack) == 3 * HIRES + 1)
+    stack.wait_for("the batch in the metrics", lambda: hired(stack) == 3 * HIRES + 2)
     assert adds_up(stack)
