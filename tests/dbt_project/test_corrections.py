@@ -119,6 +119,22 @@ def test_a_correction_that_is_wrong_itself_is_open_in_the_place_of_the_first(
     ]  # fmt: skip
 
 
+def test_a_later_valid_record_of_the_same_id_closes_what_its_file_does_not_name(
+    dirty: int, tmp_path: Path, module_database: Database, module_dbt: Dbt
+) -> None:
+    """An earlier one does not, and neither does an invalid one."""
+    later = "2,Grace,2021-01-01,1,1\n3,,2021-01-01,1,1\n5,John,2021-01-01,1,1\n"
+    (tmp_path / "hired_employees_b.csv").write_text(later)
+    assert run("load", str(tmp_path / "hired_employees_b.csv")).exit_code == 0
+    build(module_dbt)
+    closed = "select record, status, corrected_by_load_id from staging.rejected_records where load_id = %s order by 1"
+    assert module_database.rows(closed, dirty) == [
+        (2, "corrected", dirty + 1), (3, "open", None), (4, "open", None), (5, "corrected", dirty + 1),
+        (6, "open", None),
+    ]  # fmt: skip
+    assert module_database.rows(closed, dirty + 1) == [(2, "open", None)]
+
+
 def test_a_later_load_of_the_same_object_closes_all_that_is_open_of_it(
     dirty: int, tmp_path: Path, module_database: Database, module_dbt: Dbt
 ) -> None:

@@ -95,7 +95,9 @@ def assert_metrics_of(frames: dict[str, pd.DataFrame], database: Database, dbt: 
     outcomes = [o for table in TABLES for o in load_pending(conninfo, bucket.client, bucket.name, table)]
     assert dbt("build", "--exclude-resource-type", "unit_test").success
 
-    loaded = {o.item.key.split(".")[0]: (o.records, o.rejected) for o in outcomes if isinstance(o, Loaded)}
+    loaded = {
+        o.item.key.split(".")[0]: (o.totals.records, o.totals.malformed) for o in outcomes if isinstance(o, Loaded)
+    }
     assert loaded == {name: (len(frame), 0) for name, frame in frames.items()}
     frames = {name: frame.fillna("") for name, frame in frames.items()}
     hires = database.dicts(

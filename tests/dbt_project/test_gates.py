@@ -135,8 +135,8 @@ def test_a_refused_record_that_is_kept_nowhere_fails_the_build(database: Databas
     load_id = deliver(database, "jobs", [b"2"])
     database.execute("delete from raw.rejected_records where load_id = %s", load_id)
     result = module_dbt(*build_arguments(manifest(), {"jobs"}))
-    database.execute("update raw.loads set rejected = 0, records = 0 where load_id = %s", load_id)
-    database.execute("update staging.loads set rejected = 0, records = 0 where load_id = %s", load_id)
+    database.execute("update raw.loads set malformed = 0, rejected = 0, records = 0 where load_id = %s", load_id)
+    database.execute("update staging.loads set malformed = 0, rejected = 0, records = 0 where load_id = %s", load_id)
     assert unsuccessful(result)["refused_records_are_kept"] == "fail"
 
 

@@ -30,6 +30,10 @@ CONTENT = {
     "staging.quarterly_hires": "year, quarter, department_id, job_id, hired",
     "marts.hires_by_quarter": "*",
     "marts.departments_above_mean": "*",
+    "marts.completeness": "*",
+    "marts.missing_references": "*",
+    "marts.known_departments": "*",
+    "marts.known_jobs": "*",
 }
 few = st.sampled_from(["1", "2", "3.0", "4", "05", "x"])
 references = st.lists(st.tuples(few, st.sampled_from(["Sales", "Legal", "Staff", ""])), max_size=4)
@@ -155,8 +159,11 @@ def test_a_build_writes_the_records_that_are_new_and_what_they_touch(built: Data
         "hires_by_quarter": 1,
         # The mean is another one, of four departments.
         "departments_above_mean": 2,
+        # Of the tables that something came of.
+        "completeness": 2,
+        "known_departments": 1,
         "watermarks": now["watermarks"] - before["watermarks"],
-        "publications": 2,
+        "publications": 4,
     }
 
 
@@ -167,7 +174,9 @@ def test_a_mart_that_changes_says_so_with_its_commit_and_one_that_does_not_is_si
         return sorted(each.payload for each in connection.notifies(timeout=0.5))
 
     versions = "select mart, version from marts.publications order by mart"
-    assert built.rows(versions) == [("departments_above_mean", 1), ("hires_by_quarter", 1)]
+    at_first = dict.fromkeys(published_marts(manifest()), 1)
+    # Nothing waits, and an empty table is a first version, too.
+    assert dict(built.rows(versions)) == at_first
     with built.connect("hiring_api") as listener:
         listener.execute("listen marts_changed")
         build(module_dbt)
@@ -175,11 +184,12 @@ def test_a_mart_that_changes_says_so_with_its_commit_and_one_that_does_not_is_si
         # Names a job anew: in the one mart, not in the other.
         deliver(built, "jobs", [("1", "Writer")])
         refresh(built, module_dbt)
-        assert heard(listener) == ["hires_by_quarter"]
+        assert heard(listener) == ["completeness", "hires_by_quarter", "known_jobs"]
         deliver(built, "hired_employees", [("60", "Eve", "2021-09-09", "1", "1")])
         refresh(built, module_dbt)
-        assert heard(listener) == ["departments_above_mean", "hires_by_quarter"]
-        assert listener.execute(versions).fetchall() == [("departments_above_mean", 2), ("hires_by_quarter", 3)]
+        assert heard(listener) == ["completeness", "departments_above_mean", "hires_by_quarter"]
+        changed = {"completeness": 3, "departments_above_mean": 2, "hires_by_quarter": 3, "known_jobs": 2}
+        assert dict(listener.execute(versions).fetchall()) == at_first | changed
 
 
 def statements_of(dbt: Dbt, *arguments: str) -> list[str]:

@@ -122,11 +122,24 @@ def test_a_hire_waits_for_its_department_and_job_and_counts_with_the_next_build(
     assert module_database.rows(waiting) == [(2,), (3,), (4,), (5,)]
     assert module_database.rows(hired) == [("Sales", "Clerk", 1)]
     assert module_database.rows("select department, hired, mean from marts.departments_above_mean") == []
+    missing = "select table_name, column_name, missing_from, id, waiting from marts.missing_references order by 2, 4"
+    assert module_database.rows(missing) == [
+        ("hired_employees", "department_id", "departments", "2", 2),
+        ("hired_employees", "department_id", "departments", "3", 1),
+        ("hired_employees", "job_id", "jobs", "2", 2),
+    ]
+    since = "select count(*) from marts.missing_references join raw.loads on waiting_since = completed_at"
+    assert module_database.rows(since) == [(3,)]
+    counted = "select table_name, loads, open_records, waiting, withdrawn from marts.completeness order by 1"
+    assert module_database.rows(counted) == [
+        ("departments", 1, 0, 0, 0), ("hired_employees", 1, 0, 4, 0), ("jobs", 1, 0, 0, 0)
+    ]  # fmt: skip
 
     deliver(module_database, "departments", [("2", "Support")])
     deliver(module_database, "jobs", [("2", "Manager")])
     build(module_dbt)
     assert module_database.rows(waiting) == [(5,)]
+    assert module_database.rows(missing) == [("hired_employees", "department_id", "departments", "3", 1)]
     assert module_database.rows(hired) == [
         ("Sales", "Clerk", 1), ("Sales", "Manager", 1), ("Support", "Clerk", 1), ("Support", "Manager", 1)
     ]  # fmt: skip
