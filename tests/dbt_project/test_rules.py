@@ -463,7 +463,7 @@ json_numbers = st.from_regex(r"-?(0|[1-9][0-9]{0,12})([.][0-9]{1,4}|[.]0{1,3})?(
 )
 def test_the_api_takes_the_numbers_that_the_rules_find_nothing_wrong_with(judge: Judge, delivered: list[str]) -> None:
     """What raw is given has every digit that was sent: 8.00000000000000001 is not 8, nor 1e5 written out."""
-    values = [read_json(text.encode()) for text in delivered]
+    values = [read_json(text.encode(), max_tokens=1) for text in delivered]
     stored = [to_json(value).decode().strip('"') for value in values]
     sent_and_stored = zip(delivered, stored, strict=True)
     assert [(sent, kept) for sent, kept in sent_and_stored if sent != kept and re.fullmatch("[0-9.]+", sent)] == []
