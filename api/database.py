@@ -162,7 +162,7 @@ class Database:
         """Replace all connections as soon as new ones lead to a server that takes writes.
 
         A connection to a standby is never cut when the address comes to lead to another server, and does not say by
-        itself that its own has been promoted. Reads go on over it meanwhile.
+        itself that its own has been promoted. Meanwhile it still serves reads.
         """
         while True:
             await self._met_standby.wait()

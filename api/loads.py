@@ -98,7 +98,7 @@ async def find_load(load_id: LoadId, database: DatabaseOfRequest) -> Response:
     if load is None:
         raise HTTPException(404, ABSENT)
     body = load.model_dump_json()
-    # A build can change it any time, and nobody is told of that: it is not kept here.
+    # A build can change it at any time without a notification, so it is not cached.
     return Answer(body, JSON, Validators(b'"%b"' % hashlib.blake2b(body.encode(), digest_size=16).hexdigest().encode()))
 
 

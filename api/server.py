@@ -147,7 +147,7 @@ class Protocol(HttpToolsProtocol):
         self._write_deadline = self.loop.call_later(WRITE_SECONDS, self.close)
 
     def resume_writing(self) -> None:
-        """Go on writing."""
+        """Resume writing."""
         super().resume_writing()
         if self._write_deadline is not None:
             self._write_deadline.cancel()
@@ -199,7 +199,7 @@ class Protocol(HttpToolsProtocol):
                 # The request before is whole: the answer to it is the last one.
                 self.cycle.keep_alive = False
                 return
-            # Its body is what cannot be read: whoever waits for that is to stop.
+            # Its body cannot be read, so stop waiting for it.
             self.cycle.disconnected = True
             self.cycle.message_event.set()
         # What is still on its way is read, and thrown away, for no longer than a head is waited for.

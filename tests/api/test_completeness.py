@@ -1,4 +1,4 @@
-"""What is in no number stands beside the numbers: as JSON for programs, on the page for people."""
+"""What no number includes is shown with the numbers: as JSON for programs, on the page for people."""
 
 import httpx
 import pytest

@@ -1,4 +1,4 @@
--- What stands beside every number: what is not in it, and up to which load it is true.
+-- What every number is shown with: what it leaves out, and the last load it includes.
 with
 
 {% for table in contract() %}

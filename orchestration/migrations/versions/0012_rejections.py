@@ -16,7 +16,7 @@ def upgrade() -> None:
 
 
 def count_invalid_records() -> None:
-    # Version 11 goes on writing `rejected` alone, which for it is the malformed ones; its own check would refuse what
+    # Version 11 still writes `rejected` alone, which for it is the malformed ones; its own check would refuse what
     # this one writes.
     op.execute("""
         do $$

@@ -1,7 +1,7 @@
 """Text that an index orders is ordered by code point: the order of a locale changes with the system's C library.
 
 An index whose order is another one than the server's finds rows that are there no more, and takes the same key twice.
-Only the indexes are built anew, no table is written again.
+Only the indexes are rebuilt; no table is rewritten.
 """
 
 from alembic import op
