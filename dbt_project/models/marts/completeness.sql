@@ -1,14 +1,12 @@
 -- What every number is shown with: what it leaves out, and the last load it includes.
 with
 
-{% for table in contract() %}
-checked_{{ table }} as not materialized (
+records as (
 
-    select * from {{ ref('checked_' ~ table) }}
+    select * from {{ ref('checked_records') }}
 
 ),
 
-{% endfor %}
 loads as (
 
     select * from {{ ref('loads') }}
@@ -46,13 +44,20 @@ rejected as (
 
 not_counted as (
 
-    {% for table in contract() %}
     select
-        '{{ table }}' as table_name,
+        table_name,
         count(*) filter (where disposition = 'waiting')::integer as waiting,
         count(*) filter (where disposition = 'withdrawn')::integer as withdrawn
-    from checked_{{ table }}
+    from records
     where disposition in ('waiting', 'withdrawn')
+    group by table_name
+
+),
+
+tables as (
+
+    {% for table in contract() %}
+    select '{{ table }}' as table_name
     {% if not loop.last %}union all{% endif %}
     {% endfor %}
 ),
@@ -60,16 +65,17 @@ not_counted as (
 final as (
 
     select
-        not_counted.table_name,
+        tables.table_name,
         shown.last_load_id,
         shown.last_completed_at,
-        not_counted.waiting,
-        not_counted.withdrawn,
+        coalesce(not_counted.waiting, 0) as waiting,
+        coalesce(not_counted.withdrawn, 0) as withdrawn,
         coalesce(shown.loads, 0)::integer as loads,
         coalesce(rejected.open_records, 0)::integer as open_records
-    from not_counted
-    left join shown on not_counted.table_name = shown.table_name
-    left join rejected on not_counted.table_name = rejected.table_name
+    from tables
+    left join shown on tables.table_name = shown.table_name
+    left join rejected on tables.table_name = rejected.table_name
+    left join not_counted on tables.table_name = not_counted.table_name
 
 )
 
