@@ -150,11 +150,11 @@ class EmbeddedPostgres:
 
     def ended(self) -> str | None:
         """Return how the server ended, None while it runs."""
-        # A killed child keeps its process number until it is asked for its status.
-        status = self._process.poll() if self._process else None
-        if self._postmaster():
-            return None
-        return "ended" if status is None else f"ended with status {status}"
+        if self._process is None:
+            return None if self._postmaster() else "ended"
+        # A server that is just dying no longer looks like one, and has no status yet.
+        status = self._process.poll()
+        return None if status is None or self._postmaster() else f"ended with status {status}"
 
     def is_ready(self) -> bool:
         """Return whether the server takes connections; after a crash it first replays its log."""
