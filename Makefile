@@ -90,9 +90,10 @@ clean: ## Stop what runs and forget all state, the landing folder included
 	@if [ -x $(BIN)/python ]; then $(BIN)/python -m deploy.local clean; fi
 	@rm -rf dbt_project/target dbt_project/logs dbt_project/generated .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
-$(INSTALLED): requirements.lock $(VENV)/.uv
+$(INSTALLED): requirements.lock pyproject.toml $(VENV)/.uv
 	@echo "Installing what requirements.lock names into $(VENV)"
 	@$(UV) pip install --quiet --require-hashes --python $(BIN)/python --requirements requirements.lock
+	@$(UV) pip install --quiet --no-deps --python $(BIN)/python --editable .
 	@touch $@
 
 $(VENV)/.uv:

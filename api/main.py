@@ -25,6 +25,7 @@ from api.metrics.registry import METRICS
 from api.publications import listening
 from api.security import Guard
 from api.settings import Settings
+from api.version import VERSION
 
 DESCRIPTION = """
 Metrics about hires, and a way to send hires in.
@@ -60,7 +61,7 @@ def create_app(settings: Settings, metrics: Sequence[Metric] = METRICS, hires: H
         docs_url=None,
         redoc_url=None,
         title="Hiring",
-        version="0.1.0",
+        version=VERSION,
         description=DESCRIPTION,
         openapi_tags=TAGS,
         lifespan=lifespan,
