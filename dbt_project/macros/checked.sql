@@ -47,8 +47,10 @@
 -- Keeps a subquery apart from what uses it: an expression that is used twice would be
 -- computed twice, and all of a record be sorted. An offset of nothing skips nothing and
 -- needs no order; a materialized CTE would be written to disk and read by one process.
+-- Quoted, because Postgres takes a bare 0, which it has to make a bigint first, for an
+-- offset that it does not know yet, and lets one process do all that uses the subquery.
 {% macro optimization_fence() %}
-    offset 0
+    offset '0'
 {% endmacro %}
 
 
@@ -59,7 +61,7 @@
     {% for column in columns_of(table) if column.table %}
         {% set known %}
             exists (
-                select from {{ column.table }}
+                select 1 from {{ column.table }}
                 where
                     {{ column.table }}.{{ column.key }} = {{ records }}.{{ column.value }}
                     and {{ column.table }}.disposition = 'accepted'
@@ -229,7 +231,7 @@ judged as (
         {{ in_range(column, column.value) }} as {{ column.value }},
         {% endfor %}
         {% for each in calendar_of(table) %}
-        extract({{ each.part }} from {{ each.value }} at time zone 'UTC')::integer
+        date_part('{{ each.part }}', {{ each.value }} at time zone 'UTC')::integer
         as {{ each.name }},
         {% endfor %}
         -- As JSON, because rows of a unit test cannot hold any other array.
@@ -316,7 +318,7 @@ final as (
             when
                 _load_id < (select snapshot.load_id from snapshot)
                 and not exists (
-                    select from in_snapshot
+                    select 1 from in_snapshot
                     where in_snapshot.{{ key }} = candidates.{{ key }}
                 )
                 then 'withdrawn'

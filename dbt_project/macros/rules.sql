@@ -9,8 +9,8 @@
     btrim(
         {{ field }},
         e' \t\n\r\x0b\f\u0085\u00a0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006'
-        '\u2007\u2008\u2009\u200a\u200b\u200c\u200d\u2028\u2029\u202f\u205f\u2060\u3000'
-        '\ufeff'
+        || e'\u2007\u2008\u2009\u200a\u200b\u200c\u200d\u2028\u2029\u202f\u205f\u2060\u3000'
+        || e'\ufeff'
     )
 {% endmacro %}
 
@@ -76,9 +76,13 @@
         {% set number = 'split_part(' ~ number ~ ", '.', 1)" %}
     {% endif %}
     case
-        -- What nearly all look like, found out in half of the time.
-        when {{ field }} ~ '^[0-9]+$' and length({{ field }}) < 10
+        {% if type != 'numeric' %}
+        -- What nearly all look like: as Postgres writes it. A third of the time.
+        when
+            pg_input_is_valid({{ field }}, '{{ type }}')
+            and {{ field }}::{{ type }}::text = {{ field }}
             then {{ field }}::{{ type }}
+        {% endif %}
         when
             {{ trimmed(field) }} ~ '^{{ digits(column) }}$'
             and pg_input_is_valid({{ number }}, '{{ type }}')
@@ -93,14 +97,13 @@
 -- year.
 {% macro as_timestamp(field, formats=[]) %}
     case
-        -- What nearly all look like, found out in half of the time. Postgres would take
-        -- the hour 24 and the second 60, too.
+        -- What nearly all look like: as Postgres writes it, whatever the session's
+        -- settings, and at UTC. Two thirds of the time.
         when
-            length({{ field }}) = 20
-            and translate({{ field }}, '123456789', '000000000') = '0000-00-00T00:00:00Z'
-            and strpos({{ field }}, 'T24') = 0
-            and strpos({{ field }}, ':60') = 0
-            and pg_input_is_valid({{ field }}, 'timestamptz')
+            {{ field }} like '____-__-__T__:__:__Z'
+            and pg_input_is_valid({{ field }}, 'timestamp')
+            and to_json({{ field }}::timestamp)::text
+            = '"' || left({{ field }}, 19) || '"'
             then {{ field }}::timestamptz
         when
             {{ trimmed(field) }} ~ (

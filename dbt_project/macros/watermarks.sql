@@ -155,10 +155,15 @@
 
 
 -- Whether the gates look at less than all there is: in a build, at what is not
--- published yet; with anything else (dbt test, --full-refresh), and where nothing is
--- published, at everything.
+-- published yet; with anything else (dbt test, --full-refresh, test_everything), and
+-- where nothing is published, at everything.
 {% macro tests_only_new_loads() %}
-    {% if flags.WHICH != 'build' or flags.FULL_REFRESH or not execute %}
+    {% if
+        flags.WHICH != 'build'
+        or flags.FULL_REFRESH
+        or var('test_everything', false)
+        or not execute
+    %}
         {{ return(false) }}
     {% endif %}
     {{ return(run_query('select ' ~ published() ~ ' > 0').rows[0][0]) }}

@@ -154,6 +154,7 @@ def build_arguments(
     touched_tables: Collection[str] | None = None,
     full_refresh: bool = False,
     drop_dependents: bool = False,
+    test_everything: bool = False,
 ) -> list[str]:
     """Return dbt's arguments for a build.
 
@@ -163,11 +164,12 @@ def build_arguments(
             builds whatever is selected.
         full_refresh: build it from all there is, not from what is new.
         drop_dependents: drop what other people have made of a table or view whose change would break it.
+        test_everything: let the gates look at all there is, not only at what is new, as a full refresh does.
     """
     if full_refresh:
         return [*BUILD, "--full-refresh", *(("--vars", "{drop_dependents: true}") if drop_dependents else ())]
     if touched_tables is None:
-        return [*BUILD]
+        return [*BUILD, *(("--vars", "{test_everything: true}") if test_everything else ())]
     spared = untouched(project, touched_tables)
     # Cautious: a gate stays as long as it is about any model that is built.
     return [*BUILD, *(("--exclude", " ".join(spared), "--indirect-selection", "cautious") if spared else ())]

@@ -73,11 +73,14 @@ class BuildConfig(dg.Config):
         only_touched: only what new records can have changed, rather than all that is selected.
         full_refresh: from all records, rather than from what is new to a model.
         drop_dependents: drop views of other people that a change of a model would break; needs full_refresh.
+        test_everything: let every test look at all records, rather than at what is new; where one fails, everything is
+            built from all records.
     """
 
     only_touched: bool = False
     full_refresh: bool = False
     drop_dependents: bool = False
+    test_everything: bool = False
 
 
 @dbt_assets(manifest=manifest(), project=PROJECT, dagster_dbt_translator=TRANSLATOR, name="dbt_models")
@@ -90,19 +93,31 @@ def dbt_models(context: dg.AssetExecutionContext, config: BuildConfig, warehouse
             touched = {table for _, table in unpublished_loads(connection, MARTS)}
             # What another version of the project judged is judged again.
             is_outdated = not are_built_by(connection, version)
-        full_refresh = config.full_refresh or (is_outdated and not context.is_subset)
+        # A retry of the night, for whatever reason, builds everything: that repairs what a test has found.
+        is_repair = config.test_everything and context.retry_number > 0
+        full_refresh = config.full_refresh or ((is_outdated or is_repair) and not context.is_subset)
         if config.only_touched and not touched and not full_refresh:
             context.log.info("The marts show every complete load; there is nothing to build.")
             return
         news = ", ".join(sorted(touched)) or "no table"
         context.log.info(f"New records in {news}{'; a full refresh' * full_refresh}.")
         arguments = build_arguments(
-            manifest(), touched if config.only_touched else None, full_refresh, config.drop_dependents
+            manifest(),
+            touched if config.only_touched else None,
+            full_refresh,
+            config.drop_dependents,
+            config.test_everything,
         )
         with warehouse.transformer() as connection:
             # What is shown of a model waits no longer for a lock than the model itself.
             connection.execute(f"set lock_timeout = '{BuildSettings.read().lock_timeout}'")
-            yield from _built(context, arguments, connection)
+            try:
+                yield from _built(context, arguments, connection)
+            except dg.Failure as failure:
+                if not config.test_everything or full_refresh:
+                    raise
+                context.log.warning(f"{failure.description}; everything is built again, from all records")
+                raise dg.RetryRequested(max_retries=context.retry_number + 1) from failure
             if full_refresh and not context.is_subset:
                 record_built_by(connection, version)
 

@@ -1,5 +1,6 @@
 -- An id that counts twice would be two people; one of which no record counts would
--- be nobody, though somebody was delivered and not withdrawn.
+-- be nobody, though somebody was delivered and not withdrawn. One of which an earlier
+-- record counts would stay what it once was.
 {% test one_record_counts_an_id(model, id) %}
 
 with
@@ -21,7 +22,12 @@ in_scope as (
 -- Not materialized: of most ids nothing is asked.
 valid as not materialized (
 
-    select *
+    select
+        {{ id }},
+        _load_id,
+        disposition,
+        -- One number, in the order in which records replace each other.
+        (_load_id << 32) + _record as place
     from {{ model }}
     where reasons = '[]'
 
@@ -29,7 +35,9 @@ valid as not materialized (
 
 select
     {{ id }},
-    count(*) filter (where disposition <> 'superseded') as counting
+    count(*) filter (where disposition <> 'superseded') as counting,
+    max(place) as latest,
+    max(place) filter (where disposition <> 'superseded') as latest_counting
 from valid
 {% if tests_only_new_loads() %}
 where
@@ -40,6 +48,8 @@ where
     )
 {% endif %}
 group by {{ id }}
-having count(*) filter (where disposition <> 'superseded') <> 1
+having
+    count(*) filter (where disposition <> 'superseded') <> 1
+    or max(place) <> max(place) filter (where disposition <> 'superseded')
 
 {% endtest %}

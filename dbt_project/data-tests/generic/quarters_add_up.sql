@@ -30,6 +30,7 @@ hires as (
 
 ),
 
+{% if tests_only_new_loads() %}
 named as (
 
     select distinct
@@ -38,16 +39,15 @@ named as (
         department_id,
         job_id
     from checked
-    where reasons = '[]' and {{ is_of_load_in('in_scope', tests_only_new_loads()) }}
+    where reasons = '[]' and {{ is_of_load_in('in_scope', true) }}
 
 ),
 
 qualifying as (
 
-    {% if tests_only_new_loads() %}
     select
-        named.year,
-        sum(hires.hired) as hired
+        named.*,
+        hires.hired
     from named
     cross join lateral (
         select count(*) as hired
@@ -58,36 +58,52 @@ qualifying as (
             and hires.hired_year = named.year
             and hires.hired_quarter = named.quarter
     ) as hires
-    group by named.year
-    {% else %}
-    select
-        date_part('year', hired_at at time zone 'UTC') as year,
-        count(*) as hired
-    from hires
-    group by date_part('year', hired_at at time zone 'UTC')
-    {% endif %}
+
 ),
 
 counted as (
 
-    select
-        year,
-        sum(hired) as hired
+    select *
     from {{ model }}
-    {{
-        'inner join named using (year, quarter, department_id, job_id)'
-        if tests_only_new_loads() else ''
-    }}
-    group by year
+    inner join named using (year, quarter, department_id, job_id)
 
 )
 
+{% else %}
+qualifying as (
+
+    -- Grouped by columns, of which Postgres knows how few values they have.
+    select
+        hired_year as year,
+        hired_quarter as quarter,
+        department_id,
+        job_id,
+        count(*) as hired
+    from hires
+    where
+        hired_year = date_part('year', hired_at at time zone 'UTC')
+        and hired_quarter
+        = ceil(date_part('month', hired_at at time zone 'UTC') / 3)
+    group by hired_year, hired_quarter, department_id, job_id
+
+),
+
+counted as (
+
+    select * from {{ model }}
+
+)
+
+{% endif %}
 select
     year,
+    quarter,
+    department_id,
+    job_id,
     counted.hired as counted,
     qualifying.hired as qualifying
 from counted
-full join qualifying using (year)
+full join qualifying using (year, quarter, department_id, job_id)
 where coalesce(counted.hired, 0) <> coalesce(qualifying.hired, 0)
 
 {% endtest %}

@@ -19,24 +19,21 @@ hires as (
 
 ),
 
+{% if is_incremental_build() %}
 named as (
 
     select distinct
-        checked.hired_year as year,
-        checked.hired_quarter as quarter,
-        checked.department_id,
-        checked.job_id
+        hired_year as year,
+        hired_quarter as quarter,
+        department_id,
+        job_id
     from checked
     where
-        checked.reasons = '[]'
-        and {{
-            has_changed('checked', 'checked_hired_employees')
-            if is_incremental_build() else 'true'
-        }}
+        reasons = '[]'
+        and {{ has_changed('checked', 'checked_hired_employees') }}
 
 ),
 
-{% if is_incremental_build() %}
 counted as (
 
     select
@@ -56,26 +53,17 @@ counted as (
 ),
 
 {% else %}
-counting as (
+counted as (
 
     select
         hired_year as year,
         hired_quarter as quarter,
         department_id,
         job_id,
-        count(*) as hired
-    from hires
+        count(*) filter (where disposition = 'accepted') as hired
+    from checked
+    where reasons = '[]'
     group by hired_year, hired_quarter, department_id, job_id
-
-),
-
-counted as (
-
-    select
-        named.*,
-        coalesce(counting.hired, 0) as hired
-    from named
-    left join counting using (year, quarter, department_id, job_id)
 
 ),
 

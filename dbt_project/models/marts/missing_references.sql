@@ -30,7 +30,7 @@ missing as (
         records.disposition = 'waiting'
         and records.{{ column.value }} is not null
         and not exists (
-            select from checked_{{ column.table }} as counted
+            select 1 from checked_{{ column.table }} as counted
             where
                 counted.{{ column.key }} = records.{{ column.value }}
                 and counted.disposition = 'accepted'

@@ -11,14 +11,14 @@ reasons as (
 
     select
         records.*,
-        case when records.message is null then split_part(each_reason, ':', 1) end
+        case when records.message is null then split_part(reasons.reason, ':', 1) end
             as field,
         case
-            when records.message is null then split_part(each_reason, ':', 2)
-            else each_reason
+            when records.message is null then split_part(reasons.reason, ':', 2)
+            else reasons.reason
         end as reason
     from records
-    cross join lateral jsonb_array_elements_text(records.reasons) as each_reason
+    cross join lateral jsonb_array_elements_text(records.reasons) as reasons (reason)
 
 ),
 

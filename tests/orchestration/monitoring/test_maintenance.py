@@ -281,10 +281,46 @@ def test_the_nightly_build_waits_for_another_and_tests_everything_and_rebuilding
     assert metric == mended == [("Sales", "Clerk", 1, 0)]
 
 
+WRONG = {
+    "a hire in another quarter of the same year": (
+        "insert into staging.quarterly_hires select year, 2, department_id, job_id, hired "
+        "from staging.quarterly_hires",
+        "update staging.quarterly_hires set hired = 0 where quarter = 1",
+    ),
+    "an earlier record of an id that counts instead of the latest": (
+        "update staging.checked_hired_employees set disposition = 'waiting' where disposition = 'accepted'",
+        "update staging.checked_hired_employees set disposition = 'accepted' where disposition = 'superseded'",
+        "update staging.checked_hired_employees set disposition = 'superseded' where disposition = 'waiting'",
+    ),
+}
+
+
+@pytest.mark.parametrize("wrong", WRONG.values(), ids=WRONG)
+def test_the_night_builds_everything_again_when_a_test_of_all_records_finds_something_wrong(
+    database: Database, bucket: Bucket, wrong: tuple[str, ...]
+) -> None:
+    """Builds of what is new never look at it again: it would stay wrong for good."""
+    for key, text in FILES.items():
+        bucket.put(key, text)
+    with environment(database.environment), dg.DagsterInstance.ephemeral() as instance:
+        for table in TABLES:
+            list(load_pending(database.conninfo("hiring_loader"), bucket.client, bucket.name, table))
+        nights = [defs.resolve_job_def("nightly_build").execute_in_process(instance=instance) for _ in range(2)]
+        right = database.rows("select _record, disposition from staging.checked_hired_employees order by 1")
+        for statement in wrong:
+            database.execute(statement)
+        repair = defs.resolve_job_def("nightly_build").execute_in_process(instance=instance)
+    retried = [[event.event_type_value for event in run.all_events].count("STEP_RESTARTED") for run in [*nights, repair]]
+    assert retried == [0, 0, 1]
+    assert database.rows("select _record, disposition from staging.checked_hired_employees order by 1") == right
+    assert database.rows("select quarter, hired from staging.quarterly_hires where hired > 0") == [(1, 1)]
+    assert database.rows("select q1, q2 from marts.hires_by_quarter") == [(1, 0)]
+
+
 FILES = {
     "departments.csv": b"1,Sales\n",
     "jobs.csv": b"1,Clerk\n",
-    "hired_employees.csv": b"1,Ada,2021-01-01T00:00:00Z,1,1\n",
+    "hired_employees.csv": b"1,Adda,2021-01-01T00:00:00Z,1,1\n1,Ada,2021-01-01T00:00:00Z,1,1\n",
 }
 
 
