@@ -247,13 +247,18 @@ AFTER_BUILD = [
 ]
 
 
-@dg.multi_asset_check(specs=AFTER_BUILD, name="after_build")
-def after_build(warehouse: Warehouse) -> Iterator[dg.AssetCheckResult]:
-    """Look at what a build has left."""
+# A subset, because a run that materializes one model has the checks of that model alone.
+@dg.multi_asset_check(specs=AFTER_BUILD, name="after_build", can_subset=True)
+def after_build(context: dg.AssetCheckExecutionContext, warehouse: Warehouse) -> Iterator[dg.AssetCheckResult]:
+    """Look at what a build has left, for the models of the run."""
     with warehouse.transformer() as connection:
-        yield no_open_records(*checks.open_records(connection, SHOWN))
-        yield nothing_waits_long(checks.missing_references(connection), CheckSettings.read().waiting_hours)
-        yield from shows_every_complete_load(checks.waiting(connection, MARTS))
+        results = [
+            no_open_records(*checks.open_records(connection, SHOWN)),
+            nothing_waits_long(checks.missing_references(connection), CheckSettings.read().waiting_hours),
+            *shows_every_complete_load(checks.waiting(connection, MARTS)),
+        ]
+    selected = {(key.asset_key, key.name) for key in context.selected_asset_check_keys}
+    yield from (result for result in results if (result.asset_key, result.check_name) in selected)
 
 
 def shows_every_complete_load(late: checks.Waiting) -> list[dg.AssetCheckResult]:
