@@ -19,15 +19,13 @@ if TYPE_CHECKING:
 
 
 class RestoreConfig(dg.Config):
-    """What is put back.
+    """What is put back."""
 
-    Attributes:
-        export: its id, the folder's name in the bucket; or "latest".
-        tables: which tables of the contract; what the ledger has of their loads comes along.
-    """
-
-    export: str = "latest"
-    tables: list[str] = Field(default_factory=lambda: [table.name for table in TABLES])
+    export: str = Field(default="latest", description="The export's id, its folder's name in the bucket; or latest.")
+    tables: list[str] = Field(
+        default=[table.name for table in TABLES],
+        description="Which tables are put back; what the ledger has of their loads comes along.",
+    )
 
 
 @dg.op(description="Stores all tables of schema raw, as they are at one moment, as Parquet files.")

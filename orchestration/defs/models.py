@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 from dagster_dbt import DagsterDbtTranslator, DbtProject, dbt_assets
+from pydantic import Field
 
 from orchestration.dbt.build import build
 from orchestration.dbt.metadata import deferred_metadata, has_deferred_metadata
@@ -67,20 +68,21 @@ MARTS = published_marts(manifest())
 
 
 class BuildConfig(dg.Config):
-    """What a build covers.
+    """What a build covers."""
 
-    Attributes:
-        only_touched: only what new records can have changed, rather than all that is selected.
-        full_refresh: from all records, rather than from what is new to a model.
-        drop_dependents: drop views of other people that a change of a model would break; needs full_refresh.
-        test_everything: let every test look at all records, rather than at what is new; where one fails, everything is
-            built from all records.
-    """
-
-    only_touched: bool = False
-    full_refresh: bool = False
-    drop_dependents: bool = False
-    test_everything: bool = False
+    only_touched: bool = Field(
+        default=False, description="Build what new records can have changed, rather than everything that is selected."
+    )
+    full_refresh: bool = Field(
+        default=False, description="Build from all records, not only from what is new to a model."
+    )
+    drop_dependents: bool = Field(
+        default=False, description="With full_refresh: drop views of other people that a change of a model would break."
+    )
+    test_everything: bool = Field(
+        default=False,
+        description="Let each test look at all records, not only at what is new; where one fails, build from all records.",
+    )
 
 
 @dbt_assets(manifest=manifest(), project=PROJECT, dagster_dbt_translator=TRANSLATOR, name="dbt_models")

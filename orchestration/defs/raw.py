@@ -66,13 +66,12 @@ class FoundObject(dg.Config):
 
 
 class LoadConfig(dg.Config):
-    """What a table's load begins with.
+    """What a table's load begins with."""
 
-    Attributes:
-        objects: those that a sensor found; without any the bucket is listed, once for all tables of the run.
-    """
-
-    objects: list[FoundObject] = Field(default_factory=list)
+    objects: list[FoundObject] = Field(
+        default_factory=list,
+        description="Filled in by the sensor new_objects. Leave it out: then the bucket is listed.",
+    )
 
 
 def raw_asset(table: Table) -> dg.AssetsDefinition:

@@ -4,12 +4,12 @@ from dataclasses import replace
 
 import dagster as dg
 from psycopg import OperationalError
+from pydantic import Field
 
 from orchestration.arrivals.partitions import OBJECTS, key_of, report
 from orchestration.database import LockTimeout
 from orchestration.defs.checks import as_evaluation, every_object_loaded
-from orchestration.defs.resources import Landing, Warehouse
-from orchestration.ingest.limits import RejectLimit
+from orchestration.defs.resources import Landing, Warehouse, landing
 from orchestration.ingest.loader import Failed, reload_object
 from orchestration.ingest.objects import BucketUnavailable, ObjectChanged, ObjectUnreadable, current_version
 from orchestration.ingest.session import DatabaseUnavailable, TableSession
@@ -17,18 +17,27 @@ from orchestration.ingest.tables import table_of
 from orchestration.monitoring.checks import failed_objects
 from orchestration.monitoring.failures import as_metadata
 
+USUAL = landing().policy
+
 
 class ReloadConfig(dg.Config):
-    """How the object is loaded.
+    """How the object is loaded."""
 
-    Attributes:
-        reject_share: how much of it may be rejected, 0 to 1; by default as much as in every load (REJECT_SHARE).
-        withdraw_share: of a table that is delivered whole, which share of the ids that count it may lack, 0 to 1; by
-            default as much as in every load (WITHDRAW_SHARE).
-    """
-
-    reject_share: float | None = None
-    withdraw_share: float | None = None
+    reject_share: float = Field(
+        default=USUAL.reject_limit.share,
+        ge=0,
+        le=1,
+        description="The share of its records that may be rejected, 0 to 1. Every load's default is REJECT_SHARE.",
+    )
+    withdraw_share: float = Field(
+        default=USUAL.withdraw_share,
+        ge=0,
+        le=1,
+        description=(
+            "For a table that is delivered whole: the share of its current ids that the object may lack, 0 to 1. "
+            "Every load's default is WITHDRAW_SHARE."
+        ),
+    )
 
 
 @dg.op(description="Loads the chosen object again, from its first record to its last, as another load.")
@@ -43,14 +52,13 @@ def load_again(context: dg.OpExecutionContext, config: ReloadConfig, landing: La
     if table is None:
         raise dg.Failure(f"{key} belongs to no table by its name: there is nowhere to load it to", allow_retries=False)
     usual = landing.policy
-    limit, withdraw_share = usual.reject_limit, usual.withdraw_share
-    if config.reject_share is not None:
-        limit = RejectLimit(config.reject_share, limit.count)
-    if config.withdraw_share is not None:
-        withdraw_share = config.withdraw_share
+    policy = replace(
+        usual,
+        reject_limit=replace(usual.reject_limit, share=config.reject_share),
+        withdraw_share=config.withdraw_share,
+    )
     try:
         item = current_version(landing.client, landing.bucket, key)
-        policy = replace(usual, reject_limit=limit, withdraw_share=withdraw_share)
         with TableSession(
             warehouse.loader_conninfo, table, policy.give_up_seconds, policy.lock_wait_seconds
         ) as session:

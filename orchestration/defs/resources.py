@@ -16,10 +16,12 @@ from orchestration.ingest.limits import RejectLimit
 from orchestration.ingest.loader import Policy
 from orchestration.ingest.objects import ObjectVersion
 from orchestration.s3 import s3_client
-from orchestration.settings import LoadSettings
+from orchestration.settings import DatabaseSettings, LoadSettings
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
+
+ROLES = ("hiring_loader", "hiring_transformer")
 
 
 class Landing(dg.ConfigurableResource[Any]):
@@ -135,15 +137,30 @@ def landing() -> Landing:
     )
 
 
+def warehouse(context: dg.InitResourceContext) -> Warehouse:
+    """Return the database with the passwords that the environment has, for the run of a context.
+
+    Raises:
+        dagster.Failure: a password is not set.
+    """
+    passwords = DatabaseSettings.read().passwords
+    if missing := [f"{role.upper()}_PASSWORD" for role in ROLES if role not in passwords]:
+        raise dg.Failure(f"{' and '.join(missing)} must be set", allow_retries=False)
+    loader, transformer = (passwords[role] for role in ROLES)
+    made = Warehouse(loader_password=loader, transformer_password=transformer)
+    made.setup_for_execution(context)
+    return made
+
+
 @dg.definitions
 def resources() -> dg.Definitions:
-    """Return the resources by the names under which assets and sensors ask for them."""
+    """Return the resources by the names under which assets and sensors ask for them.
+
+    They are functions, so that no job's launchpad offers their fields: where the servers are is no matter of one run.
+    """
     return dg.Definitions(
         resources={
-            "landing": landing(),
-            "warehouse": Warehouse(
-                loader_password=dg.EnvVar("HIRING_LOADER_PASSWORD"),
-                transformer_password=dg.EnvVar("HIRING_TRANSFORMER_PASSWORD"),
-            ),
+            "landing": dg.ResourceDefinition(lambda _: landing(), config_schema={}, description=Landing.__doc__),
+            "warehouse": dg.ResourceDefinition(warehouse, config_schema={}, description=Warehouse.__doc__),
         }
     )

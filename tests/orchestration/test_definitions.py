@@ -1,9 +1,15 @@
 """What the code location offers: one lineage, described; sensors that run by themselves; a job in one process."""
 
+from collections.abc import Iterator, Mapping
+from typing import Any
+
 import dagster as dg
 import pytest
+from dagster._config import ConfigType
 
 from orchestration.definitions import defs
+from orchestration.ingest.limits import RejectLimit
+from orchestration.ingest.loader import Policy
 
 
 @pytest.fixture(scope="module")
@@ -100,6 +106,15 @@ def test_every_test_of_the_models_says_what_nobody_would_see_without_it() -> Non
         assert description.endswith("."), name
 
 
+def test_a_model_can_be_materialized_by_itself_with_its_checks() -> None:
+    """Checks that are made together refuse a run of a model that has only some of them."""
+    everything = defs.resolve_implicit_global_asset_job_def()
+    for key in defs.resolve_job_def("rebuild_marts").asset_layer.executable_asset_keys:
+        alone = everything.get_subset(asset_selection={key})
+
+        assert alone.asset_layer.executable_asset_keys == {key}
+
+
 def test_no_two_checks_of_one_table_have_the_same_name() -> None:
     """A red check is read by its name, wherever the list does not say which layer it is of."""
     names: dict[str, list[str]] = {}
@@ -128,3 +143,56 @@ def test_the_job_refresh_covers_what_can_be_built_in_one_process_and_says_when_t
     assert [key.path[1] for key in keys if key.path[0] == "landing"] == ["arrivals"]
     assert job.executor_def is dg.in_process_executor
     assert "start it by hand" in (job.description or "")
+
+
+RESTORED = {"export": "latest", "tables": ["departments", "jobs", "hired_employees"]}
+REBUILT = {"only_touched": False, "full_refresh": True, "drop_dependents": False}
+RELOADED = {"reject_share": RejectLimit.share, "withdraw_share": Policy.withdraw_share}
+
+
+@pytest.mark.parametrize(
+    ("job", "ops"),
+    [
+        ("refresh", {"dbt_models": REBUILT | {"only_touched": True, "full_refresh": False}}),
+        ("rebuild_marts", {"dbt_models": REBUILT}),
+        ("nightly_build", {"dbt_models": REBUILT}),
+        ("reload_object", {"load_again": RELOADED}),
+        ("restore_raw", {"restore_tables": RESTORED}),
+        ("export_raw", {}),
+        ("prune_history", {}),
+        ("check_disk", {}),
+    ],
+)
+def test_the_launchpad_of_a_job_begins_with_what_a_person_may_set_and_nothing_else(
+    job: str, ops: dict[str, dict[str, object]]
+) -> None:
+    """Connections that stand there too can be changed by accident, for one run, and nobody sees it."""
+    fields = fields_of(defs.resolve_job_def(job).run_config_schema.config_type)
+
+    shown = {name: op["config"] for name, op in fields["ops"].default_value.items() if op.get("config")}
+    assert shown == ops
+    assert not any(resource.get("config") for resource in fields["resources"].default_value.values())
+    for name in ("landing", "warehouse"):
+        if resource := fields["resources"].config_type.fields.get(name):
+            assert resource.config_type.fields["config"].config_type.fields == {}
+
+
+def test_whatever_can_be_set_in_a_launchpad_is_described() -> None:
+    for job in ("refresh", "rebuild_marts", "nightly_build", "reload_object", "restore_raw"):
+        fields = fields_of(defs.resolve_job_def(job).run_config_schema.config_type)
+        settings = dict(settings_of(fields["ops"].config_type))
+        assert settings
+        for name, description in settings.items():
+            assert (description or "").endswith("."), (job, name)
+
+
+def settings_of(ops: ConfigType) -> Iterator[tuple[str, str | None]]:
+    """Yield each setting of a job's ops with its description."""
+    for op, field in fields_of(ops).items():
+        for name, setting in fields_of(fields_of(field.config_type)["config"].config_type).items():
+            yield f"{op}.{name}", setting.description
+
+
+def fields_of(config_type: ConfigType) -> Mapping[str, Any]:
+    """Return the fields of a type of configuration, none where it takes anything."""
+    return getattr(config_type, "fields", {})

@@ -64,14 +64,12 @@ def runs(module_database: Database, s3_server: tuple[Settings, Path]) -> Runs:
 
 def refresh(bucket: Bucket, instance: dg.DagsterInstance) -> dg.ExecuteInProcessResult:
     """Run the job on a bucket and the database of the environment."""
-    landing = landing_of(bucket)
-    # The job carries the resources' settings of its definition in its configuration, which wins over the objects.
-    config = dg.RunConfig(ops={"dbt_models": BuildConfig(only_touched=True)}).to_config_dict()
-    config["resources"] = {
-        "landing": {"config": {"bucket": bucket.name, "endpoint_url": bucket.endpoint, "settle_seconds": 0.0}}
-    }
+    config = dg.RunConfig(ops={"dbt_models": BuildConfig(only_touched=True)})
     return defs.resolve_job_def("refresh").execute_in_process(
-        config, instance=instance, resources={"landing": landing}, raise_on_error=False
+        config,
+        instance=instance,
+        resources={"landing": dg.ResourceDefinition.hardcoded_resource(landing_of(bucket))},
+        raise_on_error=False,
     )
 
 

@@ -48,16 +48,10 @@ def refresh(bucket: Bucket, instance: dg.DagsterInstance) -> dg.ExecuteInProcess
 def run(
     job: str, bucket: Bucket, instance: dg.DagsterInstance, config: dict[str, object], partition: str | None = None
 ) -> dg.ExecuteInProcessResult:
-    landing = landing_of(bucket)
-    config |= {
-        "resources": {
-            "landing": {"config": {"bucket": bucket.name, "endpoint_url": bucket.endpoint, "settle_seconds": 0.0}}
-        }
-    }
     return defs.resolve_job_def(job).execute_in_process(
         config,
         instance=instance,
-        resources={"landing": landing},
+        resources={"landing": dg.ResourceDefinition.hardcoded_resource(landing_of(bucket))},
         partition_key=partition,
         raise_on_error=False,
     )

@@ -39,11 +39,10 @@ def press(
     **variables: str,
 ) -> dg.ExecuteInProcessResult:
     landing = landing_of(warehouse.bucket, warehouse.landing.name)
-    where = {"bucket": landing.bucket, "endpoint_url": landing.endpoint_url, "settle_seconds": 0.0}
     ops = {"ops": {"restore_tables": {"config": config}}} if config else {}
     with environment(warehouse.variables | variables):
         return defs.resolve_job_def(job).execute_in_process(
-            ops | {"resources": {"landing": {"config": where}}},
+            ops,
             instance=instance,
             resources={"landing": landing},
             raise_on_error=False,
