@@ -59,16 +59,32 @@ compose-check: $(INSTALLED) ## docker-compose.yml run for real, killed, destroye
 aws-check: $(INSTALLED) ## Apply deploy/aws to an AWS of our own and look at it, some minutes; TF_PLUGIN_DIR has the AWS provider
 	@$(BIN)/python -m deploy.aws.check
 
-lint: $(INSTALLED) ## ruff, mypy, import-linter, sqlfluff, hadolint, zizmor for the workflows, and whether Dagster's definitions load
+# The hooks of .pre-commit-config.yaml are these targets, so that there is one list of commands.
+LINTS := lint-python lint-contract lint-sql lint-images lint-workflows lint-definitions
+.PHONY: $(LINTS)
+
+lint: $(LINTS) ## ruff, mypy, import-linter, sqlfluff, hadolint, zizmor for the workflows, and whether Dagster's definitions load
+
+lint-python: $(INSTALLED)
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-cache
+
+lint-contract: $(INSTALLED)
 	@$(BIN)/python -m contracts
+
+lint-sql: $(INSTALLED)
 	@$(BIN)/python -m orchestration.dbt.generated
 	@$(BIN)/sqlfluff lint --processes 2 dbt_project
+
+lint-images: $(INSTALLED)
 	@$(BIN)/hadolint deploy/docker/Dockerfile
+
+lint-workflows: $(INSTALLED)
 	@$(BIN)/zizmor --offline --quiet .github
+
+lint-definitions: $(INSTALLED)
 	@$(BIN)/dg check defs
 
 bench: $(INSTALLED) ## What it costs beside what people use instead, some minutes, nothing else running; FIGURES="load_dirty …"
