@@ -18,31 +18,37 @@ from deploy.local.supervisor import StackError
 
 
 def docs(settings: Settings, console: Console) -> None:
-    """Write the documentation of the models and serve it until Ctrl-C.
+    """Write the documentation of the models and serve it until Ctrl-C or SIGTERM.
 
     Raises:
         StackError: the port is taken, or dbt failed.
     """
     page = settings.state_dir / "docs" / "page"
     try:
-        server = ThreadingHTTPServer((LOOPBACK, settings.docs_port), partial(_Quiet, directory=str(page)))
+        server = PageServer((LOOPBACK, settings.docs_port), partial(PageHandler, directory=str(page)))
     except OSError as error:
         raise StackError(
             f"port {settings.docs_port} for the documentation is taken ({error.strerror}): free it, or choose another "
             f"with DOCS_PORT={settings.docs_port + 1}"
         ) from None
     with server, suppress(KeyboardInterrupt):
+        _stop_on_signals()
         _write(settings, console, page)
+        _stop_on_signals()
         console.print(f"The models' documentation: http://{LOOPBACK}:{settings.docs_port} (Ctrl-C ends this)")
         server.serve_forever()
+
+
+def _stop_on_signals() -> None:
+    """Stop at once, and not, as a stack's owner does, by waiting for the next step to notice."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.default_int_handler)
 
 
 def _write(settings: Settings, console: Console, page: Path) -> None:
     target = page.parent
     with servers(settings, console, with_s3=False) as postgres, console.status("dbt describes the models"):
-        # Not, as a stack's owner does, by waiting for the next step to notice.
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            signal.signal(number, signal.default_int_handler)
+        _stop_on_signals()
         failed = subprocess.run(  # noqa: S603
             [
                 *(sys.executable, "-m", "orchestration.dbt", "--quiet", "docs", "generate", "--static"),
@@ -58,7 +64,16 @@ def _write(settings: Settings, console: Console, page: Path) -> None:
     (target / "static_index.html").replace(page / "index.html")
 
 
-class _Quiet(SimpleHTTPRequestHandler):
+class PageServer(ThreadingHTTPServer):
+    """A server that is silent about browsers that leave in the middle of an answer."""
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Report what went wrong, unless the other side is gone."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
+
+
+class PageHandler(SimpleHTTPRequestHandler):
     """A handler that does not print each request."""
 
     def log_message(self, *_: Any) -> None:

@@ -19,7 +19,7 @@ from deploy.local import services
 from deploy.local.postgres import EmbeddedPostgres
 from deploy.local.services import Service
 from deploy.local.settings import PROJECT, Settings, orchestration_environment
-from deploy.local.supervisor import StackError, Supervisor
+from deploy.local.supervisor import Interrupted, StackError, Supervisor
 from orchestration.migrations import migrate
 from orchestration.warehouse.published import built_marts, unpublished_loads
 
@@ -243,6 +243,8 @@ def servers(settings: Settings, console: Console, with_s3: bool) -> Iterator[Emb
         stack.start_postgres()
         if with_s3:
             stack.start_s3()
+        if stack.supervisor.stopping.is_set():
+            raise Interrupted
         # The program handles Ctrl-C itself: for psql it ends the statement, not the session.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         yield stack.postgres

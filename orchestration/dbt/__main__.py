@@ -30,7 +30,8 @@ def main() -> None:
                 "DBT_PROFILES_DIR": str(PROJECT_DIR),
                 "DBT_TARGET_PATH": target,
                 "DBT_LOG_PATH": target,
-                "DBT_PARTIAL_PARSE_FILE_PATH": str(parsed),
+                # Dagster has not parsed the project before its first start, and dbt refuses a file that is not there.
+                **({"DBT_PARTIAL_PARSE_FILE_PATH": str(parsed)} if parsed.exists() else {}),
                 **session_variables(),
             }
         )
