@@ -81,7 +81,7 @@ class BuildConfig(dg.Config):
     )
     test_everything: bool = Field(
         default=False,
-        description="Let each test look at all records, not only at what is new; where one fails, build from all records.",
+        description="Let each test look at all records, not only at new ones; where one fails, build from all records.",
     )
 
 

@@ -146,16 +146,16 @@ def test_the_job_refresh_covers_what_can_be_built_in_one_process_and_says_when_t
 
 
 RESTORED = {"export": "latest", "tables": ["departments", "jobs", "hired_employees"]}
-REBUILT = {"only_touched": False, "full_refresh": True, "drop_dependents": False}
+UNSET = {"only_touched": False, "full_refresh": False, "drop_dependents": False, "test_everything": False}
 RELOADED = {"reject_share": RejectLimit.share, "withdraw_share": Policy.withdraw_share}
 
 
 @pytest.mark.parametrize(
     ("job", "ops"),
     [
-        ("refresh", {"dbt_models": REBUILT | {"only_touched": True, "full_refresh": False}}),
-        ("rebuild_marts", {"dbt_models": REBUILT}),
-        ("nightly_build", {"dbt_models": REBUILT}),
+        ("refresh", {"dbt_models": UNSET | {"only_touched": True}}),
+        ("rebuild_marts", {"dbt_models": UNSET | {"full_refresh": True}}),
+        ("nightly_build", {"dbt_models": UNSET | {"test_everything": True}}),
         ("reload_object", {"load_again": RELOADED}),
         ("restore_raw", {"restore_tables": RESTORED}),
         ("export_raw", {}),

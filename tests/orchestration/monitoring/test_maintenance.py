@@ -283,8 +283,7 @@ def test_the_nightly_build_waits_for_another_and_tests_everything_and_rebuilding
 
 WRONG = {
     "a hire in another quarter of the same year": (
-        "insert into staging.quarterly_hires select year, 2, department_id, job_id, hired "
-        "from staging.quarterly_hires",
+        "insert into staging.quarterly_hires select year, 2, department_id, job_id, hired from staging.quarterly_hires",
         "update staging.quarterly_hires set hired = 0 where quarter = 1",
     ),
     "an earlier record of an id that counts instead of the latest": (
@@ -310,8 +309,8 @@ def test_the_night_builds_everything_again_when_a_test_of_all_records_finds_some
         for statement in wrong:
             database.execute(statement)
         repair = defs.resolve_job_def("nightly_build").execute_in_process(instance=instance)
-    retried = [[event.event_type_value for event in run.all_events].count("STEP_RESTARTED") for run in [*nights, repair]]
-    assert retried == [0, 0, 1]
+    events = [[event.event_type_value for event in run.all_events] for run in [*nights, repair]]
+    assert [each.count("STEP_RESTARTED") for each in events] == [0, 0, 1]
     assert database.rows("select _record, disposition from staging.checked_hired_employees order by 1") == right
     assert database.rows("select quarter, hired from staging.quarterly_hires where hired > 0") == [(1, 1)]
     assert database.rows("select q1, q2 from marts.hires_by_quarter") == [(1, 0)]
