@@ -16,33 +16,33 @@ COMPILE = $(UV) pip compile --quiet --universal --python-version 3.11 --generate
 .DEFAULT_GOAL := help
 .PHONY: help run up psql ingest dbt dg status docs test soak secrets compose-check aws-check lint format lock bench clean
 
-help: ## List the targets
+help: ## List the targets; .venv/bin/hiring --help lists the commands that they call
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "make %-13s %s\n", $$1, $$2}'
 
 run: $(INSTALLED) ## Load LANDING (or the sample), print both metrics of 2021 and the rejected records, stop
-	@$(BIN)/python -m deploy.local run
+	@$(BIN)/hiring run
 
 up: $(INSTALLED) ## Start Dagster, the API, Postgres and S3, and keep them until Ctrl-C
-	@$(BIN)/python -m deploy.local up
+	@$(BIN)/hiring up
 
-psql: $(INSTALLED) ## psql on the embedded server; SQL='select 1' prints and exits
-	@$(BIN)/python -m deploy.local psql $(if $(SQL),--sql "$$SQL")
+psql: $(INSTALLED) ## psql on the embedded server, to read; SQL='select 1' prints and exits, SUPERUSER=1 may change everything
+	@$(BIN)/hiring psql $(if $(SUPERUSER),--superuser) $(if $(SQL),--sql "$$SQL")
 psql: export SQL := $(SQL)
 
 ingest: $(INSTALLED) ## The load engine by hand on the embedded servers: ARGS='status', 'load', 'validate FILE'
-	@$(BIN)/python -m deploy.local ingest $(ARGS)
+	@$(BIN)/hiring ingest $(ARGS)
 
 dbt: $(INSTALLED) ## dbt by hand on the embedded server: ARGS='build -s hires_by_quarter', 'test', 'show -s jobs'
-	@$(BIN)/python -m deploy.local dbt $(ARGS)
+	@$(BIN)/hiring dbt $(ARGS)
 
 dg: $(INSTALLED) ## Dagster's dg on the embedded servers: ARGS=dev opens the UI with the code as it is, ARGS='list defs'
-	@$(BIN)/python -m deploy.local dg $(ARGS)
+	@$(BIN)/hiring dg $(ARGS)
 
 status: $(INSTALLED) ## Which services of make up work, and what STATE_DIR takes of the disk
-	@$(BIN)/python -m deploy.local status
+	@$(BIN)/hiring status
 
 docs: $(INSTALLED) ## The models' documentation on DOCS_PORT (8080), from the embedded server, until Ctrl-C
-	@$(BIN)/python -m deploy.local docs
+	@$(BIN)/hiring docs
 
 test: $(INSTALLED) ## The whole test suite, on a Postgres, an S3 server and a Dagster of its own
 	@$(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder
@@ -103,7 +103,7 @@ lock: $(VENV)/.uv ## Compile requirements.lock for Python 3.11 to 3.13, and the 
 	done
 
 clean: ## Stop what runs and forget all state, the landing folder included
-	@if [ -x $(BIN)/python ]; then $(BIN)/python -m deploy.local clean; fi
+	@if [ -x $(BIN)/hiring ]; then $(BIN)/hiring clean; fi
 	@rm -rf dbt_project/target dbt_project/logs dbt_project/generated .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 $(INSTALLED): requirements.lock pyproject.toml $(VENV)/.uv

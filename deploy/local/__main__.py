@@ -1,4 +1,4 @@
-"""`python -m deploy.local`: what the Makefile's targets run, up, psql, ingest, dbt, dg, docs and clean call."""
+"""`hiring`, also `python -m deploy.local`: the embedded stack's commands, which the targets of the Makefile call."""
 
 import shutil
 import sys
@@ -10,12 +10,14 @@ import typer
 from pydantic import ValidationError
 from rich.console import Console
 
+from api.version import VERSION
 from contracts import TABLES
 from contracts.tables import ContractError
 from deploy.local.docs import docs
+from deploy.local.engine import add_engine_commands, examples_of
 from deploy.local.postgres import PostgresRefused
 from deploy.local.services import PROGRAMS
-from deploy.local.settings import Settings
+from deploy.local.settings import Settings, settings_in_words
 from deploy.local.stack import Stack, on_servers, own, psql
 from deploy.local.supervisor import Interrupted, StackError
 from orchestration.ingest.tables import is_hidden, seems_delivered, table_of
@@ -41,16 +43,45 @@ STATE = (
 # A command whose arguments are another program's.
 PASSED_ON = {"allow_extra_args": True, "ignore_unknown_options": True}
 
-app = typer.Typer(add_completion=False, help=__doc__, no_args_is_help=True, pretty_exceptions_enable=False)
+app = typer.Typer(
+    add_completion=False,
+    help="Hiring records from CSV files to metrics over HTTP, all of it on this machine.",
+    epilog=settings_in_words(),
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+)
+RUN, LOOK, CLEAN_UP = "Run the pipeline", "Look inside", "Clean up"
 QUIET = Console(stderr=True, quiet=True)
 PYTHON = (sys.executable, "-m")
 # A pipe or a file has no width of its own; the tables want more than the 80 columns of a guess.
 console = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
 
 
-@app.command()
+def _print_version(is_asked: bool) -> None:
+    if is_asked:
+        sys.stdout.write(f"{VERSION}\n")
+        raise typer.Exit
+
+
+@app.callback()
+def hiring(
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Take the options that are of no command; its help is that of `app`."""
+
+
+@app.command(rich_help_panel=RUN, epilog=examples_of("hiring run", "LANDING=path/to/folder hiring run"))
 def run() -> None:
-    """Load the landing folder, build and test the models, print the metrics of 2021, stop."""
+    """Load the landing folder, print metrics and rejected records, stop.
+
+    Everything in the folder is loaded through Dagster's job, then dbt builds and
+    tests the models. A landing folder that has always been empty is filled with a
+    generated sample. The exit status is 1 when a file could not be loaded, or was
+    not taken because its name says no table.
+    """
     from deploy.local.report import print_loads_since, print_report
 
     settings = Settings()
@@ -81,9 +112,13 @@ def run() -> None:
         raise StackError(f"{', '.join(mistaken)}: not loaded, because a file has to be named after its table: {tables}")
 
 
-@app.command()
+@app.command(rich_help_panel=RUN, epilog=examples_of("hiring up", "LANDING=path/to/folder API_PORT=8001 hiring up"))
 def up() -> None:
-    """Start everything and keep it until Ctrl-C."""
+    """Start everything and keep it until Ctrl-C.
+
+    That is Dagster, the API, Postgres and S3; their addresses and keys are printed.
+    Files that are copied into the landing folder are loaded by themselves.
+    """
     settings = Settings()
     with own(settings, console) as stack:
         stack.start_postgres()
@@ -94,49 +129,78 @@ def up() -> None:
         stack.watch()
 
 
-@app.command(name="psql")
-def open_psql(sql: Annotated[str | None, typer.Option(help="Print the result of this and exit.")] = None) -> None:
-    """Open psql on the embedded server."""
-    raise typer.Exit(psql(Settings(), QUIET, sql))
-
-
-@app.command(name="ingest", context_settings=PASSED_ON)
-def run_ingest(context: typer.Context) -> None:
-    """Run `python -m orchestration.ingest` on the embedded servers."""
-    raise typer.Exit(on_servers(Settings(), QUIET, [*PYTHON, "orchestration.ingest", *context.args], with_s3=True))
-
-
-@app.command(name="dbt", context_settings=PASSED_ON)
-def run_dbt(context: typer.Context) -> None:
-    """Run dbt on the embedded server: `build -s hires_by_quarter`."""
-    raise typer.Exit(on_servers(Settings(), QUIET, [*PYTHON, "orchestration.dbt", *context.args]))
-
-
-@app.command(name="dg", context_settings=PASSED_ON)
-def run_dg(context: typer.Context) -> None:
-    """Run Dagster's `dg` on the embedded servers: `dev` has an instance of its own, which it forgets at its end."""
-    raise typer.Exit(
-        on_servers(Settings(), QUIET, [str(PROGRAMS / "dg"), *context.args], with_s3=True, without=["DAGSTER_HOME"])
-    )
-
-
-@app.command()
+@app.command(rich_help_panel=RUN)
 def status() -> None:
-    """Show which services work and what STATE_DIR takes of the disk; exit 1 unless all do and there is room."""
+    """Show which services work and what STATE_DIR takes.
+
+    The exit status is 1 unless all of them work and there is room on the disk.
+    """
     from deploy.local.status import print_status
 
     raise typer.Exit(0 if print_status(Settings(), console) else 1)
 
 
-@app.command(name="docs")
+# Here, because the help lists its panels in the order of their first commands.
+add_engine_commands(app)
+
+
+@app.command(
+    name="psql",
+    rich_help_panel=LOOK,
+    epilog=examples_of("hiring psql", 'hiring psql --sql "select key, status, error from raw.loads"'),
+)
+def open_psql(
+    sql: Annotated[str | None, typer.Option(help="Print the result of this and exit.")] = None,
+    superuser: Annotated[bool, typer.Option("--superuser", help="Connect as one, who may change everything.")] = False,
+) -> None:
+    """Open psql, in which everything may be read and nothing changed.
+
+    The embedded server is started if it does not run.
+    """
+    raise typer.Exit(psql(Settings(), QUIET, sql, superuser))
+
+
+@app.command(
+    name="dbt",
+    context_settings=PASSED_ON,
+    rich_help_panel=LOOK,
+    epilog=examples_of(
+        "hiring dbt show -s hires_by_quarter", "hiring dbt build -s hires_by_quarter", "hiring dbt test"
+    ),
+)
+def run_dbt(context: typer.Context) -> None:
+    """Run dbt on the embedded server, with dbt's own arguments."""
+    raise typer.Exit(on_servers(Settings(), QUIET, [*PYTHON, "orchestration.dbt", *context.args]))
+
+
+@app.command(
+    name="dg",
+    context_settings=PASSED_ON,
+    rich_help_panel=LOOK,
+    epilog=examples_of("hiring dg list defs", "hiring dg dev      # the UI with the code as it is now"),
+)
+def run_dg(context: typer.Context) -> None:
+    """Run Dagster's dg on the embedded servers, with its own arguments.
+
+    `dev` has an instance of its own, which it forgets at its end.
+    """
+    raise typer.Exit(
+        on_servers(Settings(), QUIET, [str(PROGRAMS / "dg"), *context.args], with_s3=True, without=["DAGSTER_HOME"])
+    )
+
+
+@app.command(name="docs", rich_help_panel=LOOK)
 def show_docs() -> None:
     """Write the documentation of the models and serve it until Ctrl-C."""
     docs(Settings(), console)
 
 
-@app.command()
+@app.command(rich_help_panel=CLEAN_UP)
 def clean() -> None:
-    """Stop what runs on STATE_DIR and delete what the stack keeps there."""
+    """Stop what runs on STATE_DIR and delete all state.
+
+    Its own landing folder goes, too; one that LANDING names stays as it is.
+    """
     settings = Settings()
     if not settings.state_dir.exists():
         return
@@ -192,7 +256,7 @@ def _greet(settings: Settings) -> None:
 def main() -> None:
     """Run a command; what can go wrong ends in one line on standard error and exit status 1, wrong settings in 2."""
     try:
-        app()
+        app(prog_name="hiring")
     except ValidationError as error:
         for each in error.errors():
             variable = "_".join(map(str, each["loc"])).upper()

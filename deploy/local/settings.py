@@ -32,15 +32,17 @@ class Secrets(BaseSettings):
 class Settings(BaseSettings):
     """The embedded stack's settings; each is the environment variable of the same name in capitals."""
 
-    state_dir: Path = Path(".local")
-    landing: Path | None = None
-    dagster_port: int = Field(3000, ge=1, le=65535)
-    api_port: int = Field(8000, ge=1, le=65535)
-    s3_port: int = Field(9000, ge=1, le=65535)
-    code_port: int = Field(4000, ge=1, le=65535)
-    docs_port: int = Field(8080, ge=1, le=65535)
-    dagster_keep_days: int = Field(90, ge=1)
-    s3_bucket: str = Field("landing", pattern=r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$")
+    state_dir: Path = Field(Path(".local"), description="Folder of all state")
+    landing: Path | None = Field(None, description="Folder that is the bucket, by default STATE_DIR/s3/landing")
+    dagster_port: int = Field(3000, ge=1, le=65535, description="Port of Dagster's UI")
+    api_port: int = Field(8000, ge=1, le=65535, description="Port of the API")
+    s3_port: int = Field(9000, ge=1, le=65535, description="Port of the S3 server")
+    code_port: int = Field(4000, ge=1, le=65535, description="Port of Dagster's code server")
+    docs_port: int = Field(8080, ge=1, le=65535, description="Port of the models' documentation")
+    dagster_keep_days: int = Field(90, ge=1, description="Days for which Dagster keeps runs")
+    s3_bucket: str = Field(
+        "landing", pattern=r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$", description="Name of the bucket that files arrive in"
+    )
 
     @field_validator("landing", mode="before")
     @classmethod
@@ -114,6 +116,16 @@ class Settings(BaseSettings):
         draft.write_text(made.model_dump_json(indent=2))
         draft.replace(path)
         return made
+
+
+def settings_in_words() -> str:
+    """Return the settings, their defaults and what each is, as the end of a help text."""
+    lines = [
+        f"  [cyan]{name.upper():<18}[/] {field.description} [dim]({field.default})[/]"
+        for name, field in Settings.model_fields.items()
+    ]
+    head = "[bold]Settings[/], environment variables all of them; README.md has the others"
+    return "\n".join([head, *lines]).replace(" [dim](None)[/]", "")
 
 
 def environment(postgres_host: str) -> dict[str, str]:

@@ -23,6 +23,8 @@ from deploy.local.supervisor import Interrupted, StackError, Supervisor
 from orchestration.migrations import migrate
 from orchestration.warehouse.published import built_marts, unpublished_loads
 
+# Whoever types `make psql` owns the server: this keeps a slip of the hand from changing what the pipeline wrote.
+READ_EVERYTHING = "-c role=pg_read_all_data -c default_transaction_read_only=on"
 UNFINISHED = "select count(*) from runs where status in ('NOT_STARTED', 'STARTING', 'STARTED', 'CANCELING')"
 
 
@@ -198,13 +200,23 @@ def _is_owned(settings: Settings) -> bool:
     return False
 
 
-def psql(settings: Settings, console: Console, sql: str | None) -> int:
-    """Run psql on the embedded server, which is started for it when it does not run; return its exit status."""
+def psql(settings: Settings, console: Console, sql: str | None, is_superuser: bool) -> int:
+    """Run psql on the embedded server, which is started for it when it does not run; return its exit status.
+
+    Args:
+        settings: of the stack.
+        console: for what starts.
+        sql: what to run and exit; None is a session.
+        is_superuser: whether it may change anything.
+    """
     with servers(settings, console, with_s3=False) as postgres:
         given = {"PGHOST": postgres.host, "PGPORT": "5432", "PGDATABASE": "hiring", "PGUSER": "postgres"}
+        options = "" if is_superuser else READ_EVERYTHING
         return subprocess.run(  # noqa: S603
             [str(postgres.bin / "psql"), "-X", *(["-c", sql] if sql else [])],
-            env=os.environ | given | {"PGPASSWORD": postgres.password},
+            env=os.environ
+            | given
+            | {"PGPASSWORD": postgres.password, "PGOPTIONS": f"{os.environ.get('PGOPTIONS', '')} {options}".strip()},
             check=False,
         ).returncode
 

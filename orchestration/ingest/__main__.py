@@ -3,7 +3,7 @@
 import logging
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -78,9 +78,10 @@ def validate(
     reject_share: Share = RejectLimit.share,
     reject_count: Count = RejectLimit.count,
 ) -> None:
-    """Dry-run a file or an object: how many records, which rejections, or why a load would fail.
+    """Dry-run a file: what a load would reject, or why it would fail.
 
-    Nothing is written, no database is needed. The exit status is 1 when the load would fail.
+    Nothing is written, no database is needed. The exit status is 1 when the load
+    would fail.
     """
     owner, client, item = _table(source, table), _client(source), _item(source)
     with _progress_bar() as on_progress:
@@ -117,12 +118,17 @@ def _print_format(file_format: FileFormat, repeated_headers: int) -> None:
 
 @app.command()
 def load(
-    source: Annotated[str | None, typer.Argument(help="A file or s3://bucket/key; by default all that is new.")] = None,
+    source: Annotated[
+        str | None, typer.Argument(help="A file or s3://bucket/key; by default all that is new in S3_BUCKET.")
+    ] = None,
     table: TableName = None,
     reject_share: Share = RejectLimit.share,
     reject_count: Count = RejectLimit.count,
     withdraw_share: WithdrawShare = Policy.withdraw_share,
-    settle_seconds: Annotated[float, typer.Option(envvar="S3_SETTLE_SECONDS", min=0)] = 0,
+    settle_seconds: Annotated[
+        float,
+        typer.Option(envvar="S3_SETTLE_SECONDS", min=0, help="For how long an object has to have been left alone."),
+    ] = 0,
     lock_wait_seconds: Annotated[
         float, typer.Option(envvar="LOCK_WAIT_SECONDS", min=0, help="How long to wait for another load of the table.")
     ] = Policy.lock_wait_seconds,
@@ -130,9 +136,10 @@ def load(
         bool, typer.Option("--again", help="Load it once more, as the latest: its records replace others by id.")
     ] = False,
 ) -> None:
-    """Load one file or object, or whatever is new in the bucket (S3_BUCKET); what was loaded is not loaded again.
+    """Load a file or an object, or all that is new in the bucket.
 
-    A failed object that is named is tried again. The exit status is 1 when something could not be loaded.
+    What was loaded is not loaded again. A failed object that is named is tried
+    again. The exit status is 1 when something could not be loaded.
     """
     if again and source is None:
         raise typer.BadParameter("--again wants the file or s3://bucket/key named that is to be loaded once more")
@@ -153,7 +160,10 @@ def load(
 
 @app.command()
 def status() -> None:
-    """Show the loads, what is in no metric, and whether everything adds up (exit status 1 if not)."""
+    """Show the loads, and whether every record is accounted for.
+
+    Also what is in no metric. The exit status is 1 when something does not add up.
+    """
     with connect(_conninfo()) as connection, connect(_database().transformer_conninfo) as reader:
         adds_up = print_status(out, connection)
         print_incomplete(out, reader)
@@ -169,7 +179,10 @@ def rejected(
         bool, typer.Option("--csv", help="As a file of one table, to correct and deliver again.")
     ] = False,
 ) -> None:
-    """Show rejected records, or write them as a file: corrected and dropped into the bucket, it closes them."""
+    """Show rejected records, or write them as a file to correct.
+
+    Corrected and dropped into the bucket, that file closes them.
+    """
     tables = [_named(table)] if table else TABLES
     with connect(_database().transformer_conninfo) as reader:
         records = rejected_records(reader, tables, load, only_open)
@@ -188,7 +201,10 @@ def dismiss_records(
     record: Annotated[list[int], typer.Option("--record", help="Number of a rejected record; may be repeated.")],
     note: Annotated[str, typer.Option("--note", help="Why, for those who look at it later.")],
 ) -> None:
-    """Close rejected records in whose place nothing has to be delivered, like a line of totals."""
+    """Close rejected records that nobody has to correct.
+
+    In their place nothing has to be delivered: a line of totals, for example.
+    """
     with connect(_database().transformer_conninfo) as reader:
         found = {each.record for each in rejected_records(reader, TABLES, load, only_open=True)}
     if unknown := sorted(set(record) - found):
@@ -291,13 +307,18 @@ def _database() -> "DatabaseSettings":
     return DatabaseSettings.read()
 
 
-def main() -> None:
-    """Run a command; what can go wrong outside ends in one line on standard error and exit status 1."""
+def main(program: str = "python -m orchestration.ingest", arguments: Sequence[str] | None = None) -> None:
+    """Run a command; what can go wrong outside ends in one line on standard error and exit status 1.
+
+    Args:
+        program: what was typed to start it, for its help.
+        arguments: those of the command line by default.
+    """
     logging.basicConfig(level="WARNING", format="%(message)s", handlers=[RichHandler(console=err, show_path=False)])
     # Whoever starts this may have ignored it for itself.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
-        app(prog_name="python -m orchestration.ingest")
+        app(arguments, prog_name=program)
     except EXPECTED as error:
         err.print(str(error).strip(), soft_wrap=True)
         sys.exit(1)
