@@ -57,6 +57,7 @@ class Column:
         example: a valid value.
         business_name: what the models call it; empty where they keep its name.
         formats: how points in time may be written beyond ISO 8601, in the notation of strptime.
+        personal: whether it says who somebody is, by its classification.
     """
 
     name: str
@@ -71,6 +72,7 @@ class Column:
     example: Any = None
     business_name: str = ""
     formats: tuple[str, ...] = ()
+    personal: bool = False
 
 
 @dataclass(frozen=True)
@@ -204,6 +206,7 @@ def _column(table: str, declared: Mapping[str, Any]) -> Column:
         next(iter(declared.get("examples", ())), None),
         declared.get("businessName", ""),
         _formats(table, declared),
+        declared.get("classification") == "personal",
     )
 
 

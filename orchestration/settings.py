@@ -100,6 +100,7 @@ class DatabaseSettings(Settings):
     hiring_transformer_password: SecretStr | None = None
     hiring_api_password: SecretStr | None = None
     hiring_restorer_password: SecretStr | None = None
+    hiring_reader_password: SecretStr | None = None
 
     @property
     def passwords(self) -> dict[str, str]:

@@ -162,7 +162,7 @@ variable "database_storage_alarm_gib" {
 }
 
 variable "passwords_version" {
-  description = "Raise it by one to give hiring_loader, hiring_transformer, hiring_restorer, hiring_api and dagster new passwords. Then run the migrate task, then start the services anew: docs/deployment.md."
+  description = "Raise it by one to give hiring_loader, hiring_transformer, hiring_restorer, hiring_api, hiring_reader and dagster new passwords. Then run the migrate task, then start the services anew: docs/deployment.md."
   type        = number
   default     = 1
 

@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 
 from pydantic import Field, field_validator
-from pydantic_settings import BaseSettings
+from pydantic_settings import BaseSettings, SettingsConfigDict
 
 PROJECT = Path(__file__).resolve().parents[2]
 ARCHIVE_BUCKET = "archive"
@@ -18,12 +18,16 @@ UNUSABLE = re.compile(r"[*?[\]\x00-\x1f\x7f]")
 class Secrets(BaseSettings):
     """Passwords and keys of one STATE_DIR: random, made once, readable by their owner alone."""
 
+    # Those that a newer version has added are left to it.
+    model_config = SettingsConfigDict(extra="ignore")
+
     postgres: str = Field(default_factory=lambda: secrets.token_urlsafe(24))
     dagster: str = Field(default_factory=lambda: secrets.token_urlsafe(24))
     hiring_loader: str = Field(default_factory=lambda: secrets.token_urlsafe(24))
     hiring_transformer: str = Field(default_factory=lambda: secrets.token_urlsafe(24))
     hiring_api: str = Field(default_factory=lambda: secrets.token_urlsafe(24))
     hiring_restorer: str = Field(default_factory=lambda: secrets.token_urlsafe(24))
+    hiring_reader: str = Field(default_factory=lambda: secrets.token_urlsafe(24))
     s3_access_key: str = Field(default_factory=lambda: secrets.token_hex(10))
     s3_secret_key: str = Field(default_factory=lambda: secrets.token_hex(20))
     api_key: str = Field(default_factory=lambda: secrets.token_urlsafe(24))
@@ -37,6 +41,8 @@ class Settings(BaseSettings):
     dagster_port: int = Field(3000, ge=1, le=65535, description="Port of Dagster's UI")
     api_port: int = Field(8000, ge=1, le=65535, description="Port of the API")
     s3_port: int = Field(9000, ge=1, le=65535, description="Port of the S3 server")
+    # Not Postgres' own 5432, which the machine's own server often has.
+    pg_port: int = Field(5433, ge=1, le=65535, description="Port of Postgres, for BI tools under `hiring up`")
     code_port: int = Field(4000, ge=1, le=65535, description="Port of Dagster's code server")
     docs_port: int = Field(8080, ge=1, le=65535, description="Port of the models' documentation")
     dagster_keep_days: int = Field(90, ge=1, description="Days for which Dagster keeps runs")
@@ -104,11 +110,12 @@ class Settings(BaseSettings):
 
     @cached_property
     def secrets(self) -> Secrets:
-        """The secrets of STATE_DIR, made at their first use."""
+        """The secrets of STATE_DIR, made at their first use; what a newer version needs besides is added."""
         path = self.state_dir / "secrets.json"
-        if path.exists():
-            return Secrets(**json.loads(path.read_text()))
-        made = Secrets()
+        known = json.loads(path.read_text()) if path.exists() else {}
+        made = Secrets(**known)
+        if known.keys() >= Secrets.model_fields.keys():
+            return made
         self.state_dir.mkdir(parents=True, exist_ok=True)
         # Written beside and renamed: a kill leaves either no file or a whole one.
         draft = path.with_suffix(".new")

@@ -21,6 +21,9 @@ STAGING, INTERMEDIATE, MACROS = Path("models/staging"), Path("models/intermediat
 
 HEAD = "Written from contracts/hiring.odcs.yaml by orchestration/dbt/generated.py; changes here are lost."
 LOAD = "The load that brought the record (raw.loads)."
+DELIVERED = "delivered"
+# For the macro grant_to_reader.
+HIDDEN = {"meta": {"personal": True}}
 RECORD = "Number of the record in its object or batch, from 1."
 LAST_LOAD = "select max(completed_at) from raw.loads where status = 'complete' and table_name = '{{ this.identifier }}'"
 
@@ -99,6 +102,7 @@ def column_data(column: Column) -> dict[str, Any]:
         "minimum": column.minimum,
         "maximum": column.maximum,
         "formats": [*column.formats],
+        "personal": column.personal,
         "table": table,
         "key": key,
     }
@@ -158,7 +162,7 @@ def _checked(table: Table) -> dict[str, Any]:
             f"rejected when a field is wrong, superseded when a later valid record has the same {_name(table.key)}"
             f"{withdrawn}{waits}, else accepted.",
         ),
-        ("delivered", "The fields of a rejected record as they were delivered, null for any other."),
+        (DELIVERED, "The fields of a rejected record as they were delivered, null for any other."),
         ("_build", "Number of the build of this model that last changed the row."),
     ]
     return {
@@ -205,8 +209,11 @@ def _is_snapshot(table: Table) -> bool:
     return table.delivery is Delivery.SNAPSHOT
 
 
-def _described(columns: Sequence[tuple[str, str]]) -> list[dict[str, str]]:
-    return [{"name": name, "description": " ".join(text.split())} for name, text in columns]
+def _described(columns: Sequence[tuple[str, str]]) -> list[dict[str, Any]]:
+    return [
+        {"name": name, "description": " ".join(text.split()), **({"config": HIDDEN} if name == DELIVERED else {})}
+        for name, text in columns
+    ]
 
 
 if __name__ == "__main__":

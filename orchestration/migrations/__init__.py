@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 MIGRATION_LOCK = 0x6869_7265
 # By which others recognise its sessions.
 NAME = "hiring_migrations"
-ROLES = ("hiring_loader", "hiring_transformer", "hiring_api", "hiring_restorer")
+ROLES = ("hiring_loader", "hiring_transformer", "hiring_api", "hiring_restorer", "hiring_reader")
 
 
 def migrate(conninfo: str = "", passwords: Mapping[str, str] | None = None, revision: str = "head") -> None:

@@ -75,9 +75,10 @@ module "migrate" {
   secrets = merge(
     { for name, arn in local.executing_secrets : name => arn if name != "ALERT_WEBHOOK_URL" },
     {
-      HIRING_API_PASSWORD = var.secret_arns.HIRING_API_PASSWORD
-      PGUSER              = "${var.administrator_secret_arn}:username::"
-      PGPASSWORD          = "${var.administrator_secret_arn}:password::"
+      HIRING_API_PASSWORD    = var.secret_arns.HIRING_API_PASSWORD
+      HIRING_READER_PASSWORD = var.secret_arns.HIRING_READER_PASSWORD
+      PGUSER                 = "${var.administrator_secret_arn}:username::"
+      PGPASSWORD             = "${var.administrator_secret_arn}:password::"
     },
   )
   size = { cpu = 512, memory = 1024 }

@@ -1,7 +1,7 @@
 # What nobody may read but the tasks: the roles' passwords, made here and never kept here, and what an operator fills in.
 locals {
   # Each is the environment variable of its name in small letters; the values come with the ephemeral resource below.
-  passwords = toset(["hiring_loader_password", "hiring_transformer_password", "hiring_restorer_password", "hiring_api_password"])
+  passwords = toset(["hiring_loader_password", "hiring_transformer_password", "hiring_restorer_password", "hiring_api_password", "hiring_reader_password"])
 
   filled_in = {
     api_keys          = "API_KEYS: a JSON array of name, sha256 and scopes (docs/api.md). Filled in by hand."
