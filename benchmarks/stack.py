@@ -29,7 +29,7 @@ from deploy.local.supervisor import MARK
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
-PORTS = ("dagster_port", "api_port", "s3_port", "code_port")
+PORTS = ("dagster_port", "api_port", "s3_port", "pg_port", "code_port")
 START_SECONDS = 120
 FRESH_SECONDS = 300
 POLL_SECONDS = 0.02
@@ -111,7 +111,7 @@ def running_stack(scratch: Path) -> Iterator[RunningStack]:
         )
     try:
         deadline = time.monotonic() + START_SECONDS
-        while "API key" not in output.read_text():
+        while "API_KEY" not in output.read_text():
             if process.poll() is not None or time.monotonic() > deadline:
                 raise RuntimeError(f"the stack did not start: {output.read_text()}")
             time.sleep(0.2)

@@ -3,7 +3,9 @@
 import shutil
 import sys
 from pathlib import Path
+from shlex import quote
 from typing import Annotated
+from urllib.parse import quote as quote_url
 
 import psycopg
 import typer
@@ -16,7 +18,7 @@ from contracts.tables import ContractError
 from deploy.local.docs import docs
 from deploy.local.engine import add_engine_commands, examples_of
 from deploy.local.postgres import PostgresRefused
-from deploy.local.services import PROGRAMS
+from deploy.local.services import LOOPBACK, PROGRAMS
 from deploy.local.settings import Settings, settings_in_words
 from deploy.local.stack import Stack, on_servers, own, psql
 from deploy.local.supervisor import Interrupted, StackError
@@ -121,7 +123,7 @@ def up() -> None:
     """
     settings = Settings()
     with own(settings, console) as stack:
-        stack.start_postgres()
+        stack.start_postgres(settings.pg_port)
         stack.start_s3()
         stack.prepare_dagster()
         stack.start_dagster_and_api()
@@ -242,15 +244,24 @@ def _last_load(stack: Stack) -> int:
 
 
 def _greet(settings: Settings) -> None:
-    console.print(
-        f"\n  Dagster UI      http://127.0.0.1:{settings.dagster_port}"
-        f"\n  API             http://127.0.0.1:{settings.api_port}  (documentation under /docs)"
-        f"\n  S3              http://127.0.0.1:{settings.s3_port}  (bucket {settings.s3_bucket})"
-        f"\n  Landing folder  {settings.landing_folder}"
-        f"\n  API key         {settings.secrets.api_key}"
-        "\n\nCopy CSV files into the landing folder; the sensors load them. Ctrl-C stops everything.\n",
-        soft_wrap=True,
+    """Print where everything is, with keys, in lines that a shell or a BI tool takes as they are."""
+    secrets, api, s3 = (
+        settings.secrets,
+        f"http://{LOOPBACK}:{settings.api_port}",
+        f"http://{LOOPBACK}:{settings.s3_port}",
     )
+    keys = f"AWS_ACCESS_KEY_ID={quote(secrets.s3_access_key)} AWS_SECRET_ACCESS_KEY={quote(secrets.s3_secret_key)}"
+    database = f"{LOOPBACK}:{settings.pg_port}/hiring"
+    for name, *lines in (
+        ("Dagster UI", f"http://{LOOPBACK}:{settings.dagster_port}"),
+        ("API", api, f"{api}/docs", f"export API_KEY={quote(secrets.api_key)}"),
+        ("Files", f"cp FILE.csv {quote(str(settings.landing_folder))}/"),
+        ("S3", s3, f"{keys} aws --endpoint-url {s3} s3 cp FILE.csv s3://{settings.s3_bucket}/"),
+        ("Postgres", f"postgresql://hiring_reader:{quote_url(secrets.hiring_reader, safe='')}@{database}"),
+    ):
+        text = "\n".join(f"  {label:<12}{line}" for label, line in zip((name, *len(lines) * [""]), lines, strict=False))
+        console.print(f"\n{text}", soft_wrap=True, markup=False)
+    console.print("\nFiles that arrive in either way are loaded by themselves. Ctrl-C stops everything.\n")
 
 
 def main() -> None:

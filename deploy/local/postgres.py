@@ -1,4 +1,7 @@
-"""The embedded PostgreSQL: one cluster in a folder, on a Unix socket, with passwords, started and stopped here."""
+"""The embedded PostgreSQL: one cluster in a folder, with passwords, started and stopped here.
+
+It is on a Unix socket, and for hiring_reader on a loopback port as well, if it is given one.
+"""
 
 import fcntl
 import hashlib
@@ -21,6 +24,7 @@ from psycopg.conninfo import make_conninfo
 
 from deploy.databases import ensure_database, ensure_role
 from deploy.local.logs import rotate
+from deploy.local.services import LOOPBACK
 
 with warnings.catch_warnings():
     # It looks for XDG_RUNTIME_DIR when it is imported; a root login or a container has none, and none is needed.
@@ -36,10 +40,13 @@ ATTACH_TIMEOUT_SECONDS = 30
 # Sessions of a killed server notice its end at their next wait; one in the middle of a statement may not wait for long.
 LEFTOVER_TIMEOUT_SECONDS = 2
 PORT = 5432
-SOCKET_FOLDER_LINE = 4  # of postmaster.pid, counted from 0
+PORT_LINE, SOCKET_FOLDER_LINE, ADDRESS_LINE = 3, 4, 5  # of postmaster.pid, counted from 0
 # A Unix socket's path has room for 107 bytes on Linux and 103 on macOS.
 MAX_SOCKET_PATH_BYTES = 100
-PASSWORDS_FOR_ALL = "local all all scram-sha-256\n"
+# Until there are passwords: through the socket alone, whose folder is for its owner alone.
+TRUST = "local all all trust\n"
+# Every user of the machine can reach a loopback port, so only the role that can do nothing but read is let in there.
+PASSWORDS_FOR_ALL = f"local all all scram-sha-256\nhost hiring hiring_reader {LOOPBACK}/32 scram-sha-256\n"
 
 
 class PostgresRefused(RuntimeError):
@@ -59,6 +66,7 @@ class EmbeddedPostgres:
         self.folder = folder
         self.password = password
         self._host: Path | None = None
+        self._tcp_port: int | None = None
         # None while the server is another process's child.
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -91,12 +99,21 @@ class EmbeddedPostgres:
         """Use the server that works on this cluster, no matter what started it; return whether there is one."""
         return self.is_running() and self._find_host()
 
-    def start(self) -> bool:
+    def listens_on(self, tcp_port: int) -> bool:
+        """Return whether a server works on this cluster and on a loopback port."""
+        lines = _lines(self.folder / "postmaster.pid") if self.is_running() else []
+        return len(lines) > ADDRESS_LINE and (lines[PORT_LINE], lines[ADDRESS_LINE]) == (str(tcp_port), LOOPBACK)
+
+    def start(self, tcp_port: int | None = None) -> bool:
         """Start the server unless it runs; return whether this call started it.
+
+        Args:
+            tcp_port: a loopback port on which hiring_reader can connect, which has to be free; None is none.
 
         Raises:
             PostgresRefused: it does not start, or refuses the password.
         """
+        self._tcp_port = tcp_port
         if self.is_running():
             self.attach()
             return False
@@ -130,13 +147,14 @@ class EmbeddedPostgres:
         server = _server(self.folder)
         server.ensure_pgdata_inited()
         self._host = _socket_folder(self.folder, server.system_user)
+        self._link_socket()
         rotate(self.log)
         descriptor = os.open(self.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         with os.fdopen(descriptor, "ab") as log:
             self._process = subprocess.Popen(  # noqa: S603
                 [
-                    *(str(server.bin_path / "postgres"), "-D", str(self.folder), "-p", str(PORT)),
-                    *("-k", str(self._host), "-c", "listen_addresses="),
+                    *(str(server.bin_path / "postgres"), "-D", str(self.folder), "-p", str(self._tcp_port or PORT)),
+                    *("-k", str(self._host), "-c", f"listen_addresses={LOOPBACK if self._tcp_port else ''}"),
                 ],
                 # Not the caller's PGPORT, PGDATA and the like: they mean other servers.
                 env={name: value for name, value in os.environ.items() if not name.startswith("PG")},
@@ -194,8 +212,16 @@ class EmbeddedPostgres:
         except subprocess.SubprocessError as error:
             # The package has written on standard error what initdb said.
             raise PostgresRefused(f"initdb cannot make a cluster in {self.folder.parent}: {error}") from None
+        (draft / "pg_hba.conf").write_text(TRUST)
         shutil.rmtree(self.folder, ignore_errors=True)
         draft.rename(self.folder)
+
+    def _link_socket(self) -> None:
+        """Give the socket its usual name, too: Postgres names it after the port, which only BI tools need to know."""
+        usual = Path(self.host, f".s.PGSQL.{PORT}")
+        usual.unlink(missing_ok=True)
+        if self._tcp_port not in (None, PORT):
+            usual.symlink_to(f".s.PGSQL.{self._tcp_port}")
 
     def _end(self, number: signal.Signals) -> None:
         """Send the server a signal that stops it, and SIGKILL when it does not stop in time."""
@@ -265,7 +291,8 @@ class EmbeddedPostgres:
         if alive:
             raise PostgresRefused(f"process {alive[0].pid} of a killed Postgres still works on {self.folder}: end it")
         if self._find_host():
-            Path(self.host, f".s.PGSQL.{PORT}.lock").unlink(missing_ok=True)
+            for lock in Path(self.host).glob(".s.PGSQL.*.lock"):
+                lock.unlink(missing_ok=True)
         (self.folder / "postmaster.pid").unlink(missing_ok=True)
 
     def _await_and_protect(self) -> None:

@@ -19,8 +19,8 @@ from deploy.local import services
 from deploy.local.postgres import EmbeddedPostgres
 from deploy.local.services import Service
 from deploy.local.settings import PROJECT, Settings, orchestration_environment
-from deploy.local.supervisor import Interrupted, StackError, Supervisor
-from orchestration.migrations import migrate
+from deploy.local.supervisor import Interrupted, StackError, Supervisor, require_free_port
+from orchestration.migrations import ROLES, migrate
 from orchestration.warehouse.published import built_marts, unpublished_loads
 
 # Whoever types `make psql` owns the server: this keeps a slip of the hand from changing what the pipeline wrote.
@@ -37,22 +37,27 @@ class Stack:
         self.postgres = EmbeddedPostgres(settings.state_dir / "postgres", settings.secrets.postgres)
         self.supervisor = Supervisor(settings.state_dir, settings.logs)
 
-    def start_postgres(self) -> None:
-        """Start Postgres with its two databases, the roles, and the newest shape of schema raw."""
+    def start_postgres(self, tcp_port: int | None = None) -> None:
+        """Start Postgres with its two databases, the roles, and the newest shape of schema raw.
+
+        Args:
+            tcp_port: a loopback port for BI tools; without one it listens on its socket alone.
+
+        Raises:
+            StackError: the port is taken.
+        """
         with self.step("Postgres"):
-            self.postgres.start()
+            if tcp_port is not None and not self.postgres.listens_on(tcp_port):
+                # One that a killed stack left behind has another port, or none.
+                self.postgres.stop()
+                require_free_port("postgres", tcp_port, "PG_PORT")
+            self.postgres.start(tcp_port)
             self.supervisor.adopt(self.postgres)
             secrets = self.settings.secrets
             self.postgres.ensure_role("dagster", secrets.dagster)
             self.postgres.create_database("dagster", owner="dagster")
             self.postgres.create_database("hiring")
-            passwords = {
-                "hiring_loader": secrets.hiring_loader,
-                "hiring_transformer": secrets.hiring_transformer,
-                "hiring_api": secrets.hiring_api,
-                "hiring_restorer": secrets.hiring_restorer,
-            }
-            migrate(self.postgres.conninfo("hiring"), passwords)
+            migrate(self.postgres.conninfo("hiring"), {role: getattr(secrets, role) for role in ROLES})
 
     def start_s3(self) -> None:
         """Start the S3 server over the landing folder."""

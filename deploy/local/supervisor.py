@@ -115,7 +115,8 @@ class Supervisor:
             Interrupted: `stopping` was set meanwhile.
         """
         for service in services:
-            require_free_port(service)
+            if service.port is not None:
+                require_free_port(service.name, service.port, service.port_variable)
         wave = [self._process(service) for service in services]
         self._waves += 1
         for process in wave:
@@ -277,22 +278,25 @@ def _last_lines(log: Path, count: int) -> str:
     return "\n".join(line.strip() for line in lines) or "it said nothing"
 
 
-def require_free_port(service: Service) -> None:
-    """Make sure that a service's port is free on loopback.
+def require_free_port(name: str, port: int, variable: str) -> None:
+    """Make sure that a port is free on loopback.
+
+    Args:
+        name: what it is for.
+        port: its number.
+        variable: the setting to change when it is taken.
 
     Raises:
         StackError: it is taken; the message names the taker, where it can be told, and the setting to change.
     """
-    if service.port is None:
-        return
     with closing(socket.socket(socket.AF_INET, socket.SOCK_STREAM)) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind((LOOPBACK, service.port))
+            probe.bind((LOOPBACK, port))
         except OSError as error:
             raise StackError(
-                f"port {service.port} for {service.name} is taken{_taker(service.port)} ({error.strerror}): free it, "
-                f"or choose another with {service.port_variable}={service.port + 1}"
+                f"port {port} for {name} is taken{_taker(port)} ({error.strerror}): free it, or choose another with "
+                f"{variable}={port + 1}"
             ) from None
 
 

@@ -10,7 +10,8 @@ import psutil
 import psycopg
 import pytest
 
-from deploy.local.postgres import EmbeddedPostgres, PostgresRefused, running_postgres
+from deploy.local.postgres import TRUST, EmbeddedPostgres, PostgresRefused, running_postgres
+from tests.conftest import free_port
 
 
 @pytest.fixture(scope="module")
@@ -146,3 +147,42 @@ def test_a_server_that_has_not_written_yet_where_its_socket_is_has_to_be_waited_
     finally:
         lock.write_text(text)
     assert EmbeddedPostgres(server.folder, server.password).find()
+
+
+def test_a_loopback_port_lets_the_reader_in_alone_and_the_socket_keeps_its_name(tmp_path: Path) -> None:
+    """Every user of the machine can reach it: before there are passwords, and for roles that write, it is closed."""
+    port = free_port()
+    postgres = EmbeddedPostgres(tmp_path / "postgres", "superuser")
+    postgres.start()
+    postgres.stop()
+    (tmp_path / "postgres" / "pg_hba.conf").write_text(TRUST)
+    over_tcp = {"host": "127.0.0.1", "port": port, "dbname": "hiring", "password": "secret", "connect_timeout": 5}
+    try:
+        postgres._tcp_port = port
+        postgres.launch()
+        while not postgres.is_ready():
+            time.sleep(0.05)
+        with pytest.raises(psycopg.OperationalError, match=r"no pg_hba\.conf entry"):
+            psycopg.connect(**over_tcp, user="postgres")
+
+        assert not postgres.start(port)
+        assert postgres.listens_on(port)
+        postgres.create_database("hiring")
+        for role in ("hiring_reader", "hiring_api"):
+            postgres.ensure_role(role, "secret")
+        psycopg.connect(**over_tcp, user="hiring_reader").close()
+        for role in ("hiring_api", "postgres"):
+            with pytest.raises(psycopg.OperationalError, match=r"no pg_hba\.conf entry"):
+                psycopg.connect(**over_tcp, user=role)
+        with pytest.raises(psycopg.OperationalError, match="password authentication failed"):
+            psycopg.connect(**over_tcp | {"password": "wrong"}, user="hiring_reader")
+
+        other = EmbeddedPostgres(postgres.folder, "superuser")
+        other.attach()
+        assert answers(other)
+        kill(postgres)
+        postgres.start()
+        assert answers(postgres)
+        assert not postgres.listens_on(port)
+    finally:
+        postgres.stop()

@@ -110,7 +110,7 @@ class RunningStack(Outside):
 
 def ports() -> dict[str, str]:
     """Return free ports by the names of their settings."""
-    return {name: str(free_port()) for name in ("DAGSTER_PORT", "API_PORT", "S3_PORT", "CODE_PORT")}
+    return {name: str(free_port()) for name in ("DAGSTER_PORT", "API_PORT", "S3_PORT", "PG_PORT", "CODE_PORT")}
 
 
 def start_stack(state_dir: Path, with_ports: dict[str, str] | None = None) -> RunningStack:
@@ -126,7 +126,7 @@ def start_stack(state_dir: Path, with_ports: dict[str, str] | None = None) -> Ru
         text=True,
     )
     deadline = time.monotonic() + START_SECONDS
-    while not (key := re.search(r"API key +(\S+)", output.read_text())):
+    while not (key := re.search(r"export API_KEY=(\S+)", output.read_text())):
         assert process.poll() is None, output.read_text()
         if time.monotonic() > deadline:
             end(process, state_dir)

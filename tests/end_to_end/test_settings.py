@@ -26,17 +26,18 @@ def only_line(text: str) -> str:
     return line
 
 
-def test_a_taken_port_is_named_with_its_setting(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("variable", "service"), [("S3_PORT", "s3"), ("PG_PORT", "postgres")])
+def test_a_taken_port_is_named_with_its_setting(tmp_path: Path, variable: str, service: str) -> None:
     with socket.socket() as taker:
         taker.bind(("127.0.0.1", 0))
         taker.listen()
         port = taker.getsockname()[1]
 
-        done = command("deploy.local", "up", STATE_DIR=str(tmp_path / "state"), S3_PORT=str(port))
+        done = command("deploy.local", "up", STATE_DIR=str(tmp_path / "state"), **{variable: str(port)})
 
     assert done.returncode == 1
-    assert f"port {port} for s3 is taken" in only_line(done.stderr)
-    assert "S3_PORT=" in done.stderr
+    assert f"port {port} for {service} is taken" in only_line(done.stderr)
+    assert f"{variable}=" in done.stderr
     assert not EmbeddedPostgres(tmp_path / "state" / "postgres", "").is_running()
 
 
