@@ -32,7 +32,7 @@ from tests.dbt_project.conftest import (
     unsuccessful,
 )
 
-EMAIL = Column("email", description="Address of the person.", required=False)
+EMAIL = Column("email", description="Address of the person.", required=False, personal=True)
 SALARIES = Table(
     "salaries",
     (
@@ -81,6 +81,25 @@ def salaries(database: Database, records: list[Record]) -> int:
 
 def dispositions(database: Database) -> list[Any]:
     return database.rows("select id, amount, disposition from staging.checked_salaries order by _load_id, _record")
+
+
+def test_a_new_personal_column_is_left_out_of_what_bi_tools_see_and_a_new_table_is_not(
+    database: Database, more: Dbt
+) -> None:
+    """Whoever adds an address to the contract does not think of dashboards."""
+    deliver(database, "departments", [("1", "Sales")])
+    build(more)
+    assert database.rows(
+        """
+        select table_name, column_name from information_schema.columns
+        where
+            table_schema in ('staging', 'marts') and column_name in ('email', 'bonus')
+            and has_column_privilege(
+                'hiring_reader', format('%%I.%%I', table_schema, table_name), column_name, 'select'
+            )
+        order by table_name
+        """
+    ) == [("checked_salaries", "bonus"), ("salaries", "bonus")]
 
 
 def test_a_new_table_is_checked_waits_for_what_it_refers_to_and_lists_its_wrong_fields(
