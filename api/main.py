@@ -9,10 +9,10 @@ from fastapi.routing import iter_route_contexts
 from fastapi_offline import FastAPIOffline
 
 import api.completeness
+import api.dashboard.endpoints
 import api.employees.endpoints
 import api.loads
 import api.metrics.endpoints
-import api.page.endpoints
 from api import database, docs, health, problems, security
 from api.answers import Answers, AnswersFirst
 from api.database import Database, conninfo
@@ -81,7 +81,7 @@ def create_app(settings: Settings, metrics: Sequence[Metric] = METRICS, hires: H
     reads = security.described(is_open=settings.api_open_reads)
     for router in (api.metrics.endpoints.router_for(metrics), api.completeness.router, api.loads.router):
         app.include_router(router, **reads)
-    app.include_router(api.page.endpoints.router)
+    app.include_router(api.dashboard.endpoints.router)
     app.include_router(api.employees.endpoints.router, **security.described(is_open=False))
     app.include_router(health.router_for(metrics))
     # The last one is the outermost.

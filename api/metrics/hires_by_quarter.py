@@ -6,7 +6,7 @@ from api.metrics.metric import Metric
 from api.metrics.schemas import Names, PagedResponse, YearQuery, YearResponse
 
 
-class HiresQuery(YearQuery):
+class HiresByQuarterQuery(YearQuery):
     """Which hires."""
 
     department: Names = Field([], description="Exact name of a department; repeat it for more, empty for all.")
@@ -45,7 +45,7 @@ HIRES_BY_QUARTER = Metric(
     summary="Hires for each job and department, by quarter",
     description="Count the hires of a year by department, job and quarter, ordered by department, then job.",
     marts=("hires_by_quarter",),
-    query=HiresQuery,
+    query=HiresByQuarterQuery,
     response=HiresByQuarter,
     rows="""
         select department, job, q1 as "Q1", q2 as "Q2", q3 as "Q3", q4 as "Q4", department_id, job_id

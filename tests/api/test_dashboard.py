@@ -1,4 +1,4 @@
-"""The page for people: what it shows, over HTTP, and that everybody can use it, in a browser."""
+"""The dashboard: what it shows, over HTTP, and that everybody can use it, in a browser."""
 
 import html
 import re

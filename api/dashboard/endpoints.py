@@ -1,4 +1,4 @@
-"""The page's address, and what it says when there is nothing to show."""
+"""The address of the dashboard, and what it says when there is nothing to show."""
 
 import hashlib
 import json
@@ -18,11 +18,11 @@ from starlette.staticfiles import StaticFiles
 from api import completeness
 from api.answers import Answer, AnswersOfRequest
 from api.completeness import Completeness
+from api.dashboard import queries
 from api.database import Database, DatabaseOfRequest
 from api.metrics.departments_above_mean import DEPARTMENTS_ABOVE_MEAN
-from api.metrics.hires_by_quarter import HIRES_BY_QUARTER, HiresQuery
+from api.metrics.hires_by_quarter import HIRES_BY_QUARTER, HiresByQuarterQuery
 from api.metrics.schemas import Paging
-from api.page import queries
 from api.parameters import repeated_parameters
 from contracts import TABLES
 
@@ -39,11 +39,11 @@ MISSING_SHOWN = 12
 NOUNS = {table.name: table.business_name or table.name for table in TABLES}
 
 router = APIRouter(include_in_schema=False)
-router.mount("/page", StaticFiles(directory=STATIC), name="page_static")
+router.mount("/dashboard", StaticFiles(directory=STATIC), name="dashboard_static")
 
 
-class View(Paging, HiresQuery):
-    """What the page is asked for: a page of hires; whatever others have put into its address is left alone."""
+class DashboardQuery(Paging, HiresByQuarterQuery):
+    """What the dashboard is asked for: a page of hires; whatever others have put into its address is left alone."""
 
     model_config = ConfigDict(extra="ignore")
 
@@ -54,7 +54,7 @@ def heat(hires: int, most: int) -> int:
 
 
 templates = Environment(
-    loader=PackageLoader("api.page"),
+    loader=PackageLoader("api.dashboard"),
     autoescape=True,
     undefined=StrictUndefined,
     trim_blocks=True,
@@ -68,17 +68,17 @@ templates.globals |= {
     "missing_shown": MISSING_SHOWN,
     "nouns": NOUNS,
     # A browser that has an older style asks for the new one, since it has another address.
-    "style": f"page/page.css?{hashlib.sha256((STATIC / 'page.css').read_bytes()).hexdigest()[:8]}",
+    "style": f"dashboard/dashboard.css?{hashlib.sha256((STATIC / 'dashboard.css').read_bytes()).hexdigest()[:8]}",
 }
 
 
 @router.head("/")
 @router.get("/")
-async def page(request: Request, database: DatabaseOfRequest, answers: AnswersOfRequest) -> Response:
+async def dashboard(request: Request, database: DatabaseOfRequest, answers: AnswersOfRequest) -> Response:
     """Show both metrics of a year."""
-    wrong = {name for name in repeated_parameters(request, View) if name in View.model_fields}
+    wrong = {name for name in repeated_parameters(request, DashboardQuery) if name in DashboardQuery.model_fields}
     try:
-        view = View.model_validate(_parameters(request))
+        query = DashboardQuery.model_validate(_parameters(request))
     except ValidationError as error:
         wrong |= {str(detail["loc"][0]) for detail in error.errors()}
     if wrong:
@@ -86,10 +86,10 @@ async def page(request: Request, database: DatabaseOfRequest, answers: AnswersOf
         return _message(422, "There is no such page", f"The address has a wrong value for: {names}.")
 
     async def compute() -> Answer:
-        return await _render(database, view)
+        return await _render(database, query)
 
     try:
-        return await answers.give(request, ("page", view.query_string()), compute)
+        return await answers.give(request, ("dashboard", query.query_string()), compute)
     except (UndefinedTable, InsufficientPrivilege):
         return _message(
             503, "Nothing to show yet", "The pipeline has not built the metrics so far. Look in again soon."
@@ -103,17 +103,17 @@ def _parameters(request: Request) -> Mapping[str, Any]:
     return dict(asked) | {name: asked.getlist(name) for name in ("department", "job")}
 
 
-async def _render(database: Database, view: View) -> Answer:
-    hires = json.loads((await HIRES_BY_QUARTER.read(database, view)).body)
-    publication, _, above = await DEPARTMENTS_ABOVE_MEAN.read(database, view)
-    around = await queries.surroundings(database, view.year, LONGEST_LIST + 1)
-    html = templates.get_template("metrics.html").render(
-        view=view,
+async def _render(database: Database, query: DashboardQuery) -> Answer:
+    hires = json.loads((await HIRES_BY_QUARTER.read(database, query)).body)
+    publication, _, above = await DEPARTMENTS_ABOVE_MEAN.read(database, query)
+    around = await queries.surroundings(database, query.year, LONGEST_LIST + 1)
+    html = templates.get_template("dashboard.html").render(
+        query=query,
         around=around,
         groups=[(name, list(rows)) for name, rows in groupby(hires["items"], itemgetter("department"))],
         total=hires["total"],
         shown=len(hires["items"]),
-        starts=view.starts(hires["total"]) if hires["total"] else {},
+        starts=query.starts(hires["total"]) if hires["total"] else {},
         above=json.loads(above),
         completeness=await _completeness(database),
         published_at=publication.published_at if publication else None,

@@ -1,4 +1,4 @@
-"""The SQL of what the page shows around the metrics."""
+"""The SQL of what the dashboard shows around the metrics."""
 
 from typing import NamedTuple
 
