@@ -12,23 +12,22 @@ from fastapi import APIRouter, Request, Response
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from psycopg import OperationalError
 from psycopg.errors import InsufficientPrivilege, UndefinedTable
-from pydantic import ConfigDict, ValidationError
+from pydantic import ValidationError
 from starlette.staticfiles import StaticFiles
 
 from api import completeness
 from api.answers import Answer, AnswersOfRequest
 from api.completeness import Completeness
-from api.dashboard import queries
+from api.dashboard.presentation import HeatScale, near_names, strip
+from api.dashboard.queries import Matching, known_names
+from api.dashboard.query import DashboardQuery
 from api.database import Database, DatabaseOfRequest
 from api.metrics.departments_above_mean import DEPARTMENTS_ABOVE_MEAN
-from api.metrics.hires_by_quarter import HIRES_BY_QUARTER, HiresByQuarterQuery
-from api.metrics.schemas import Paging
 from api.parameters import repeated_parameters
 from contracts import TABLES
 
 HTML = "text/html; charset=utf-8"
 STATIC = Path(__file__).with_name("static")
-HEAT_STEPS = 5
 # As many bars as can be taken in at a glance; the others are a click away.
 BARS_SHOWN = 12
 # Nobody looks through a longer list; a name is then typed.
@@ -42,15 +41,8 @@ router = APIRouter(include_in_schema=False)
 router.mount("/dashboard", StaticFiles(directory=STATIC), name="dashboard_static")
 
 
-class DashboardQuery(Paging, HiresByQuarterQuery):
-    """What the dashboard is asked for: a page of hires; whatever others have put into its address is left alone."""
-
-    model_config = ConfigDict(extra="ignore")
-
-
-def heat(hires: int, most: int) -> int:
-    """Return the step of the heat scale, 0 for none, for a quarter's hires when another quarter had the most."""
-    return -(-hires * HEAT_STEPS // most) if hires else 0
+def _versioned(name: str) -> str:
+    return f"dashboard/{name}?{hashlib.sha256((STATIC / name).read_bytes()).hexdigest()[:8]}"
 
 
 templates = Environment(
@@ -61,14 +53,14 @@ templates = Environment(
     lstrip_blocks=True,
 )
 templates.globals |= {
-    "heat": heat,
-    "heat_steps": range(HEAT_STEPS + 1),
     "bars_shown": BARS_SHOWN,
     "longest_list": LONGEST_LIST,
     "missing_shown": MISSING_SHOWN,
     "nouns": NOUNS,
-    # A browser that has an older style asks for the new one, since it has another address.
-    "style": f"dashboard/dashboard.css?{hashlib.sha256((STATIC / 'dashboard.css').read_bytes()).hexdigest()[:8]}",
+    "tables": [table.name for table in TABLES],
+    # A browser that has an older one asks for the new one, since it has another address.
+    "style": _versioned("dashboard.css"),
+    "script": _versioned("dashboard.js"),
 }
 
 
@@ -91,9 +83,8 @@ async def dashboard(request: Request, database: DatabaseOfRequest, answers: Answ
     try:
         return await answers.give(request, ("dashboard", query.query_string()), compute)
     except (UndefinedTable, InsufficientPrivilege):
-        return _message(
-            503, "Nothing to show yet", "The pipeline has not built the metrics so far. Look in again soon."
-        )
+        text = "The pipeline has not built the metrics so far. Look in again soon."
+        return _message(503, "Nothing to show yet", text, has_first_steps=True)
     except OperationalError:
         return _message(503, "Back in a moment", "The database cannot be reached right now. Nothing is lost.")
 
@@ -104,16 +95,19 @@ def _parameters(request: Request) -> Mapping[str, Any]:
 
 
 async def _render(database: Database, query: DashboardQuery) -> Answer:
-    hires = json.loads((await HIRES_BY_QUARTER.read(database, query)).body)
+    matching = Matching(query, (await known_names(database)).containing(query.search) if query.search else None)
+    rows = await matching.rows(database)
+    around = await matching.surroundings(database, LONGEST_LIST + 1)
     publication, _, above = await DEPARTMENTS_ABOVE_MEAN.read(database, query)
-    around = await queries.surroundings(database, query.year, LONGEST_LIST + 1)
     html = templates.get_template("dashboard.html").render(
         query=query,
+        rows=rows,
+        groups=[(*rows.groups[str(id_)], list(items)) for id_, items in groupby(rows.items, itemgetter(0))],
+        starts=query.starts(rows.total) if rows.total else {},
         around=around,
-        groups=[(name, list(rows)) for name, rows in groupby(hires["items"], itemgetter("department"))],
-        total=hires["total"],
-        shown=len(hires["items"]),
-        starts=query.starts(hires["total"]) if hires["total"] else {},
+        years=strip(around.years, query.year),
+        heat=HeatScale(around.quantiles or []),
+        near=near_names(query, await known_names(database)) if query.is_narrowed and not rows.total else [],
         above=json.loads(above),
         completeness=await _completeness(database),
         published_at=publication.published_at if publication else None,
@@ -129,6 +123,6 @@ async def _completeness(database: Database) -> Completeness | None:
         return None
 
 
-def _message(status: int, title: str, text: str) -> Response:
-    html = templates.get_template("message.html").render(title=title, text=text)
+def _message(status: int, title: str, text: str, *, has_first_steps: bool = False) -> Response:
+    html = templates.get_template("message.html").render(title=title, text=text, has_first_steps=has_first_steps)
     return Response(html, status, {"Retry-After": "30"} if status == 503 else {}, HTML)
