@@ -58,7 +58,7 @@ def client(module_database: Database) -> Iterator[httpx.Client]:
             (2019, 1, 'Sales', 1, 'Clerk', 5, 0, 0, 0),
             (2019, 2, 'Legal', 1, 'Clerk', 5, 0, 0, 0);
         insert into marts.hires_by_quarter
-        select 2017, 1, 'Administration', 1, 'Senior Representative Administrator', 1234, 7, 1234, 1234;
+        select 2017, 1, 'Administration', 1, 'Senior Representative Administrator', 123, 7, 120, 987;
         insert into marts.hires_by_quarter
         select 2018, 1, 'Sales', j, 'Job ' || j, 1, 0, 0, 0 from generate_series(1, 501) as j;
         insert into marts.departments_above_mean values (2020, 1, '{EVIL}', 2, 1.5), (2020, 2, '{LONG}', 1, 0.5);
@@ -435,9 +435,10 @@ def test_the_keyboard_gets_to_everything_in_the_order_of_the_page(page: Page) ->
     assert names == [
         "Skip to the hires by quarter", "12,345 rejected, 1,234 waiting, 1 withdrawn",
         "Search Job: take this filter off\N{MULTIPLICATION SIGN}", "Show all of 2021", "Year", "Department", "Job",
-        "Search departments and jobs", "Show", "CSV of the departments above the mean", "8 more", "JSON of the completeness",
+        "Search departments and jobs", "Show", "CSV of the departments above the mean", "8 more",
+        "3 departments at or below the mean", "JSON of the completeness",
         "CSV of the hires by quarter without the search", "name", "hires", "First", "Previous", "Next", "Last",
-        "API documentation",
+        "API documentation", "Reference", "OpenAPI",
     ]  # fmt: skip
 
 
@@ -562,7 +563,7 @@ BROKEN_WORDS = """
     "page", [{"java_script_enabled": True, "viewport": {"width": 360, "height": 700}}], indirect=True
 )
 def test_no_word_is_broken_on_a_phone_that_has_room_on_a_line(page: Page) -> None:
-    for address in ("/?year=2017", "/?year=2021&limit=60", "/?year=2020"):
+    for address in ("/?year=2017", "/?year=2018&limit=60", "/?year=2020"):
         page.goto(address)
         assert set(page.evaluate(BROKEN_WORDS)) <= {LONG}
 
