@@ -1,1 +1,1 @@
-"""GET /: both metrics of a year as a page for people, rendered here, without scripts and without other servers."""
+"""GET /: both metrics of a year as a page for people, rendered here, whole without scripts or other servers."""
