@@ -36,6 +36,7 @@ the server's log knows the request. Names of people go in and never come out.
 
 TAGS = [
     {"name": "metrics", "description": "What the pipeline has built from the hires."},
+    {"name": "lookups", "description": "What the metrics are about: departments, jobs and years."},
     {"name": "employees", "description": "Hires on their way in."},
     {"name": "health", "description": "For load balancers and supervisors."},
 ]

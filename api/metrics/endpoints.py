@@ -33,7 +33,6 @@ NOT_MODIFIED = {"description": "The client has it: If-None-Match or If-Modified-
 def router_for(metrics: Iterable[Metric]) -> APIRouter:
     """Return GET and HEAD of each metric."""
     router = APIRouter(
-        tags=["metrics"],
         responses=problems.responses(
             {
                 422: "A parameter is out of its range or not known.",
@@ -70,6 +69,7 @@ def _add_routes(router: APIRouter, metric: Metric) -> None:
         answer,
         methods=["GET"],
         name=metric.operation_id,
+        tags=[metric.tag],
         summary=metric.summary,
         description=metric.description,
         response_model=metric.response,
@@ -95,5 +95,7 @@ def _paging_headers(metric: Metric, parameters: Any, total: int | None) -> dict[
         return {}
     query = parameters.query_string("offset")
     starts = parameters.starts(total) if total else {}
-    links = [f'<..{metric.path}?{query}&offset={start}>; rel="{relation}"' for relation, start in starts.items()]
+    up = "../" * metric.folder.count("/", 1)
+    address = f"{up}{metric.path.removeprefix('/')}"
+    links = [f'<{address}?{query}&offset={start}>; rel="{relation}"' for relation, start in starts.items()]
     return {"X-Total-Count": str(total)} | ({"Link": ", ".join(links)} if links else {})

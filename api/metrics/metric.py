@@ -1,4 +1,4 @@
-"""What a metric is, and the SQL that follows from it: Postgres builds JSON and CSV out of the same rows.
+"""What a metric or a lookup is, and the SQL that follows from it: Postgres builds JSON and CSV out of the same rows.
 
 Rows never become Python objects on their way out. Which publication of the marts a response is made of is read in the
 same snapshot as their rows.
@@ -113,7 +113,7 @@ class Metric:
     """Everything about one metric: its address, documentation, formats, pages and validators follow from it.
 
     Attributes:
-        slug: The last part of its address, /metrics/<slug>, in words with dashes.
+        slug: The last part of its address, in words with dashes.
         summary: What it is, in the list of all addresses.
         description: What it does, a sentence.
         marts: Tables of schema marts that its SQL reads. It is as new, and as ready, as all of them together.
@@ -124,6 +124,8 @@ class Metric:
         order: What the rows are ordered by. It leaves no ties; text has `collate "C"`.
         aggregates: For each field of the response that is neither `items` nor a parameter, SQL that computes it from
             all rows.
+        folder: What its address begins with.
+        tag: The heading that it is documented under.
     """
 
     slug: str
@@ -135,6 +137,8 @@ class Metric:
     rows: LiteralString
     order: LiteralString
     aggregates: Mapping[str, LiteralString] = field(default_factory=dict)
+    folder: str = "/metrics/"
+    tag: str = "metrics"
 
     def __post_init__(self) -> None:
         if not self.example.get("items"):
@@ -145,7 +149,7 @@ class Metric:
     @property
     def path(self) -> str:
         """Its address."""
-        return f"/metrics/{self.slug}"
+        return f"{self.folder}{self.slug}"
 
     @property
     def operation_id(self) -> str:

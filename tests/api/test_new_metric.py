@@ -268,7 +268,12 @@ def exposures() -> dict[str, dict[str, Any]]:
     ]
     addresses = {exposure["label"].removeprefix("GET "): exposure for exposure in found}
     addresses |= {urlsplit(exposure.get("url", "")).path: exposure for exposure in found}
-    return {address: exposure for address, exposure in addresses.items() if address.startswith("/metrics/")}
+    served = {metric.path for metric in METRICS}
+    return {
+        address: exposure
+        for address, exposure in addresses.items()
+        if address in served or address.startswith("/metrics/")
+    }
 
 
 def test_each_metric_is_an_exposure_of_exactly_its_marts() -> None:

@@ -37,7 +37,7 @@ def test_one_lineage_leads_from_the_bucket_to_both_metrics_and_who_serves_them(a
 
 
 def test_every_asset_has_its_layer_as_group_a_description_kinds_and_an_owner(assets: dict[str, dg.AssetSpec]) -> None:
-    assert len(assets) == 35
+    assert len(assets) == 38
     for name, spec in assets.items():
         assert spec.group_name == name.split("/")[0]
         assert spec.description, name
