@@ -4,6 +4,8 @@ from collections.abc import Iterable
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
+from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel
 
 from api import problems
 from api.answers import Answer, AnswersOfRequest
@@ -11,7 +13,10 @@ from api.database import DatabaseOfRequest
 from api.metrics import export
 from api.metrics.formats import CSV, JSON, wants_csv
 from api.metrics.metric import Metric
+from api.metrics.schemas import FileOptions
 from api.parameters import require_single
+
+SEVERAL_YEARS = "is one year for JSON; several years, or all, are for CSV: format=csv"
 
 
 def _header(description: str, kind: str = "string") -> dict[str, Any]:
@@ -48,13 +53,14 @@ def router_for(metrics: Iterable[Metric]) -> APIRouter:
 def _add_routes(router: APIRouter, metric: Metric) -> None:
     async def answer(
         request: Request,
-        parameters: Annotated[metric.parameters, Query()],  # type: ignore[name-defined]
+        asked: Annotated[metric.request, Query()],  # type: ignore[name-defined]
         database: DatabaseOfRequest,
         answers: AnswersOfRequest,
     ) -> Response:
-        require_single(request, parameters)
-        if wants_csv(request, parameters.format):
-            return await export.export(request, database, metric, parameters)
+        require_single(request, asked)
+        if wants_csv(request, asked.format):
+            return await export.export(request, database, metric, asked)
+        parameters = metric.parameters.model_validate(_of_one_year(asked))
 
         async def compute() -> Answer:
             publication, total, body = await metric.read(database, parameters)
@@ -75,6 +81,20 @@ def _add_routes(router: APIRouter, metric: Metric) -> None:
         response_model=metric.response,
         responses=_documented(metric),
     )
+
+
+def _of_one_year(asked: BaseModel) -> dict[str, Any]:
+    """Return what JSON is asked for.
+
+    Raises:
+        RequestValidationError: it is asked for another number of years than one.
+    """
+    parameters = asked.model_dump(exclude={*FileOptions.model_fields})
+    if "year" not in parameters:
+        return parameters
+    if len(parameters["year"]) != 1:
+        raise RequestValidationError([{"type": "several_years", "loc": ("query", "year"), "msg": SEVERAL_YEARS}])
+    return parameters | {"year": parameters["year"][0]}
 
 
 def _documented(metric: Metric) -> dict[int | str, dict[str, Any]]:

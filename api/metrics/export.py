@@ -4,10 +4,11 @@ Sent while it is copied, it would hold up the next build, and everybody who read
 likes. Copied first, an error of the database is an error, and not the end of a file that looks whole.
 """
 
+import codecs
 import csv
 import io
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from typing import IO, Any
 
@@ -16,8 +17,9 @@ from pydantic import BaseModel
 from starlette.types import Receive, Scope, Send
 
 from api.answers import CACHING
-from api.database import Database
+from api.database import Connection, Database
 from api.metrics.metric import Metric
+from api.metrics.schemas import ALL_YEARS
 from api.publications import published
 
 # A file up to this size stays in memory; a larger one is on the disk until it is sent.
@@ -25,13 +27,15 @@ MEMORY_BYTES = 1024 * 1024
 PART_BYTES = 64 * 1024
 
 
-async def export(request: Request, database: Database, metric: Metric, parameters: BaseModel) -> Response:
-    """Return all rows that the parameters choose as a file, or 304 to those who have it.
+async def export(request: Request, database: Database, metric: Metric, asked: BaseModel) -> Response:
+    """Return all rows that a request chooses as a file, or 304 to those who have it.
 
     Raises:
         psycopg.OperationalError: Postgres is away or takes too long.
     """
-    chosen = parameters.model_dump(include={*metric.query.model_fields})
+    chosen = asked.model_dump(include={"bom", *metric.query.model_fields})
+    if metric.is_yearly:
+        chosen["year"] = sorted({*chosen["year"]})
     with ExitStack() as to_close:
         file = to_close.enter_context(tempfile.SpooledTemporaryFile(MEMORY_BYTES))
         work = _copy(request, database, metric, chosen, file)
@@ -39,19 +43,26 @@ async def export(request: Request, database: Database, metric: Metric, parameter
         if is_known:
             return Response(status_code=304, headers=headers)
         to_close.pop_all()
-        name = "-".join([metric.slug, *(str(chosen[field]) for field in ("year",) if field in chosen)])
-        return Download(file, f"{name}.csv", headers)
+        return Download(file, f"{metric.slug}{_period(chosen.get('year'))}.csv", headers)
 
 
 def example(metric: Metric) -> str:
     """Return the first row of a metric's example as CSV."""
     text = io.StringIO()
-    csv.writer(text).writerows([metric.columns, metric.example["items"][0].values()])
+    first = {"year": metric.example.get("year"), **metric.example["items"][0]}
+    csv.writer(text).writerows([metric.csv_columns, [first[name] for name in metric.csv_columns]])
     return text.getvalue()
 
 
+def _period(years: Sequence[int] | None) -> str:
+    """Return how a file's name ends: with its year, or with the first and the last one."""
+    if years is None:
+        return ""
+    return f"-{'-to-'.join(map(str, sorted({years[0], years[-1]})))}" if years else f"-{ALL_YEARS}"
+
+
 async def _copy(
-    request: Request, database: Database, metric: Metric, parameters: Mapping[str, Any], file: IO[bytes]
+    request: Request, database: Database, metric: Metric, parameters: dict[str, Any], file: IO[bytes]
 ) -> tuple[dict[str, str], bool]:
     """Copy the rows into a file, and return the headers for it; copy nothing when the client has them."""
     async with database.connection() as connection, connection.transaction():
@@ -61,12 +72,23 @@ async def _copy(
         headers = CACHING | (validators.headers if validators else {})
         if validators and validators.are_known_to(request.scope["headers"]):
             return headers, True
-        file.write(",".join(metric.columns).encode() + b"\r\n")
-        async with connection.cursor() as cursor, cursor.copy(metric.csv_query, parameters) as rows:
-            # Postgres gives a row at a time, and ends it as Unix does.
-            async for row in rows:
-                file.write(bytes(row[:-1]) + b"\r\n")
+        if parameters["bom"]:
+            file.write(codecs.BOM_UTF8)
+        file.write(",".join(metric.csv_columns).encode() + b"\r\n")
+        years = parameters.get("year", [None])
+        if not years:
+            years = [year for (year,) in await (await connection.execute(metric.years_query)).fetchall()]
+        # One after the other: each is looked up in the mart as it is for JSON.
+        for year in years:
+            await _copy_rows(connection, metric, parameters | {"year": year}, file)
         return headers, False
+
+
+async def _copy_rows(connection: Connection, metric: Metric, parameters: dict[str, Any], file: IO[bytes]) -> None:
+    async with connection.cursor() as cursor, cursor.copy(metric.csv_query, parameters) as rows:
+        # Postgres gives a row at a time, and ends it as Unix does.
+        async for row in rows:
+            file.write(bytes(row[:-1]) + b"\r\n")
 
 
 class Download(Response):

@@ -13,7 +13,7 @@ from psycopg.sql import SQL, Composable, Composed, Identifier, Literal, Placehol
 from pydantic import BaseModel, TypeAdapter, create_model
 
 from api.database import Database
-from api.metrics.schemas import Formatted, MetricQuery, PagedResponse, Paging
+from api.metrics.schemas import FileOptions, Formatted, MetricQuery, PagedResponse, Paging, SeveralYears, YearQuery
 from api.publications import Publication, published, state_of
 
 # Not materialized: the page is then read off the mart's index in its order, and the rest is counted, not copied.
@@ -116,7 +116,8 @@ class Metric:
         slug: The last part of its address, in words with dashes.
         summary: What it is, in the list of all addresses.
         description: What it does, a sentence.
-        marts: Tables of schema marts that its SQL reads. It is as new, and as ready, as all of them together.
+        marts: Tables of schema marts that its SQL reads. It is as new, and as ready, as all of them together. The
+            first one of a metric of a year has a column `year`, and all years in it.
         query: Its parameters. The SQL has them as %(name)s; a % of its own is written %%.
         response: Its JSON, with an example for the documentation. The type of `items` says which fields a row has, in
             CSV too. One that is a PagedResponse makes a metric with pages.
@@ -161,16 +162,33 @@ class Metric:
         """Whether it has pages."""
         return issubclass(self.response, PagedResponse)
 
+    @property
+    def is_yearly(self) -> bool:
+        """Whether it is of a year."""
+        return issubclass(self.query, YearQuery)
+
     @cached_property
     def parameters(self) -> type[MetricQuery]:
-        """Everything that a request can ask for: the query, a page where it has pages, a format."""
+        """What its JSON can be asked for: the query, a page where it has pages, a format."""
         bases: tuple[type[Any], ...] = (Formatted, *([Paging] if self.is_paged else []), self.query)
+        return create_model(self.query.__name__, __base__=bases)
+
+    @cached_property
+    def request(self) -> type[BaseModel]:
+        """Everything that a request can ask for: the same, and what is for files only."""
+        several = [SeveralYears] if self.is_yearly else []
+        bases: tuple[type[Any], ...] = (FileOptions, *several, self.parameters)
         return create_model(self.query.__name__, __base__=bases)
 
     @cached_property
     def columns(self) -> tuple[str, ...]:
         """The fields of a row."""
         return tuple(self._item.model_fields)
+
+    @property
+    def csv_columns(self) -> tuple[str, ...]:
+        """The columns of a file: the year comes first, so that files of several years can be put together."""
+        return ("year", *self.columns) if self.is_yearly else self.columns
 
     @property
     def example(self) -> Mapping[str, Any]:
@@ -202,12 +220,18 @@ class Metric:
 
     @cached_property
     def csv_query(self) -> bytes:
-        """A copy of all rows to CSV, without a header."""
+        """A copy of all rows, of one year where it is of a year, to CSV, without a header."""
+        year = [SQL("{}::integer").format(Placeholder("year"))] if self.is_yearly else []
         columns = [
             Identifier(name) if _is_number(column.annotation) else CELL.format(Identifier(name))
             for name, column in self._item.model_fields.items()
         ]
-        return CSV_QUERY.format(columns=_list(columns), rows=SQL(self.rows), order=SQL(self.order)).as_bytes()
+        return CSV_QUERY.format(columns=_list([*year, *columns]), rows=SQL(self.rows), order=SQL(self.order)).as_bytes()
+
+    @cached_property
+    def years_query(self) -> bytes:
+        """The years that a metric of a year has rows of."""
+        return SQL("select distinct year from {} order by year").format(Identifier("marts", self.marts[0])).as_bytes()
 
     @cached_property
     def state_query(self) -> bytes:

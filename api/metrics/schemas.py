@@ -6,10 +6,12 @@ from urllib.parse import urlencode
 from pydantic import (
     AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     StringConstraints,
     ValidationInfo,
+    WithJsonSchema,
     field_validator,
 )
 
@@ -17,7 +19,29 @@ from api.parameters import require_digits
 
 Item = TypeVar("Item")
 
-Year = Annotated[int, Field(ge=1900, le=2100, description="Calendar year in UTC.", examples=[2021])]
+ALL_YEARS = "all"
+DEFAULT_YEAR = 2021
+Year = Annotated[int, Field(ge=1900, le=2100, description="Calendar year in UTC.", examples=[DEFAULT_YEAR])]
+_YEAR_SCHEMA = {"type": "integer", "minimum": 1900, "maximum": 2100}
+# For JSON it is one year, and a client that is generated from the document goes on giving it as a number.
+_YEARS_SCHEMA = {
+    "anyOf": [
+        _YEAR_SCHEMA,
+        {"type": "array", "items": _YEAR_SCHEMA, "minItems": 1},
+        {"type": "string", "enum": [ALL_YEARS]},
+    ]
+}
+# None of them stands for all.
+Years = Annotated[
+    list[Annotated[Year, BeforeValidator(require_digits)]],
+    BeforeValidator(lambda years: [] if years == [ALL_YEARS] else years),
+    Field(
+        description=f"Calendar year in UTC. For CSV, repeat it for more, or `{ALL_YEARS}` for each year that has rows.",
+        examples=[DEFAULT_YEAR],
+        json_schema_extra={"default": DEFAULT_YEAR},
+    ),
+    WithJsonSchema(_YEARS_SCHEMA),
+]
 
 # Postgres' text has no NUL character, so that no name can have one either.
 Names = Annotated[
@@ -51,7 +75,13 @@ class MetricQuery(BaseModel):
 class YearQuery(MetricQuery):
     """The year of a metric."""
 
-    year: Year = 2021
+    year: Year = DEFAULT_YEAR
+
+
+class SeveralYears(BaseModel):
+    """The years that a file can be asked for, in place of the one year of a metric."""
+
+    year: Years = [DEFAULT_YEAR]
 
 
 class Paging(BaseModel):
@@ -76,6 +106,14 @@ class Formatted(BaseModel):
     """In which format; the API adds it to the query of every metric."""
 
     format: Format = None
+
+
+class FileOptions(BaseModel):
+    """How a file is to be; the API adds it to the query of every metric."""
+
+    bom: bool = Field(
+        False, description="Begin CSV with a byte order mark, by which Excel knows UTF-8. JSON never has one."
+    )
 
 
 class MetricResponse(BaseModel, Generic[Item]):

@@ -1,6 +1,7 @@
 """CSV: who gets it, and that what they get is whole, safe to open, and holds nobody up."""
 
 import asyncio
+import codecs
 import csv
 import io
 import itertools
@@ -96,11 +97,11 @@ def test_the_parameter_goes_before_the_header(client: httpx.Client, parameter: s
 
 def test_it_has_the_columns_of_the_contract_and_comes_as_a_file(client: httpx.Client) -> None:
     hires, above = client.get(HIRES, params={"format": "csv"}), client.get(ABOVE, params={"format": "csv"})
-    assert rows(hires)[0] == ["department", "job", "Q1", "Q2", "Q3", "Q4"]
-    assert rows(above)[0] == ["id", "department", "hired"]
+    assert rows(hires)[0] == ["year", "department", "job", "Q1", "Q2", "Q3", "Q4"]
+    assert rows(above)[0] == ["year", "id", "department", "hired"]
     assert hires.headers["content-disposition"] == 'attachment; filename="hires-by-quarter-2021.csv"'
     assert above.headers["content-disposition"] == 'attachment; filename="departments-above-mean-2021.csv"'
-    assert hires.content.startswith(b"department,job,Q1,Q2,Q3,Q4\r\n")
+    assert hires.content.startswith(b"year,department,job,Q1,Q2,Q3,Q4\r\n")
     assert hires.content.endswith(b"\r\n")
 
 
@@ -108,15 +109,17 @@ def test_every_name_comes_through_and_none_is_a_formula(client: httpx.Client) ->
     ordered = sorted(enumerate([*NAMES, *FORMULAS]), key=lambda pair: pair[1])
     shown = [(str(number), "'" + name if name in FORMULAS else name) for number, name in ordered]
     assert rows(client.get(HIRES, params={"format": "csv"}))[1:] == [
-        [name, name, number, "0", "1", "2"] for number, name in shown
+        ["2021", name, name, number, "0", "1", "2"] for number, name in shown
     ]
     by_number = sorted(shown, key=lambda pair: int(pair[0]))
-    assert rows(client.get(ABOVE, params={"format": "csv"}))[1:] == [[number, name, "5"] for number, name in by_number]
+    assert rows(client.get(ABOVE, params={"format": "csv"}))[1:] == [
+        ["2021", number, name, "5"] for number, name in by_number
+    ]
 
 
 def test_it_is_the_whole_result_of_a_selection_whatever_the_page(client: httpx.Client) -> None:
     chosen = {"format": "csv", "department": ["Sales", "a=b"], "limit": 1, "offset": 1}
-    assert [row[0] for row in rows(client.get(HIRES, params=chosen))] == ["department", "Sales", "a=b"]
+    assert [row[1] for row in rows(client.get(HIRES, params=chosen))] == ["department", "Sales", "a=b"]
     many = rows(client.get(HIRES, params={"format": "csv", "year": 2020}))
     assert len(many) == 150_001
 
@@ -124,6 +127,64 @@ def test_it_is_the_whole_result_of_a_selection_whatever_the_page(client: httpx.C
 def test_a_year_without_data_is_a_header_alone(client: httpx.Client) -> None:
     assert len(rows(client.get(HIRES, params={"format": "csv", "year": 1999}))) == 1
     assert len(rows(client.get(ABOVE, params={"format": "csv", "year": 1999}))) == 1
+
+
+def test_several_years_are_one_file_in_order_and_all_are_those_that_have_rows(client: httpx.Client) -> None:
+    def file(address: str, *asked: int | str) -> httpx.Response:
+        return client.get(address, params={"format": "csv", "year": asked})
+
+    several, header = file(HIRES, 2021, 2020, 2021, 1999).content, file(HIRES, 1999).content
+    assert several == file(HIRES, 2020).content + file(HIRES, 2021).content.removeprefix(header)
+    assert file(HIRES, "all").content == several
+    assert file(ABOVE, "all").content == file(ABOVE, 2021).content
+
+
+def test_a_file_of_several_years_says_which_in_its_name_and_has_a_tag_of_its_own(client: httpx.Client) -> None:
+    def file(*asked: int | str) -> tuple[str, str]:
+        answer = client.head(ABOVE, params={"format": "csv", "year": asked})
+        assert client.head(answer.url, headers={"If-None-Match": answer.headers["etag"]}).status_code == 304
+        return answer.headers["content-disposition"].partition('filename="')[2].rstrip('"'), answer.headers["etag"]
+
+    names, tags = zip(*[file(2021), file("all"), file(2021, 2019), file(2019, 2020, 2021)], strict=True)
+    assert names == (
+        "departments-above-mean-2021.csv",
+        "departments-above-mean-all.csv",
+        "departments-above-mean-2019-to-2021.csv",
+        "departments-above-mean-2019-to-2021.csv",
+    )
+    assert len({*tags}) == 4
+    assert file(2021, 2019) == file(2019, 2021)
+
+
+@pytest.mark.parametrize(
+    "year", ["1899", "2021.5", "+2021", "all,2021", ["2020", "x"], ["all", "2021"], "ALL", ""], ids=str
+)
+def test_a_year_of_several_that_is_wrong_is_refused_by_name(client: httpx.Client, year: str | list[str]) -> None:
+    answer = client.get(HIRES, params={"format": "csv", "year": year})
+    assert answer.status_code == 422
+    assert {error["parameter"] for error in answer.json()["errors"]} == {"year"}
+
+
+@pytest.mark.parametrize("year", ["all", ["2020", "2021"], ["2021", "2021"]], ids=str)
+def test_several_years_are_for_csv_alone(client: httpx.Client, year: str | list[str]) -> None:
+    """The JSON of a metric says which year it is of: clients would take the first of several for all."""
+    answer = client.get(ABOVE, params={"year": year})
+    assert answer.status_code == 422
+    assert answer.json()["errors"] == [
+        {"parameter": "year", "detail": "is one year for JSON; several years, or all, are for CSV: format=csv"}
+    ]
+    assert client.get(ABOVE, params={"year": year}, headers={"Accept": "text/csv"}).status_code == 200
+
+
+def test_a_byte_order_mark_comes_first_where_it_is_asked_for_and_nowhere_else(client: httpx.Client) -> None:
+    plain = client.get(ABOVE, params={"format": "csv"})
+    marked = client.get(ABOVE, params={"format": "csv", "bom": "true"})
+    assert marked.content == codecs.BOM_UTF8 + plain.content
+    assert marked.headers["content-length"] == str(len(marked.content))
+    assert marked.headers["etag"] != plain.headers["etag"]
+    assert client.get(ABOVE, params={"format": "csv", "bom": "false"}).content == plain.content
+    assert client.get(ABOVE, params={"bom": "true"}).content == client.get(ABOVE).content
+    assert client.get(ABOVE, params={"bom": "perhaps"}).status_code == 422
 
 
 def test_a_client_that_reads_slowly_does_not_hold_up_a_build(client: httpx.Client, module_database: Database) -> None:
@@ -174,7 +235,7 @@ def test_every_file_is_of_one_build_while_builds_follow_each_other(database: Dat
             answer = client.get(HIRES, params={"format": "csv"})
             _, *data = rows(answer)
             assert len(data) == 500
-            (number,) = {row[2] for row in data}
+            (number,) = {row[3] for row in data}
             assert of_tag.setdefault(answer.headers["etag"], number) == number
         building.result()
     assert len(of_tag) > 3

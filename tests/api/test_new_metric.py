@@ -153,8 +153,10 @@ def test_it_answers_with_the_rows_of_a_year_in_their_order(client: httpx.Client)
 
 def test_it_has_csv_head_validators_and_refuses_parameters_that_it_does_not_know(client: httpx.Client) -> None:
     file = client.get(MONTHS, headers={"Accept": "text/csv"})
-    assert file.text == "month,people\r\n1,10\r\n2,20\r\n"
+    assert file.text == "year,month,people\r\n2021,1,10\r\n2021,2,20\r\n"
     assert file.headers["content-disposition"] == 'attachment; filename="leavers-by-month-2021.csv"'
+    file = client.get(MONTHS, params={"format": "csv", "year": "all"})
+    assert file.text == "year,month,people\r\n2020,1,5\r\n2021,1,10\r\n2021,2,20\r\n"
     for address in (MONTHS, f"{MONTHS}?format=csv"):
         get, head = client.get(address), client.head(address)
         assert (head.status_code, head.content, head.headers["etag"]) == (200, b"", get.headers["etag"])
@@ -208,13 +210,19 @@ def test_it_is_documented_with_its_example(client: httpx.Client) -> None:
     document = client.get("/openapi.json").json()
     operation = document["paths"][MONTHS]["get"]
     assert (operation["operationId"], operation["summary"]) == ("leavers_by_month", "Leavers by month")
-    assert [parameter["name"] for parameter in operation["parameters"]] == ["year", "format"]
+    assert [parameter["name"] for parameter in operation["parameters"]] == ["year", "format", "bom"]
     content = operation["responses"]["200"]["content"]
-    assert content["text/csv"]["example"] == "month,people\r\n1,45\r\n"
+    assert content["text/csv"]["example"] == "year,month,people\r\n2021,1,45\r\n"
     assert content["application/json"]["schema"] == {"$ref": "#/components/schemas/LeaversByMonth"}
     assert document["components"]["schemas"]["LeaversByMonth"]["example"]["items"][1] == {"month": 2, "people": 38}
     paged = document["paths"][ALLOWANCES]["get"]
-    assert [parameter["name"] for parameter in paged["parameters"]] == ["department", "limit", "offset", "format"]
+    assert [parameter["name"] for parameter in paged["parameters"]] == [
+        "department",
+        "limit",
+        "offset",
+        "format",
+        "bom",
+    ]
     assert {"Link", "X-Total-Count"} <= set(paged["responses"]["200"]["headers"])
 
 

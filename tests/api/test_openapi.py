@@ -34,8 +34,12 @@ def schema(guarded_client: httpx.Client) -> Any:
 
 
 def is_beyond_any_schema(error: dict[str, str]) -> bool:
-    """No pattern knows the calendar, nor which keys have been used."""
-    return error.get("pointer", "").endswith("/datetime") or error["detail"] == "belongs to another request"
+    """No pattern knows the calendar, nor which keys have been used, nor that several years are for one format."""
+    return (
+        error.get("pointer", "").endswith("/datetime")
+        or error["detail"] == "belongs to another request"
+        or error["detail"].startswith("is one year for JSON")
+    )
 
 
 @pytest.mark.parametrize("operation", sorted(OPERATIONS))
