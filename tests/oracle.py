@@ -52,11 +52,15 @@ def valid(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def counted(departments: pd.DataFrame, jobs: pd.DataFrame, hires: pd.DataFrame) -> pd.DataFrame:
-    """Return the hires that count, with names of department and job, year and quarter."""
+    """Return the hires that count, with names of department and job, year, quarter and month."""
     joined = valid(hires).merge(
         valid(departments).rename(columns={"id": "department_id"}), on="department_id"
     ).merge(valid(jobs).rename(columns={"id": "job_id"}), on="job_id")  # fmt: skip
-    return joined.assign(year=joined["datetime"].dt.year, quarter=joined["datetime"].dt.quarter)
+    return joined.assign(
+        year=joined["datetime"].dt.year,
+        quarter=joined["datetime"].dt.quarter,
+        month=joined["datetime"].dt.month,
+    )
 
 
 def hires_by_quarter(frames: dict[str, pd.DataFrame], year: int) -> list[dict[str, object]]:
@@ -73,6 +77,16 @@ def hires_by_quarter(frames: dict[str, pd.DataFrame], year: int) -> list[dict[st
     # Python's order of strings is by code point, as the pipeline's.
     items.sort(key=lambda item: (item["department"], item["job"], item["_ids"]))
     return [{name: value for name, value in item.items() if name != "_ids"} for item in items]
+
+
+def hires_by_month(frames: dict[str, pd.DataFrame], year: int) -> list[dict[str, object]]:
+    """Return how many people each department hired in each month of a year, in order, without those of none."""
+    hires = counted(frames["departments"], frames["jobs"], frames["hired_employees"])
+    hired = hires[hires["year"] == year].groupby(["month", "department_id", "department"])["id"].count()
+    return [
+        {"month": int(month), "department_id": int(number), "department": department, "hired": int(count)}
+        for (month, number, department), count in hired.items()
+    ]
 
 
 def departments_above_mean(frames: dict[str, pd.DataFrame], year: int) -> tuple[float, list[dict[str, object]]]:

@@ -19,11 +19,12 @@
 {% endmacro %}
 
 
--- Metrics are by year and quarter in UTC: each point in time has both as columns.
+-- Metrics are by year, quarter and month in UTC: each point in time has them as
+-- columns.
 {% macro calendar_of(table) %}
     {% set columns = [] %}
     {% for column in columns_of(table) if column.type == 'timestamp' %}
-        {% for part in ('year', 'quarter') %}
+        {% for part in ('year', 'quarter', 'month') %}
             {% do columns.append({
                 'name': column.value.removesuffix('_at') ~ '_' ~ part,
                 'part': part,

@@ -195,6 +195,7 @@ def _values(table: Table, remark: str = "") -> Iterator[tuple[str, str]]:
             stem = _name(column).removesuffix("_at")
             yield f"{stem}_year", f"Year of {_name(column)} in UTC."
             yield f"{stem}_quarter", f"Quarter of {_name(column)} in UTC, 1 to 4."
+            yield f"{stem}_month", f"Month of {_name(column)} in UTC, 1 to 12."
 
 
 def _one(table: Table) -> str:

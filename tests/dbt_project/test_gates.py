@@ -8,7 +8,7 @@ from orchestration.dbt.project import BUILD, build_arguments, manifest
 from tests.conftest import Database
 from tests.dbt_project.conftest import Dbt, Record, build, deliver, unsuccessful
 
-MARTS = ("quarterly_hires", "hires_by_quarter", "departments_above_mean")
+MARTS = ("quarterly_hires", "hires_by_quarter", "hires_by_month", "departments_above_mean")
 METRIC = "select year, department, job, q1, q2, q3, q4 from marts.hires_by_quarter order by year, department, job"
 PUBLISHED = [(2021, "Sales", "Clerk", 0, 0, 2, 0)]
 NEW: list[Record] = [
@@ -27,8 +27,8 @@ BREAKS = {
     ),
     "a record is doubled": (
         "insert into staging.checked_hired_employees "
-        "select _load_id, 99, 99, name, hired_at, department_id, job_id, hired_year, hired_quarter, reasons, "
-        "disposition, delivered, _build from staging.checked_hired_employees where id = 12",
+        "select _load_id, 99, 99, name, hired_at, department_id, job_id, hired_year, hired_quarter, "
+        "hired_month, reasons, disposition, delivered, _build from staging.checked_hired_employees where id = 12",
         "each_hire_once",
     ),
     "records are shifted by one": (
@@ -39,7 +39,11 @@ BREAKS = {
     ),
     "hires are shifted by a quarter": (
         "update staging.checked_hired_employees set hired_at = hired_at + interval '3 months', "
-        "hired_quarter = hired_quarter + 1 where id in (11, 12)",
+        "hired_quarter = hired_quarter + 1, hired_month = hired_month + 3 where id in (11, 12)",
+        "each_hire_once",
+    ),
+    "a hire is in another month of its quarter": (
+        "update staging.checked_hired_employees set hired_month = hired_month + 1 where id = 11",
         "each_hire_once",
     ),
     "a hire is in another department": (
@@ -106,15 +110,16 @@ def test_what_is_wrong_with_a_model_stops_the_build_before_the_metrics(
     assert database.rows(METRIC) == PUBLISHED
 
 
-def test_a_wrong_count_stops_the_build_before_the_metrics(database: Database, module_dbt: Dbt) -> None:
+@pytest.mark.parametrize("column", ["hired", "month_2"])
+def test_a_wrong_count_stops_the_build_before_the_metrics(database: Database, module_dbt: Dbt, column: str) -> None:
     build(module_dbt, "run", "--exclude", *MARTS[1:])
-    database.execute("update staging.quarterly_hires set hired = hired + 1 where quarter = 2")
+    database.execute(f"update staging.quarterly_hires set {column} = {column} + 1 where quarter = 2")
     result = module_dbt(*BUILD)
     assert unsuccessful(result) == {"quarters_add_up": "fail"} | dict.fromkeys(
         ["quarters_sum_to_hires", *MARTS[1:]], "skipped"
     )
     assert database.rows(METRIC) == PUBLISHED
-    database.execute("update staging.quarterly_hires set hired = hired - 1 where quarter = 2")
+    database.execute(f"update staging.quarterly_hires set {column} = {column} - 1 where quarter = 2")
 
 
 @pytest.mark.parametrize("table", ["departments", "jobs", "hired_employees"])

@@ -22,13 +22,14 @@ CONTENT = {
     "staging.checked_departments": "_load_id, _record, id, department, reasons, disposition, delivered",
     "staging.checked_jobs": "_load_id, _record, id, job, reasons, disposition, delivered",
     "staging.checked_hired_employees": "_load_id, _record, id, name, hired_at, hired_year, hired_quarter, "
-    "department_id, job_id, reasons, disposition, delivered",
+    "hired_month, department_id, job_id, reasons, disposition, delivered",
     "staging.departments": "id, department, _load_id",
     "staging.jobs": "id, job, _load_id",
     "staging.hired_employees": "*",
     "staging.rejected_records": "*",
-    "staging.quarterly_hires": "year, quarter, department_id, job_id, hired",
+    "staging.quarterly_hires": "year, quarter, department_id, job_id, hired, month_1, month_2, month_3",
     "marts.hires_by_quarter": "*",
+    "marts.hires_by_month": "*",
     "marts.departments_above_mean": "*",
     "marts.completeness": "*",
     "marts.missing_references": "*",
@@ -157,13 +158,14 @@ def test_a_build_writes_the_records_that_are_new_and_what_they_touch(built: Data
         "checked_hired_employees": 3,
         "quarterly_hires": 1,
         "hires_by_quarter": 1,
+        "hires_by_month": 1,
         # The mean is another one, of four departments.
         "departments_above_mean": 2,
         # Of the tables that something came of.
         "completeness": 2,
         "known_departments": 1,
         "watermarks": now["watermarks"] - before["watermarks"],
-        "publications": 4,
+        "publications": 5,
     }
 
 
@@ -187,8 +189,14 @@ def test_a_mart_that_changes_says_so_with_its_commit_and_one_that_does_not_is_si
         assert heard(listener) == ["completeness", "hires_by_quarter", "known_jobs"]
         deliver(built, "hired_employees", [("60", "Eve", "2021-09-09", "1", "1")])
         refresh(built, module_dbt)
-        assert heard(listener) == ["completeness", "departments_above_mean", "hires_by_quarter"]
-        changed = {"completeness": 3, "departments_above_mean": 2, "hires_by_quarter": 3, "known_jobs": 2}
+        assert heard(listener) == ["completeness", "departments_above_mean", "hires_by_month", "hires_by_quarter"]
+        changed = {
+            "completeness": 3,
+            "departments_above_mean": 2,
+            "hires_by_month": 2,
+            "hires_by_quarter": 3,
+            "known_jobs": 2,
+        }
         assert dict(listener.execute(versions).fetchall()) == at_first | changed
 
 

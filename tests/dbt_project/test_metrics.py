@@ -1,4 +1,4 @@
-"""Both metrics against what pandas makes of the same records, for every year, whatever the server's time zone."""
+"""The metrics against what pandas makes of the same records, for every year, whatever the server's time zone."""
 
 import json
 from typing import Any
@@ -36,11 +36,12 @@ def frames(deliveries: list[Delivery]) -> dict[str, pd.DataFrame]:
 
 def assert_metrics_equal(database: Database, delivered: dict[str, pd.DataFrame]) -> None:
     years = sorted(oracle.counted(*(delivered[table] for table in COLUMNS))["year"].unique())
-    by_quarter, above_mean = (
-        "select distinct year from marts.hires_by_quarter",
-        "select distinct year from marts.departments_above_mean",
+    by_quarter, by_month, above_mean = (
+        f"select distinct year from marts.{mart}"
+        for mart in ("hires_by_quarter", "hires_by_month", "departments_above_mean")
     )
     assert sorted(year for (year,) in database.rows(by_quarter)) == years
+    assert sorted(year for (year,) in database.rows(by_month)) == years
     assert {year for (year,) in database.rows(above_mean)} <= set(years)
     for year in years:
         mean, items = oracle.departments_above_mean(delivered, year)
@@ -57,6 +58,12 @@ def assert_metrics_equal(database: Database, delivered: dict[str, pd.DataFrame])
             year,
         )
         assert hires == oracle.hires_by_quarter(delivered, year)
+        months = database.dicts(
+            "select month, department_id, department, hired from marts.hires_by_month where year = %s "
+            "order by month, department_id",
+            year,
+        )
+        assert months == oracle.hires_by_month(delivered, year)
 
 
 names = st.sampled_from(["Sales", "sales", "Ärzte", "Null", "A+B", "\U0001f600", "\uffee", "e\u0301", " Sales\t"])

@@ -37,7 +37,7 @@ def test_one_lineage_leads_from_the_bucket_to_both_metrics_and_who_serves_them(a
 
 
 def test_every_asset_has_its_layer_as_group_a_description_kinds_and_an_owner(assets: dict[str, dg.AssetSpec]) -> None:
-    assert len(assets) == 38
+    assert len(assets) == 40
     for name, spec in assets.items():
         assert spec.group_name == name.split("/")[0]
         assert spec.description, name
@@ -90,7 +90,7 @@ def test_every_check_of_ours_says_what_it_means_and_what_to_do() -> None:
     specs = [graph.get_check_spec(key) for key in graph.asset_check_keys]
 
     ours = [spec for spec in specs if "dagster_dbt/unique_id" not in (spec.metadata or {})]
-    assert len(ours) == 25
+    assert len(ours) == 26
     for spec in ours:
         assert len((spec.description or "").split(". ")) > 1, spec.key
 

@@ -45,6 +45,9 @@
         moment ~ ' is null or ' ~ stem ~ "_quarter = ceil(date_part('month', "
         ~ in_utc ~ ' / 3)'
     ) %}
+    {% do same.append(
+        moment ~ ' is null or ' ~ stem ~ "_month = date_part('month', " ~ in_utc
+    ) %}
 {% endfor %}
 
 with

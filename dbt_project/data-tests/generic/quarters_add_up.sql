@@ -1,5 +1,5 @@
--- A hire that falls between two quarters, or into two of them, would be missing from
--- the metrics or be in them twice.
+-- A hire that falls between two quarters or months, or into two of them, would be
+-- missing from the metrics or be in them twice.
 {% test quarters_add_up(model, checked) %}
 
 with
@@ -82,8 +82,8 @@ qualifying as (
     from hires
     where
         hired_year = date_part('year', hired_at at time zone 'UTC')
-        and hired_quarter
-        = ceil(date_part('month', hired_at at time zone 'UTC') / 3)
+        and hired_month = date_part('month', hired_at at time zone 'UTC')
+        and hired_quarter = ceil(hired_month / 3.0)
     group by hired_year, hired_quarter, department_id, job_id
 
 ),
@@ -101,9 +101,12 @@ select
     department_id,
     job_id,
     counted.hired as counted,
+    counted.month_1 + counted.month_2 + counted.month_3 as by_month,
     qualifying.hired as qualifying
 from counted
 full join qualifying using (year, quarter, department_id, job_id)
-where coalesce(counted.hired, 0) <> coalesce(qualifying.hired, 0)
+where
+    coalesce(counted.hired, 0) <> coalesce(qualifying.hired, 0)
+    or counted.month_1 + counted.month_2 + counted.month_3 <> counted.hired
 
 {% endtest %}

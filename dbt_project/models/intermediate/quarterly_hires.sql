@@ -1,4 +1,12 @@
--- The metrics before they are published: what the gates look at.
+-- The metrics before they are published: what the gates look at. Quarters have their
+-- months in the same row: a row per month would be three times as many to count and
+-- to read in each build.
+{% set counts = {
+    'hired': 'true',
+    'month_1': 'hired_month % 3 = 1',
+    'month_2': 'hired_month % 3 = 2',
+    'month_3': 'hired_month % 3 = 0',
+} %}
 {{ config(
     materialized='differential',
     unique_key=['year', 'quarter', 'department_id', 'job_id'],
@@ -38,10 +46,14 @@ counted as (
 
     select
         named.*,
-        hires.hired
+        hires.*
     from named
     cross join lateral (
-        select count(*) as hired
+        select
+            {% for name, condition in counts.items() %}
+            count(*) filter (where {{ condition }}) as {{ name }}
+            {% if not loop.last %},{% endif %}
+            {% endfor %}
         from hires
         where
             hires.department_id = named.department_id
@@ -60,7 +72,11 @@ counted as (
         hired_quarter as quarter,
         department_id,
         job_id,
-        count(*) filter (where disposition = 'accepted') as hired
+        {% for name, condition in counts.items() %}
+        count(*) filter (where disposition = 'accepted' and {{ condition }})
+            as {{ name }}
+        {% if not loop.last %},{% endif %}
+        {% endfor %}
     from checked
     where reasons = '[]'
     group by hired_year, hired_quarter, department_id, job_id
@@ -76,7 +92,9 @@ final as (
         quarter,
         department_id,
         job_id,
-        hired::integer as hired
+        {% for name in counts %}
+        {{ name }}::integer as {{ name }}{% if not loop.last %},{% endif %}
+        {% endfor %}
     from counted
 
 )

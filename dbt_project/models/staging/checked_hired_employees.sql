@@ -2,7 +2,7 @@
 {{ checked(
     'hired_employees',
     indexes=[
-        "(department_id, job_id, hired_year, hired_quarter)"
+        "(department_id, job_id, hired_year, hired_quarter, hired_month)"
         ~ " where disposition = 'accepted'",
     ],
 ) }}
