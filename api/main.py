@@ -44,6 +44,7 @@ TAGS = [
 CORS_HEADERS = ["X-API-Key", "Idempotency-Key", "X-Request-Id"]
 CORS_EXPOSED = [
     "ETag", "Link", "Location", "X-Total-Count", "X-Request-Id", "Retry-After", "Idempotency-Replayed", "Age",
+    "X-Hint",
 ]  # fmt: skip
 
 

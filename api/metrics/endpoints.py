@@ -1,17 +1,19 @@
 """GET and HEAD of each metric, with the links from page to page."""
 
+import json
 from collections.abc import Iterable
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
-from pydantic import BaseModel
+from pydantic import BaseModel, Field, create_model
 
 from api import problems
 from api.answers import Answer, AnswersOfRequest
 from api.database import DatabaseOfRequest
-from api.metrics import export
+from api.metrics import export, hints
 from api.metrics.formats import CSV, JSON, wants_csv
+from api.metrics.hints import Hint
 from api.metrics.metric import Metric
 from api.metrics.schemas import FileOptions
 from api.parameters import require_single
@@ -32,6 +34,7 @@ PAGING = {
     "X-Total-Count": _header("Rows that match, on all pages; not with CSV", "integer"),
     "Link": _header("The first, prev, next and last page (RFC 8288), relative to this address; not with CSV"),
 }
+HINT = {hints.HEADER: _header("Names near to a filter's value that is nobody's name")}
 NOT_MODIFIED = {"description": "The client has it: If-None-Match or If-Modified-Since says so.", "headers": VALIDATORS}
 
 
@@ -64,8 +67,12 @@ def _add_routes(router: APIRouter, metric: Metric) -> None:
 
         async def compute() -> Answer:
             publication, total, body = await metric.read(database, parameters)
+            found = await hints.hints_for(database, parameters.model_dump())
+            if found:
+                body = f'{body[:-1]}, "hints" : {json.dumps([hint.model_dump() for hint in found])}}}'
             validators = publication.validators(JSON, body) if publication else None
-            return Answer(body, JSON, validators, _paging_headers(metric, parameters, total))
+            headers = _paging_headers(metric, parameters, total) | hints.headers_for(found)
+            return Answer(body, JSON, validators, headers)
 
         return await answers.give(request, (metric.path, parameters.query_string()), compute)
 
@@ -78,7 +85,7 @@ def _add_routes(router: APIRouter, metric: Metric) -> None:
         tags=[metric.tag],
         summary=metric.summary,
         description=metric.description,
-        response_model=metric.response,
+        response_model=_with_hints(metric),
         responses=_documented(metric),
     )
 
@@ -97,12 +104,26 @@ def _of_one_year(asked: BaseModel) -> dict[str, Any]:
     return parameters | {"year": parameters["year"][0]}
 
 
+def _has_names(metric: Metric) -> bool:
+    """Tell whether a metric can be asked for names."""
+    return not hints.KNOWN.keys().isdisjoint(metric.query.model_fields)
+
+
+def _with_hints(metric: Metric) -> type[BaseModel]:
+    """Return a metric's response as it is documented."""
+    if not _has_names(metric):
+        return metric.response
+    field: Any = Field([], description="Only there where a filter has a value that is nobody's name.")
+    response = metric.response
+    return create_model(response.__name__, __base__=response, __doc__=response.__doc__, hints=(list[Hint], field))
+
+
 def _documented(metric: Metric) -> dict[int | str, dict[str, Any]]:
     description = "All of them, as JSON or CSV."
     if metric.is_paged:
         description = "One page of the rows that match, which may be none; or all of them as CSV."
     content = {CSV: {"schema": {"type": "string"}, "example": export.example(metric)}}
-    headers = VALIDATORS | AGE | (PAGING if metric.is_paged else {})
+    headers = VALIDATORS | AGE | (PAGING if metric.is_paged else {}) | (HINT if _has_names(metric) else {})
     return {200: {"description": description, "content": content, "headers": headers}, 304: NOT_MODIFIED}
 
 

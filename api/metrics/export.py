@@ -18,6 +18,7 @@ from starlette.types import Receive, Scope, Send
 
 from api.answers import CACHING
 from api.database import Connection, Database
+from api.metrics.hints import headers_for, hints_for
 from api.metrics.metric import Metric
 from api.metrics.schemas import ALL_YEARS
 from api.publications import published
@@ -37,9 +38,11 @@ async def export(request: Request, database: Database, metric: Metric, asked: Ba
     if metric.is_yearly:
         chosen["year"] = sorted({*chosen["year"]})
     with ExitStack() as to_close:
+        said = headers_for(await hints_for(database, chosen))
         file = to_close.enter_context(tempfile.SpooledTemporaryFile(MEMORY_BYTES))
         work = _copy(request, database, metric, chosen, file)
         headers, is_known = await database.in_time(work, progress=file.tell)
+        headers |= said
         if is_known:
             return Response(status_code=304, headers=headers)
         to_close.pop_all()
