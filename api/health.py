@@ -25,7 +25,7 @@ class Ready(BaseModel):
 
 
 def router_for(metrics: Iterable[Metric]) -> APIRouter:
-    """Return both addresses; ready is who can read the marts of each metric."""
+    """Return both addresses, and /health for the second; ready is who can read the marts of each metric."""
     router = APIRouter(prefix="/health", tags=["health"])
     marts = sorted({mart for metric in metrics for mart in metric.marts})
     reads = SQL(", ").join(SQL("exists(select from {})").format(Identifier("marts", mart)) for mart in marts)
@@ -37,6 +37,9 @@ def router_for(metrics: Iterable[Metric]) -> APIRouter:
         """Answer 200 as long as the process runs, with or without a database: restart it when this fails."""
         return Live()
 
+    # Who asks for health without saying which is a person or a monitor: to them a process that cannot answer is ill.
+    @router.head("", include_in_schema=False)
+    @router.get("", include_in_schema=False)
     @router.head("/ready", include_in_schema=False)
     @router.get(
         "/ready",

@@ -18,7 +18,7 @@ from api.keys import ApiKey, KeyRing
 from api.problems import problem, responses
 from api.settings import Settings
 
-OPEN = ("/health/live", "/health/ready", "/docs", "/redoc", "/openapi.json")
+OPEN = ("/health", "/health/live", "/health/ready", "/docs", "/redoc", "/openapi.json")
 OPEN_FOLDER = "/static-offline-docs/"
 READING = ("GET", "HEAD", "OPTIONS")
 # Also for a key that may only write: what became of what was sent.

@@ -15,6 +15,15 @@ def test_it_is_ready_when_the_marts_of_every_metric_can_be_read(client: httpx.Cl
     assert (answer.status_code, answer.json()) == (200, {"status": "ready"})
 
 
+def test_health_without_more_is_readiness_and_open_to_all(database: Database) -> None:
+    """A monitor that asks it while nothing can be answered would report that all is well."""
+    with serving(settings_for(database, api_open_reads=False)) as client:
+        assert (client.get("/health").status_code, client.head("/health").status_code) == (503, 503)
+        build_marts(database)
+        assert client.get("/health").json() == client.get("/health/ready").json()
+        assert (client.head("/health").status_code, client.head("/health").content) == (200, b"")
+
+
 def test_it_is_alive_but_not_ready_while_a_mart_is_missing(database: Database) -> None:
     with serving(settings_for(database)) as client:
         assert client.get("/health/live").status_code == 200

@@ -105,7 +105,7 @@ def test_operations_have_ids_that_do_not_change_and_are_documented(client: httpx
     }
     read = document["paths"]["/metrics/hires-by-quarter"]["get"]
     assert {parameter["name"] for parameter in read["parameters"]} == {
-        "year", "department", "job", "limit", "offset", "format",
+        "year", "department", "job", "limit", "offset", "format", "bom",
     }  # fmt: skip
 
 

@@ -78,7 +78,7 @@ def test_a_key_is_good_for_its_scopes_only_and_reads_are_closed_unless_opened(da
 def test_an_address_that_nobody_thought_of_is_guarded(database: Database) -> None:
     with serving(settings_for(database, api_open_reads=False)) as client:
         for method in ("GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE"):
-            for address in ("/", "/new", "/static-offline-docs", "/health", "//metrics/hires-by-quarter"):
+            for address in ("/", "/new", "/static-offline-docs", "/health/", "//metrics/hires-by-quarter"):
                 assert client.request(method, address).status_code == 401
 
 
