@@ -72,18 +72,20 @@ counted as (
 {% else %}
 qualifying as (
 
-    -- Grouped by columns, of which Postgres knows how few values they have.
+    -- What is counted is asked in the aggregate: as conditions of rows the planner
+    -- would expect few of them, and sort all.
     select
         hired_year as year,
         hired_quarter as quarter,
         department_id,
         job_id,
-        count(*) as hired
+        count(*) filter (
+            where
+                hired_year = date_part('year', hired_at at time zone 'UTC')
+                and hired_month = date_part('month', hired_at at time zone 'UTC')
+                and hired_quarter = (hired_month + 2) / 3
+        ) as hired
     from hires
-    where
-        hired_year = date_part('year', hired_at at time zone 'UTC')
-        and hired_month = date_part('month', hired_at at time zone 'UTC')
-        and hired_quarter = ceil(hired_month / 3.0)
     group by hired_year, hired_quarter, department_id, job_id
 
 ),

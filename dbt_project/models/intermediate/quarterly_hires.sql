@@ -1,11 +1,12 @@
 -- The metrics before they are published: what the gates look at. Quarters have their
 -- months in the same row: a row per month would be three times as many to count and
 -- to read in each build.
+-- depends_on: {{ ref('hired_employees') }}
 {% set counts = {
     'hired': 'true',
-    'month_1': 'hired_month % 3 = 1',
-    'month_2': 'hired_month % 3 = 2',
-    'month_3': 'hired_month % 3 = 0',
+    'month_1': 'hires.hired_month % 3 = 1',
+    'month_2': 'hires.hired_month % 3 = 2',
+    'month_3': 'hires.hired_month % 3 = 0',
 } %}
 {{ config(
     materialized='differential',
@@ -21,23 +22,23 @@ checked as (
 
 ),
 
+{% if is_incremental_build() %}
 hires as (
 
     select * from {{ ref('hired_employees') }}
 
 ),
 
-{% if is_incremental_build() %}
 named as (
 
     select distinct
-        hired_year as year,
-        hired_quarter as quarter,
-        department_id,
-        job_id
+        checked.hired_year as year,
+        checked.hired_quarter as quarter,
+        checked.department_id,
+        checked.job_id
     from checked
     where
-        reasons = '[]'
+        checked.reasons = '[]'
         and {{ has_changed('checked', 'checked_hired_employees') }}
 
 ),
@@ -51,8 +52,8 @@ counted as (
     cross join lateral (
         select
             {% for name, condition in counts.items() %}
-            count(*) filter (where {{ condition }}) as {{ name }}
-            {% if not loop.last %},{% endif %}
+            count(*) filter (where {{ condition }})
+                as {{ name }}{{ ',' if not loop.last }}
             {% endfor %}
         from hires
         where
@@ -68,18 +69,18 @@ counted as (
 counted as (
 
     select
-        hired_year as year,
-        hired_quarter as quarter,
-        department_id,
-        job_id,
+        hires.hired_year as year,
+        hires.hired_quarter as quarter,
+        hires.department_id,
+        hires.job_id,
         {% for name, condition in counts.items() %}
-        count(*) filter (where disposition = 'accepted' and {{ condition }})
-            as {{ name }}
-        {% if not loop.last %},{% endif %}
+        count(*) filter (where hires.disposition = 'accepted' and {{ condition }})
+            as {{ name }}{{ ',' if not loop.last }}
         {% endfor %}
-    from checked
-    where reasons = '[]'
-    group by hired_year, hired_quarter, department_id, job_id
+    from checked as hires
+    where hires.reasons = '[]'
+    group by
+        hires.hired_year, hires.hired_quarter, hires.department_id, hires.job_id
 
 ),
 
@@ -93,7 +94,7 @@ final as (
         department_id,
         job_id,
         {% for name in counts %}
-        {{ name }}::integer as {{ name }}{% if not loop.last %},{% endif %}
+        {{ name }}::integer as {{ name }}{{ ',' if not loop.last }}
         {% endfor %}
     from counted
 
