@@ -2,12 +2,6 @@
 -- months in the same row: a row per month would be three times as many to count and
 -- to read in each build.
 -- depends_on: {{ ref('hired_employees') }}
-{% set counts = {
-    'hired': 'true',
-    'month_1': 'hires.hired_month % 3 = 1',
-    'month_2': 'hires.hired_month % 3 = 2',
-    'month_3': 'hires.hired_month % 3 = 0',
-} %}
 {{ config(
     materialized='differential',
     unique_key=['year', 'quarter', 'department_id', 'job_id'],
@@ -51,10 +45,10 @@ counted as (
     from named
     cross join lateral (
         select
-            {% for name, condition in counts.items() %}
-            count(*) filter (where {{ condition }})
-                as {{ name }}{{ ',' if not loop.last }}
-            {% endfor %}
+            count(*) as hired,
+            count(*) filter (where hires.hired_month % 3 = 1) as month_1,
+            count(*) filter (where hires.hired_month % 3 = 2) as month_2,
+            count(*) filter (where hires.hired_month % 3 = 0) as month_3
         from hires
         where
             hires.department_id = named.department_id
@@ -69,18 +63,23 @@ counted as (
 counted as (
 
     select
-        hires.hired_year as year,
-        hires.hired_quarter as quarter,
-        hires.department_id,
-        hires.job_id,
-        {% for name, condition in counts.items() %}
-        count(*) filter (where hires.disposition = 'accepted' and {{ condition }})
-            as {{ name }}{{ ',' if not loop.last }}
-        {% endfor %}
-    from checked as hires
-    where hires.reasons = '[]'
-    group by
-        hires.hired_year, hires.hired_quarter, hires.department_id, hires.job_id
+        hired_year as year,
+        hired_quarter as quarter,
+        department_id,
+        job_id,
+        count(*) filter (where disposition = 'accepted') as hired,
+        count(*) filter (
+            where disposition = 'accepted' and hired_month % 3 = 1
+        ) as month_1,
+        count(*) filter (
+            where disposition = 'accepted' and hired_month % 3 = 2
+        ) as month_2,
+        count(*) filter (
+            where disposition = 'accepted' and hired_month % 3 = 0
+        ) as month_3
+    from checked
+    where reasons = '[]'
+    group by hired_year, hired_quarter, department_id, job_id
 
 ),
 
@@ -93,9 +92,10 @@ final as (
         quarter,
         department_id,
         job_id,
-        {% for name in counts %}
-        {{ name }}::integer as {{ name }}{{ ',' if not loop.last }}
-        {% endfor %}
+        hired::integer as hired,
+        month_1::integer as month_1,
+        month_2::integer as month_2,
+        month_3::integer as month_3
     from counted
 
 )
