@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from calendar import month_abbr
 from collections.abc import Mapping
 from itertools import groupby
 from operator import itemgetter
@@ -23,6 +24,7 @@ from api.dashboard.queries import Matching, known_names
 from api.dashboard.query import DashboardQuery
 from api.database import Database, DatabaseOfRequest
 from api.metrics.departments_above_mean import DEPARTMENTS_ABOVE_MEAN
+from api.metrics.hires_by_month import HIRES_BY_MONTH, MonthsQuery
 from api.parameters import repeated_parameters
 from contracts import TABLES
 
@@ -53,6 +55,7 @@ templates = Environment(
     lstrip_blocks=True,
 )
 templates.globals |= {
+    "month_names": month_abbr,
     "bars_shown": BARS_SHOWN,
     "longest_list": LONGEST_LIST,
     "missing_shown": MISSING_SHOWN,
@@ -109,10 +112,20 @@ async def _render(database: Database, query: DashboardQuery) -> Answer:
         heat=HeatScale(around.quantiles or []),
         near=near_names(query, await known_names(database)) if query.is_narrowed and not rows.total else [],
         above=json.loads(above),
+        months=await _months(database, query),
         completeness=await _completeness(database),
         published_at=publication.published_at if publication else None,
     )
     return Answer(html, HTML, publication.validators(html) if publication else None)
+
+
+async def _months(database: Database, query: DashboardQuery) -> Any:
+    """Return the hires of each month, of the departments asked for, or None where the marts do not have them yet."""
+    try:
+        asked = MonthsQuery(year=query.year, department=query.department)
+        return json.loads((await HIRES_BY_MONTH.read(database, asked))[2])
+    except (UndefinedTable, InsufficientPrivilege):
+        return None
 
 
 async def _completeness(database: Database) -> Completeness | None:

@@ -216,6 +216,11 @@ def client_of_hires(hires: pd.DataFrame, postgres: EmbeddedPostgres) -> Iterator
             database,
             f"""
             insert into marts.hires_by_quarter ({", ".join(columns)}) values {values};
+            insert into marts.hires_by_month
+            select year, 3 * (quarter - 1) + 1 + department_id % 3, department_id, department, sum(hired)
+            from marts.hires_by_quarter, lateral (values (1, q1), (2, q2), (3, q3), (4, q4)) as q (quarter, hired)
+            group by year, quarter, department_id, department
+            having sum(hired) > 0;
             insert into marts.known_departments select n, 'Department ' || n % 7 from generate_series(1, 10) as n;
             insert into marts.known_jobs select n, 'Job ' || n from generate_series(1, 24) as n;
             insert into marts.departments_above_mean
@@ -311,6 +316,29 @@ def test_all_years_are_shown_with_the_empty_ones_between_and_the_filter_kept(
     page = client_of_hires.get("/?year=2023&department=Department+1").text
     assert re.findall(r'href="([^"]*)" aria-current="page"', page) == ["?year=2023&amp;department=Department+1"]
     assert "2005\N{EN DASH}2020 no hires" in text(client_of_hires, "/?year=2004")
+
+
+@pytest.mark.parametrize(
+    ("filters", "condition", "heading"),
+    [
+        ("", "department_id > 0", "Months of 2023"),
+        ("&department=Department+1", "department == 'Department 1'", "Months of 2023"),
+        ("&department=Department+1&job=Job+3", "department == 'Department 1'", "Months of 2023, of all jobs"),
+    ],
+)
+def test_all_months_of_the_year_are_shown_for_the_departments_that_are_asked_for(
+    hires: pd.DataFrame, client_of_hires: httpx.Client, filters: str, condition: str, heading: str
+) -> None:
+    """Months are not counted by job: figures of all jobs under a filter of one would be taken for those of the job."""
+    months = dict.fromkeys(range(1, 13), 0)
+    for _, row in hires[hires["year"] == 2023].query(condition).iterrows():
+        for quarter, name in enumerate(QUARTERS):
+            months[3 * quarter + 1 + row["department_id"] % 3] += row[name]
+    page = client_of_hires.get(f"/?year=2023{filters}").text
+    assert f"<h3>{heading}</h3>" in page
+    shown = page.partition('class="years months"')[2].partition("</ol>")[0]
+    assert [number(hired) for hired in re.findall(r"<small>([\d,]+)<", shown)] == list(months.values())
+    assert re.findall(r"^ +([A-Z][a-z]{2})$", shown, re.M)[::11] == ["Jan", "Dec"]
 
 
 def test_each_filter_is_named_and_can_be_taken_off_alone(client_of_hires: httpx.Client) -> None:
