@@ -217,13 +217,12 @@ def psql(settings: Settings, console: Console, sql: str | None, is_superuser: bo
     with servers(settings, console, with_s3=False) as postgres:
         given = {"PGHOST": postgres.host, "PGPORT": "5432", "PGDATABASE": "hiring", "PGUSER": "postgres"}
         options = "" if is_superuser else READ_EVERYTHING
-        return subprocess.run(  # noqa: S603
+        return _run(
             [str(postgres.bin / "psql"), "-X", *(["-c", sql] if sql else [])],
-            env=os.environ
+            os.environ
             | given
             | {"PGPASSWORD": postgres.password, "PGOPTIONS": f"{os.environ.get('PGOPTIONS', '')} {options}".strip()},
-            check=False,
-        ).returncode
+        )
 
 
 def on_servers(
@@ -240,11 +239,15 @@ def on_servers(
     """
     with servers(settings, console, with_s3) as postgres:
         variables = orchestration_environment(settings, postgres.host)
-        return subprocess.run(  # noqa: S603
-            command,
-            env={name: value for name, value in variables.items() if name not in without},
-            check=False,
-        ).returncode
+        return _run(command, {name: value for name, value in variables.items() if name not in without})
+
+
+def _run(command: Sequence[str], environment: Mapping[str, str]) -> int:
+    """Run a program in this terminal until it ends, and pass on to it what asks this process to end."""
+    process = subprocess.Popen(command, env=environment)  # noqa: S603
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda number, _frame: process.send_signal(number))
+    return process.wait()
 
 
 @contextmanager

@@ -4,9 +4,11 @@ import os
 import re
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 from typer.testing import CliRunner
 
@@ -107,3 +109,18 @@ def test_psql_reads_everything_and_changes_nothing_unless_asked_for_a_superuser(
     assert "permission denied" in escaped.stderr
     changed = hiring("psql", "--superuser", "--sql", "create table raw.mine (id integer); drop table raw.mine")
     assert changed.returncode == 0, changed.stderr
+
+
+def test_what_ends_a_command_ends_the_program_that_it_runs(tmp_path: Path) -> None:
+    """`dg dev` would keep running without a terminal, and keep the servers that it uses from being stopped."""
+    variables = os.environ | ports() | {"STATE_DIR": str(tmp_path / "state"), "LANDING": "", "PGOPTIONS": ""}
+    command = [sys.executable, "-m", "deploy.local", "psql", "--sql", "select pg_sleep(300)"]
+    with subprocess.Popen(command, cwd=PROJECT, env=variables) as hiring:
+        program = None
+        while program is None:
+            assert hiring.poll() is None
+            program = next((each for each in psutil.Process(hiring.pid).children() if each.name() == "psql"), None)
+            time.sleep(0.05)
+        hiring.terminate()
+        assert hiring.wait(60) != 0
+        assert not program.is_running() or program.status() == psutil.STATUS_ZOMBIE
