@@ -1,4 +1,4 @@
-"""`python -m api`: reads the settings, then serves until it is told to stop."""
+"""`python -m api`: reads the settings, then serves until it is asked to stop."""
 
 import signal
 import sys
@@ -7,8 +7,9 @@ import uvicorn
 from pydantic import ValidationError
 from pydantic_settings import SettingsError
 
-from api import logs, server
 from api.main import create_app
+from api.observability import logs
+from api.protocol import server
 from api.settings import Settings
 
 

@@ -7,17 +7,17 @@ import select
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager
 from types import TracebackType
-from typing import Annotated, Any, Literal, LiteralString, Self, TypeVar
+from typing import Any, Literal, LiteralString, Self, TypeVar
 
 import psycopg
-from fastapi import Depends, Request, Response
+from fastapi import Request, Response
 from psycopg import AsyncConnection
 from psycopg.conninfo import make_conninfo
 from psycopg.errors import InsufficientPrivilege, ReadOnlySqlTransaction, UndefinedTable
 from psycopg_pool import AsyncConnectionPool
 
-from api import problems
-from api.problems import Handler, problem
+from api.protocol import problems
+from api.protocol.problems import Handler, problem
 from api.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -29,7 +29,7 @@ Pool = AsyncConnectionPool[Connection]
 Parameters = Mapping[str, Any]
 Statement = LiteralString | bytes
 
-SECONDS_BETWEEN_ATTEMPTS = 0.25
+RETRY_INTERVAL_SECONDS = 0.25
 
 
 class NotWritable(psycopg.OperationalError):
@@ -37,7 +37,7 @@ class NotWritable(psycopg.OperationalError):
 
 
 class Database:
-    """The pool while Postgres can be reached; while it cannot, an error at once and an attempt after the other."""
+    """A connection pool that fails fast while Postgres is down and reconnects in the background."""
 
     def __init__(self, settings: Settings) -> None:
         self._conninfo = conninfo(settings)
@@ -119,7 +119,7 @@ class Database:
     async def in_time(self, work: Coroutine[Any, Any, T], progress: Callable[[], int] = lambda: 0) -> T:
         """Wait for work as long as the time limit says, and a second for the server to say itself that it is over.
 
-        As long as there is progress, the time begins anew. A server that has gone silent does not even take a
+        With each progress the time starts again. A server that has gone silent does not even take a
         cancellation: what waits for it is left behind, and ends when psycopg gives the connection up.
 
         Raises:
@@ -146,7 +146,7 @@ class Database:
                 if not tried.is_set():
                     logger.error("no connection: %s", failure)
                     tried.set()
-                await asyncio.sleep(SECONDS_BETWEEN_ATTEMPTS)
+                await asyncio.sleep(RETRY_INTERVAL_SECONDS)
             self._lost.clear()
             async with self._new_pool() as pool:
                 self._pool = pool
@@ -168,7 +168,7 @@ class Database:
             await self._met_standby.wait()
             logger.error("the server is a standby: no writes until there is a primary")
             while await self._failure_to_connect("primary") is not None:
-                await asyncio.sleep(SECONDS_BETWEEN_ATTEMPTS)
+                await asyncio.sleep(RETRY_INTERVAL_SECONDS)
             if self._pool is not None:
                 await self._pool.drain()
             self._met_standby.clear()
@@ -238,19 +238,11 @@ def _is_to_standby(connection: Connection) -> bool:
     return connection.info.parameter_status("in_hot_standby") == "on"
 
 
-async def _of_request(request: Request) -> Database:
-    database: Database = request.app.state.database
-    return database
-
-
 async def _one_row(connection: Connection, query: Statement, parameters: Parameters) -> Row:
     row = await (await connection.execute(query, parameters)).fetchone()
     if row is None:
         raise LookupError("the statement gave no row")
     return row
-
-
-DatabaseOfRequest = Annotated[Database, Depends(_of_request)]
 
 
 async def unavailable(_request: Request, error: psycopg.OperationalError) -> Response:

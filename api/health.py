@@ -7,9 +7,9 @@ from fastapi import APIRouter
 from psycopg.sql import SQL, Identifier
 from pydantic import BaseModel
 
-from api import problems
-from api.database import DatabaseOfRequest
+from api.dependencies import DatabaseDep
 from api.metrics.metric import Metric
+from api.protocol import problems
 
 
 class Live(BaseModel):
@@ -48,7 +48,7 @@ def router_for(metrics: Iterable[Metric]) -> APIRouter:
             {503: "The database does not answer or takes no writes, or the marts are not built."}
         ),
     )
-    async def ready(database: DatabaseOfRequest) -> Ready:
+    async def ready(database: DatabaseDep) -> Ready:
         """Answer 200 when the marts of every metric can be read and hires written: go elsewhere while this fails."""
         await database.read(query, {})
         database.require_writable()

@@ -8,22 +8,28 @@ from fastapi.middleware.cors import CORSMiddleware
 from fastapi.routing import iter_route_contexts
 from fastapi_offline import FastAPIOffline
 
-import api.completeness
 import api.dashboard.endpoints
 import api.employees.endpoints
-import api.loads
 import api.metrics.endpoints
-from api import database, docs, health, problems, security
-from api.answers import Answers, AnswersFirst
+import api.pipeline.completeness
+import api.pipeline.loads
+from api import database, health
+from api.caching.mart_versions import invalidating
+from api.caching.response_cache import ResponseCache
 from api.database import Database, conninfo
 from api.employees.hires import HIRES, HireModel
 from api.employees.references import References
-from api.envelope import Envelope
-from api.figures import Figures
 from api.metrics.metric import Metric
 from api.metrics.registry import METRICS
-from api.publications import listening
-from api.security import Guard
+from api.middleware import api_key
+from api.middleware.api_key import ApiKeyMiddleware
+from api.middleware.malformed_request import MalformedRequestMiddleware
+from api.middleware.rate_limit import RateLimitMiddleware
+from api.middleware.request_context import RequestContextMiddleware
+from api.middleware.response_cache import ResponseCacheMiddleware
+from api.middleware.security_headers import SecurityHeadersMiddleware
+from api.observability.request_metrics import RequestMetrics
+from api.protocol import docs, problems
 from api.settings import Settings
 from api.version import VERSION
 
@@ -50,13 +56,13 @@ CORS_EXPOSED = [
 
 def create_app(settings: Settings, metrics: Sequence[Metric] = METRICS, hires: HireModel = HIRES) -> FastAPI:
     """Build the application; it starts, and says that it is alive, whether or not Postgres is there."""
-    figures = Figures()
-    answers = Answers(settings.api_cache_mib * 1024 * 1024, settings.api_cache_seconds)
+    request_metrics = RequestMetrics()
+    cache = ResponseCache(settings.api_cache_mib * 1024 * 1024, settings.api_cache_seconds)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        with figures.served(settings):
-            async with Database(settings) as app.state.database, listening(conninfo(settings), answers):
+        with request_metrics.served(settings):
+            async with Database(settings) as app.state.database, invalidating(conninfo(settings), cache):
                 yield
 
     app = FastAPIOffline(
@@ -75,20 +81,25 @@ def create_app(settings: Settings, metrics: Sequence[Metric] = METRICS, hires: H
         exception_handlers=problems.HANDLERS | database.HANDLERS,
     )
     app.state.settings = settings
-    app.state.answers = answers
+    app.state.response_cache = cache
     app.state.hires = hires
-    app.state.references = References(hires.references, answers)
+    app.state.references = References(hires.references, cache)
     docs.add_pages(app)
     docs.add_schemas(app, {"Problem": problems.SCHEMA, "Employee": hires.record_schema})
-    reads = security.described(is_open=settings.api_open_reads)
-    for router in (api.metrics.endpoints.router_for(metrics), api.completeness.router, api.loads.router):
+    reads = api_key.documented(is_open=settings.api_open_reads)
+    for router in (
+        api.metrics.endpoints.router_for(metrics),
+        api.pipeline.completeness.router,
+        api.pipeline.loads.router,
+    ):
         app.include_router(router, **reads)
     app.include_router(api.dashboard.endpoints.router)
-    app.include_router(api.employees.endpoints.router, **security.described(is_open=False))
+    app.include_router(api.employees.endpoints.router, **api_key.documented(is_open=False))
     app.include_router(health.router_for(metrics))
     # The last one is the outermost.
-    app.add_middleware(AnswersFirst, answers=answers)
-    app.add_middleware(Guard, settings=settings)
+    app.add_middleware(ResponseCacheMiddleware, cache=cache)
+    app.add_middleware(RateLimitMiddleware, rate=settings.api_rate_limit)
+    app.add_middleware(ApiKeyMiddleware, settings=settings)
     if settings.api_cors_origins:
         app.add_middleware(
             CORSMiddleware,
@@ -98,5 +109,7 @@ def create_app(settings: Settings, metrics: Sequence[Metric] = METRICS, hires: H
             expose_headers=CORS_EXPOSED,
         )
     addresses = frozenset(route.path or "" for route in iter_route_contexts(app.routes))
-    app.add_middleware(Envelope, figures=figures, addresses=addresses)
+    app.add_middleware(MalformedRequestMiddleware)
+    app.add_middleware(RequestContextMiddleware, metrics=request_metrics, addresses=addresses)
+    app.add_middleware(SecurityHeadersMiddleware)
     return app

@@ -58,7 +58,7 @@ class Settings(BaseSettings):
     api_metrics_port: Port | None = None
     api_pool_size: int = Field(default=8, ge=1, le=100)
     api_database_timeout_seconds: float = Field(default=5, gt=0, le=300)
-    # Answers kept in memory: how much of it, and for how long one is fresh should a change go unheard.
+    # The response cache: how much memory, and for how long a response is fresh should a notification be lost.
     api_cache_mib: int = Field(default=64, ge=1, le=16384)
     api_cache_seconds: float = Field(default=60, ge=0, le=3600)
 

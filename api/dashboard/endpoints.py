@@ -16,16 +16,17 @@ from psycopg.errors import InsufficientPrivilege, UndefinedTable
 from pydantic import ValidationError
 from starlette.staticfiles import StaticFiles
 
-from api import completeness
-from api.answers import Answer, AnswersOfRequest
-from api.completeness import Completeness
+from api.caching.response_cache import CacheableResponse
 from api.dashboard.presentation import HeatScale, near_names, strip
 from api.dashboard.queries import Matching, known_names
 from api.dashboard.query import DashboardQuery
-from api.database import Database, DatabaseOfRequest
+from api.database import Database
+from api.dependencies import DatabaseDep, ResponseCacheDep
 from api.metrics.departments_above_mean import DEPARTMENTS_ABOVE_MEAN
 from api.metrics.hires_by_month import HIRES_BY_MONTH, MonthsQuery
-from api.parameters import repeated_parameters
+from api.pipeline import completeness
+from api.pipeline.completeness import Completeness
+from api.protocol.parameters import repeated_parameters
 from contracts import TABLES
 
 HTML = "text/html; charset=utf-8"
@@ -69,7 +70,7 @@ templates.globals |= {
 
 @router.head("/")
 @router.get("/")
-async def dashboard(request: Request, database: DatabaseOfRequest, answers: AnswersOfRequest) -> Response:
+async def dashboard(request: Request, database: DatabaseDep, cache: ResponseCacheDep) -> Response:
     """Show both metrics of a year."""
     wrong = {name for name in repeated_parameters(request, DashboardQuery) if name in DashboardQuery.model_fields}
     try:
@@ -80,11 +81,11 @@ async def dashboard(request: Request, database: DatabaseOfRequest, answers: Answ
         names = ", ".join(sorted(wrong))
         return _message(422, "There is no such page", f"The address has a wrong value for: {names}.")
 
-    async def compute() -> Answer:
+    async def compute() -> CacheableResponse:
         return await _render(database, query)
 
     try:
-        return await answers.give(request, ("dashboard", query.query_string()), compute)
+        return await cache.get_or_compute(request, ("dashboard", query.query_string()), compute)
     except (UndefinedTable, InsufficientPrivilege):
         text = "The pipeline has not built the metrics so far. Look in again soon."
         return _message(503, "Nothing to show yet", text, has_first_steps=True)
@@ -97,11 +98,11 @@ def _parameters(request: Request) -> Mapping[str, Any]:
     return dict(asked) | {name: asked.getlist(name) for name in ("department", "job")}
 
 
-async def _render(database: Database, query: DashboardQuery) -> Answer:
+async def _render(database: Database, query: DashboardQuery) -> CacheableResponse:
     matching = Matching(query, (await known_names(database)).containing(query.search) if query.search else None)
     rows = await matching.rows(database)
     around = await matching.surroundings(database, LONGEST_LIST + 1)
-    publication, _, above = await DEPARTMENTS_ABOVE_MEAN.read(database, query)
+    version, _, above = await DEPARTMENTS_ABOVE_MEAN.read(database, query)
     html = templates.get_template("dashboard.html").render(
         query=query,
         rows=rows,
@@ -114,9 +115,9 @@ async def _render(database: Database, query: DashboardQuery) -> Answer:
         above=json.loads(above),
         months=await _months(database, query),
         completeness=await _completeness(database),
-        published_at=publication.published_at if publication else None,
+        published_at=version.published_at if version else None,
     )
-    return Answer(html, HTML, publication.validators(html) if publication else None)
+    return CacheableResponse(html, HTML, version.validators(html) if version else None)
 
 
 async def _months(database: Database, query: DashboardQuery) -> Any:

@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from decimal import Decimal, InvalidOperation
 from email.message import Message
 from itertools import islice
-from typing import Annotated, Any, NamedTuple
+from typing import Any, NamedTuple
 
-from fastapi import Depends, HTTPException, Request
+from fastapi import HTTPException, Request
 from fastapi.exceptions import RequestValidationError
 
 # A thousand records of 4 kB each, where a record has some 110 bytes: little enough that reading, checking and storing
@@ -65,9 +65,6 @@ async def read_body(request: Request) -> bytes:
     return bytes(body)
 
 
-BodyOfRequest = Annotated[bytes, Depends(read_body)]
-
-
 def parse(body: bytes, max_tokens: int) -> Any:
     """Return what a JSON text means; a byte order mark before it means nothing.
 
@@ -87,7 +84,7 @@ def parse(body: bytes, max_tokens: int) -> Any:
         except json.JSONDecodeError:
             raise
         except ValueError:  # an integer with more digits than Python reads
-            return _patient_decoder.decode(text)
+            return _exact_decoder.decode(text)
     except ValueError:
         raise unreadable("cannot be read as JSON in UTF-8") from None
     except RecursionError:
@@ -128,7 +125,7 @@ def _integer(text: str) -> int | Decimal:
 # Every digit counts: 8.0 is stored as 8.0, and 8.00000000000000001 is not taken for 8.
 _decoder = json.JSONDecoder(object_pairs_hook=_object, parse_float=_decimal)
 # Reads integers of any length; asking for each costs half as much again.
-_patient_decoder = json.JSONDecoder(object_pairs_hook=_object, parse_float=_decimal, parse_int=_integer)
+_exact_decoder = json.JSONDecoder(object_pairs_hook=_object, parse_float=_decimal, parse_int=_integer)
 
 
 class Element(NamedTuple):
@@ -145,7 +142,7 @@ def elements(body: bytes) -> Iterator[Element]:
     begin = _after_white_space(text, text.index("[") + 1)
     byte_from, line = len(text[:begin].encode()), 1 + text.count("\n", 0, begin)
     while True:
-        _, end = _patient_decoder.raw_decode(text, begin)
+        _, end = _exact_decoder.raw_decode(text, begin)
         yield Element(text[begin:end].encode(), byte_from, line)
         comma = _after_white_space(text, end)
         if text[comma] == "]":

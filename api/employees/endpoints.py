@@ -8,16 +8,14 @@ from typing import Annotated
 from fastapi import APIRouter, Header, HTTPException, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 
-from api import problems
-from api.database import DatabaseOfRequest
+from api.dependencies import ApiKeyDep, BodyDep, DatabaseDep, HireModelDep, ReferencesDep
 from api.employees import queries, receipts
-from api.employees.body import TOO_LARGE, BodyOfRequest
-from api.employees.hires import HIRES, HiresOfRequest
+from api.employees.body import TOO_LARGE
+from api.employees.hires import HIRES
 from api.employees.queries import Retry
-from api.employees.references import ReferencesOfRequest
 from api.employees.schemas import BatchAccepted, BatchQuery
-from api.parameters import require_single
-from api.security import KeyOfRequest
+from api.protocol import problems
+from api.protocol.parameters import require_single
 
 router = APIRouter(tags=["employees"])
 
@@ -75,13 +73,13 @@ IdempotencyKey = Annotated[
     openapi_extra={"requestBody": REQUEST_BODY},
 )
 async def add_employees(
-    body: BodyOfRequest,
+    body: BodyDep,
     request: Request,
     query: Annotated[BatchQuery, Query()],
-    key: KeyOfRequest,
-    database: DatabaseOfRequest,
-    hires: HiresOfRequest,
-    references: ReferencesOfRequest,
+    key: ApiKeyDep,
+    database: DatabaseDep,
+    hires: HireModelDep,
+    references: ReferencesDep,
     idempotency_key: IdempotencyKey = None,
 ) -> Response:
     """Store a batch of 1 to 1000 hires: all of them or, when one breaks a rule, none.

@@ -11,7 +11,6 @@ from decimal import Decimal
 from itertools import groupby
 from typing import Annotated, Any, NotRequired
 
-from fastapi import Depends, Request
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, TypeAdapter, with_config
 from pydantic_core import to_json
 from typing_extensions import TypedDict
@@ -225,10 +224,4 @@ def _centuries(column: Column) -> str:
     return f"({'|'.join(alternatives)})"
 
 
-async def _of_request(request: Request) -> HireModel:
-    hires: HireModel = request.app.state.hires
-    return hires
-
-
 HIRES = HireModel(table_named("hired_employees"))
-HiresOfRequest = Annotated[HireModel, Depends(_of_request)]

@@ -14,11 +14,11 @@ from typing import Any, NamedTuple
 from fastapi.exceptions import RequestValidationError
 from pydantic import ValidationError
 
-from api import problems
 from api.employees.body import TOO_DEEP, RepeatedKeys, elements, parse, unreadable
 from api.employees.hires import MAX_RECORDS, HireModel
 from api.employees.references import KnownIds, Waiting, find_waiting
 from api.employees.schemas import OnError, Receipt, RejectedRecord, RepeatedId, WrongField
+from api.protocol import problems
 
 # As many as the loader keeps of a record of an object.
 RAW_BYTES_KEPT = 65_536

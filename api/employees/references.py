@@ -7,13 +7,12 @@ import asyncio
 import logging
 import time
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import psycopg
-from fastapi import Depends, Request
 from psycopg.sql import SQL, Identifier
 
-from api.answers import Answers
+from api.caching.response_cache import ResponseCache
 from api.database import Database
 from api.employees.hires import Reference
 from contracts.rules import parse
@@ -22,7 +21,7 @@ logger = logging.getLogger(__name__)
 
 # A batch is not held up for long by what is only said about it, and a mart that cannot be read not asked all the time.
 MAX_SECONDS = 0.5
-SECONDS_BETWEEN_ATTEMPTS = 1
+RETRY_INTERVAL_SECONDS = 1
 
 # By table, the ids that can be referred to; None where nobody can tell.
 KnownIds = Mapping[str, frozenset[Any]]
@@ -38,7 +37,7 @@ class Waiting(NamedTuple):
 class References:
     """What the last build knows of the tables that hires refer to, kept in memory until a mart changes."""
 
-    def __init__(self, references: Sequence[Reference], answers: Answers) -> None:
+    def __init__(self, references: Sequence[Reference], cache: ResponseCache) -> None:
         keys = {each.table: each.key for each in references}
         self._tables = tuple(keys)
         # In one statement, so that all of it is of one moment.
@@ -52,20 +51,20 @@ class References:
             )
             .as_bytes()
         )
-        # It hears of changes.
-        self._answers = answers
+        # It is invalidated when a mart changes.
+        self._cache = cache
         self._known: KnownIds | None = None
-        self._born, self._changes = 0.0, -1
+        self._read_at, self._generation = 0.0, -1
 
     async def known(self, database: Database) -> KnownIds | None:
         """Return the ids that the last build knows, by table, or None where the marts cannot be read."""
-        if self._answers.is_fresh(self._born, self._changes) and (
-            self._known is not None or time.monotonic() - self._born < SECONDS_BETWEEN_ATTEMPTS
+        if self._cache.is_fresh(self._read_at, self._generation) and (
+            self._known is not None or time.monotonic() - self._read_at < RETRY_INTERVAL_SECONDS
         ):
             return self._known
-        changes = self._answers.changes
+        generation = self._cache.generation
         known = await self._read(database)
-        self._known, self._born, self._changes = known, time.monotonic(), changes
+        self._known, self._read_at, self._generation = known, time.monotonic(), generation
         return known
 
     async def _read(self, database: Database) -> KnownIds | None:
@@ -100,11 +99,3 @@ def _unknown(hires: Sequence[Mapping[str, Any]], reference: Reference, known: fr
     left = {hire.get(reference.column.name) for hire in hires} - known
     keys = {value: parse(reference.column, str(value)) for value in left - {None}}
     return {value: key for value, key in keys.items() if key is not None and key not in known}
-
-
-async def _of_request(request: Request) -> References:
-    references: References = request.app.state.references
-    return references
-
-
-ReferencesOfRequest = Annotated[References, Depends(_of_request)]

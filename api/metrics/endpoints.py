@@ -8,15 +8,15 @@ from fastapi import APIRouter, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, Field, create_model
 
-from api import problems
-from api.answers import Answer, AnswersOfRequest
-from api.database import DatabaseOfRequest
+from api.caching.response_cache import CacheableResponse
+from api.dependencies import DatabaseDep, ResponseCacheDep
 from api.metrics import export, hints
 from api.metrics.formats import CSV, JSON, wants_csv
 from api.metrics.hints import Hint
 from api.metrics.metric import Metric
 from api.metrics.schemas import FileOptions
-from api.parameters import require_single
+from api.protocol import problems
+from api.protocol.parameters import require_single
 
 SEVERAL_YEARS = "is one year for JSON; several years, or all, are for CSV: format=csv"
 
@@ -57,24 +57,24 @@ def _add_routes(router: APIRouter, metric: Metric) -> None:
     async def answer(
         request: Request,
         asked: Annotated[metric.request, Query()],  # type: ignore[name-defined]
-        database: DatabaseOfRequest,
-        answers: AnswersOfRequest,
+        database: DatabaseDep,
+        cache: ResponseCacheDep,
     ) -> Response:
         require_single(request, asked)
         if wants_csv(request, asked.format):
             return await export.export(request, database, metric, asked)
         parameters = metric.parameters.model_validate(_of_one_year(asked))
 
-        async def compute() -> Answer:
-            publication, total, body = await metric.read(database, parameters)
+        async def compute() -> CacheableResponse:
+            version, total, body = await metric.read(database, parameters)
             found = await hints.hints_for(database, parameters.model_dump())
             if found:
                 body = f'{body[:-1]}, "hints" : {json.dumps([hint.model_dump() for hint in found])}}}'
-            validators = publication.validators(JSON, body) if publication else None
+            validators = version.validators(JSON, body) if version else None
             headers = _paging_headers(metric, parameters, total) | hints.headers_for(found)
-            return Answer(body, JSON, validators, headers)
+            return CacheableResponse(body, JSON, validators, headers)
 
-        return await answers.give(request, (metric.path, parameters.query_string()), compute)
+        return await cache.get_or_compute(request, (metric.path, parameters.query_string()), compute)
 
     router.add_api_route(metric.path, answer, methods=["HEAD"], name=metric.operation_id, include_in_schema=False)
     router.add_api_route(

@@ -16,12 +16,12 @@ from fastapi import Request, Response
 from pydantic import BaseModel
 from starlette.types import Receive, Scope, Send
 
-from api.answers import CACHING
+from api.caching.mart_versions import MartVersion
+from api.caching.response_cache import CACHE_HEADERS
 from api.database import Connection, Database
 from api.metrics.hints import headers_for, hints_for
 from api.metrics.metric import Metric
 from api.metrics.schemas import ALL_YEARS
-from api.publications import published
 
 # A file up to this size stays in memory; a larger one is on the disk until it is sent.
 MEMORY_BYTES = 1024 * 1024
@@ -70,10 +70,10 @@ async def _copy(
     """Copy the rows into a file, and return the headers for it; copy nothing when the client has them."""
     async with database.connection() as connection, connection.transaction():
         await connection.execute(metric.hold_query)
-        publication = published(await (await connection.execute(metric.state_query)).fetchone())
-        validators = publication.validators("csv", repr(parameters)) if publication else None
-        headers = CACHING | (validators.headers if validators else {})
-        if validators and validators.are_known_to(request.scope["headers"]):
+        version = MartVersion.of(await (await connection.execute(metric.version_query)).fetchone())
+        validators = version.validators("csv", repr(parameters)) if version else None
+        headers = CACHE_HEADERS | (validators.headers if validators else {})
+        if validators and validators.are_current(request.scope["headers"]):
             return headers, True
         if parameters["bom"]:
             file.write(codecs.BOM_UTF8)

@@ -1,6 +1,6 @@
 """What a metric or a lookup is, and the SQL that follows from it: Postgres builds JSON and CSV out of the same rows.
 
-Rows never become Python objects on their way out. Which publication of the marts a response is made of is read in the
+Rows never become Python objects on their way out. Which version of the marts a response is made of is read in the
 same snapshot as their rows.
 """
 
@@ -12,9 +12,10 @@ from typing import Any, LiteralString, NamedTuple, get_args
 from psycopg.sql import SQL, Composable, Composed, Identifier, Literal, Placeholder
 from pydantic import BaseModel, TypeAdapter, create_model
 
+from api.caching import mart_versions
+from api.caching.mart_versions import MartVersion
 from api.database import Database
 from api.metrics.schemas import FileOptions, Formatted, MetricQuery, PagedResponse, Paging, SeveralYears, YearQuery
-from api.publications import Publication, published, state_of
 
 # Not materialized: the page is then read off the mart's index in its order, and the rest is counted, not copied.
 PAGED_RESULT = SQL("""
@@ -103,7 +104,7 @@ REPEATED = ("year", "limit", "offset")
 class Reading(NamedTuple):
     """A metric as it was read: the state of its marts, how many rows match where it has pages, and the JSON."""
 
-    publication: Publication | None
+    version: MartVersion | None
     total: int | None
     body: str
 
@@ -199,7 +200,7 @@ class Metric:
 
     @cached_property
     def json_query(self) -> bytes:
-        """One row: version and time of the marts' publication, how many rows match where it has pages, the JSON."""
+        """One row: the marts' version and when it was published, how many rows match where it has pages, the JSON."""
         item = [part for name in self.columns for part in (Literal(name), Identifier(name))]
         items = SQL("json_agg(json_build_object({}) order by {}) as items").format(_list(item), SQL(self.order))
         aggregates = [SQL("{} as {}").format(SQL(of), Identifier(name)) for name, of in self.aggregates.items()]
@@ -213,7 +214,7 @@ class Metric:
         response = [part for name in self.response.model_fields for part in (Literal(name), self._values[name])]
         return JSON_QUERY.format(
             result=result,
-            state=state_of(self.marts),
+            state=mart_versions.version_query(self.marts),
             total=SQL("result.total" if self.is_paged else "null"),
             response=_list(response),
         ).as_bytes()
@@ -234,9 +235,9 @@ class Metric:
         return SQL("select distinct year from {} order by year").format(Identifier("marts", self.marts[0])).as_bytes()
 
     @cached_property
-    def state_query(self) -> bytes:
-        """Version and time of the marts' publication; no row where one of them was never published."""
-        return state_of(self.marts).as_bytes()
+    def version_query(self) -> bytes:
+        """The marts' version and when it was published; no row where one of them was never published."""
+        return mart_versions.version_query(self.marts).as_bytes()
 
     @cached_property
     def hold_query(self) -> bytes:
@@ -250,7 +251,7 @@ class Metric:
             psycopg.OperationalError: the database cannot be reached or takes too long.
         """
         version, published_at, total, body = await database.read(self.json_query, parameters.model_dump())
-        return Reading(published((version, published_at)), total, body)
+        return Reading(MartVersion.of((version, published_at)), total, body)
 
     @property
     def _item(self) -> type[BaseModel]:

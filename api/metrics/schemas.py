@@ -15,7 +15,7 @@ from pydantic import (
     field_validator,
 )
 
-from api.parameters import require_digits
+from api.protocol.parameters import require_digits
 
 Item = TypeVar("Item")
 

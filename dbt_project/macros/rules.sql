@@ -1,7 +1,7 @@
--- The data rules of each logical type, each written once; contracts/rules.py has the
--- same in Python. `column` is a column of contract(), `field` is SQL for what was
--- delivered in it: text, null where nothing was. `value` is SQL for what typed() made
--- of the field.
+-- The data rules of each logical type in SQL; contracts/rules.py has the same in
+-- Python, and tests compare the two. `column` is a column of contract(), `field` is
+-- SQL for what was delivered in it: text, null where nothing was. `value` is SQL for
+-- what typed() made of the field.
 
 -- What does not count at the ends of a value: white space of ASCII and Unicode,
 -- no-break spaces among it; characters without a width; byte order marks.

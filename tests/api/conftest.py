@@ -16,7 +16,7 @@ import yaml
 from pydantic import SecretStr
 
 from api.main import create_app
-from api.server import options
+from api.protocol.server import options
 from api.settings import Settings
 from tests.conftest import Database
 

@@ -3,7 +3,7 @@
 import httpx
 import pytest
 
-from api.completeness import Completeness
+from api.pipeline.completeness import Completeness
 from tests.api.conftest import build_marts, eventually, publish, serving, settings_for
 from tests.conftest import Database
 

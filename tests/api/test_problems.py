@@ -10,7 +10,7 @@ from fastapi.routing import iter_route_contexts
 
 from api.main import create_app
 from api.metrics.registry import METRICS
-from api.problems import SCHEMA
+from api.protocol.problems import SCHEMA
 from tests.api.conftest import KEY, settings_without_database
 from tests.conftest import Database
 

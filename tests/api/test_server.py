@@ -10,7 +10,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from api.server import MAX_HEAD_BYTES, MAX_PARAMETERS
+from api.protocol.server import MAX_HEAD_BYTES, MAX_PARAMETERS
 from api.settings import Settings
 from tests.api.conftest import KEY, eventually, serving, settings_without_database
 from tests.api.test_employees import hire
@@ -223,7 +223,7 @@ def test_where_every_connection_has_a_request_under_way_a_new_one_is_a_503(tmp_p
 
 
 def test_a_client_that_takes_nothing_of_its_answer_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("api.server.WRITE_SECONDS", 0.2)
+    monkeypatch.setattr("api.protocol.server.WRITE_SECONDS", 0.2)
     script = b"GET /static-offline-docs/swagger-ui-bundle.js HTTP/1.1\r\nHost: x\r\n\r\n"
     with serving(settings_without_database(tmp_path, api_max_connections=1)) as client, connect(client, script * 20):
         # Until it is left there is no room for another one.

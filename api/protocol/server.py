@@ -12,7 +12,7 @@ from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
-from api.problems import problem
+from api.protocol.problems import problem
 from api.settings import Settings
 
 # Many times what the longest filter of a metric takes.

@@ -7,13 +7,14 @@ from fastapi import APIRouter, Depends, HTTPException, Path, Response
 from psycopg.errors import InsufficientPrivilege, UndefinedTable
 from pydantic import BaseModel, BeforeValidator, Field
 
-from api import problems
-from api.answers import Answer
-from api.conditions import Validators
-from api.database import Database, DatabaseOfRequest, Row
+from api.caching.conditional_requests import Validators
+from api.caching.response_cache import CacheableResponse
+from api.database import Database, Row
+from api.dependencies import DatabaseDep
 from api.metrics.formats import JSON
-from api.parameters import refuse_parameters, require_digits
-from api.schemas import Moment
+from api.protocol import problems
+from api.protocol.parameters import refuse_parameters, require_digits
+from api.protocol.schemas import Moment
 
 # Nobody else's loads are looked at: the function knows those over HTTP only.
 FIND_BATCH = """
@@ -92,14 +93,16 @@ router = APIRouter(
         304: {"description": "The client has it: If-None-Match says so."},
     },
 )
-async def find_load(load_id: LoadId, database: DatabaseOfRequest) -> Response:
+async def find_load(load_id: LoadId, database: DatabaseDep) -> Response:
     """Count what became of the records of a batch that was sent in. A key that may write is enough."""
     load = await _load(database, load_id) if load_id <= MAX_LOAD_ID else None
     if load is None:
         raise HTTPException(404, ABSENT)
     body = load.model_dump_json()
     # A build can change it at any time without a notification, so it is not cached.
-    return Answer(body, JSON, Validators(b'"%b"' % hashlib.blake2b(body.encode(), digest_size=16).hexdigest().encode()))
+    return CacheableResponse(
+        body, JSON, Validators(b'"%b"' % hashlib.blake2b(body.encode(), digest_size=16).hexdigest().encode())
+    )
 
 
 async def _load(database: Database, load_id: int) -> Load | None:

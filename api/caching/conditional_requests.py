@@ -1,4 +1,4 @@
-"""Conditional requests (RFC 9110): how an answer is told from others, and whether a client has it already."""
+"""Conditional requests (RFC 9110): how a response is identified, and whether a client has it already."""
 
 import re
 from dataclasses import dataclass
@@ -20,14 +20,14 @@ class Validators:
 
     @property
     def headers(self) -> dict[str, str]:
-        """The headers that tell a client."""
+        """The headers that a client keeps them from."""
         modified = {"Last-Modified": format_datetime(self.modified, usegmt=True)} if self.modified else {}
         return {"ETag": self.etag.decode(), **modified}
 
-    def are_known_to(self, asked: Headers) -> bool:
-        """Tell whether a request's conditions say that its sender has this answer; If-None-Match goes before."""
+    def are_current(self, headers: Headers) -> bool:
+        """Return whether a request's conditions say that its sender has this response; If-None-Match goes first."""
         since = None
-        for name, value in asked:
+        for name, value in headers:
             if name == b"if-none-match":
                 return value == b"*" or self.etag in ETAG.findall(value)
             if name == b"if-modified-since":

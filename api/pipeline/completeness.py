@@ -4,14 +4,15 @@ from fastapi import APIRouter, Depends, Request, Response
 from psycopg.sql import SQL
 from pydantic import BaseModel, Field
 
-from api import problems
-from api.answers import Answer, AnswersOfRequest
-from api.database import Database, DatabaseOfRequest
+from api.caching.mart_versions import MartVersion, version_query
+from api.caching.response_cache import CacheableResponse
+from api.database import Database
+from api.dependencies import DatabaseDep, ResponseCacheDep
 from api.metrics.endpoints import AGE, NOT_MODIFIED, VALIDATORS
 from api.metrics.formats import JSON
-from api.parameters import refuse_parameters
-from api.publications import Publication, published, state_of
-from api.schemas import Moment
+from api.protocol import problems
+from api.protocol.parameters import refuse_parameters
+from api.protocol.schemas import Moment
 
 PATH = "/completeness"
 MARTS = ("completeness", "missing_references")
@@ -56,7 +57,7 @@ select
 from (select) as nothing
 left join state on true
 """)
-    .format(state=state_of(MARTS))
+    .format(state=version_query(MARTS))
     .as_bytes()
 )
 
@@ -142,22 +143,22 @@ router = APIRouter(
     response_model=Completeness,
     responses={200: {"headers": VALIDATORS | AGE}, 304: NOT_MODIFIED},
 )
-async def completeness(request: Request, database: DatabaseOfRequest, answers: AnswersOfRequest) -> Response:
+async def completeness(request: Request, database: DatabaseDep, cache: ResponseCacheDep) -> Response:
     """Count, for each table, the records that are rejected and not corrected, that wait, or that were withdrawn."""
 
-    async def compute() -> Answer:
-        publication, found = await read(database)
+    async def compute() -> CacheableResponse:
+        version, found = await read(database)
         body = found.model_dump_json()
-        return Answer(body, JSON, publication.validators(JSON, body) if publication else None)
+        return CacheableResponse(body, JSON, version.validators(JSON, body) if version else None)
 
-    return await answers.give(request, (PATH,), compute)
+    return await cache.get_or_compute(request, (PATH,), compute)
 
 
-async def read(database: Database) -> tuple[Publication | None, Completeness]:
-    """Return what is not in the metrics, and of which publication of the marts that is true.
+async def read(database: Database) -> tuple[MartVersion | None, Completeness]:
+    """Return what is not in the metrics, and of which version of the marts that is true.
 
     Raises:
         psycopg.Error: the database cannot be reached or takes too long, or the marts are not built yet.
     """
     version, published_at, found = await database.read(QUERY, {"most": MAX_MISSING})
-    return published((version, published_at)), Completeness.model_validate_json(found)
+    return MartVersion.of((version, published_at)), Completeness.model_validate_json(found)

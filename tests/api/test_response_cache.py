@@ -13,8 +13,8 @@ import psycopg
 import pytest
 from fastapi import Request
 
-from api.answers import Answer, Answers
-from api.conditions import Validators
+from api.caching.conditional_requests import Validators
+from api.caching.response_cache import CacheableResponse, ResponseCache
 from tests.api.conftest import build_marts, eventually, publish, serving, settings_for
 from tests.conftest import Database
 
@@ -297,15 +297,15 @@ class Source:
         self.is_away = False
         self._size = size
 
-    async def __call__(self) -> Answer:
+    async def __call__(self) -> CacheableResponse:
         if self.is_away:
             raise psycopg.OperationalError
         self.computed += 1
-        return Answer("x" * self._size, "text/plain", Validators(b'"tag"', datetime(2021, 1, 1, tzinfo=UTC)))
+        return CacheableResponse("x" * self._size, "text/plain", Validators(b'"tag"', datetime(2021, 1, 1, tzinfo=UTC)))
 
 
-def give(answers: Answers, source: Source, path: str = "/x") -> Answer:
-    return asyncio.run(answers.give(asked(path), (path,), source))
+def get(cache: ResponseCache, source: Source, path: str = "/x") -> CacheableResponse:
+    return asyncio.run(cache.get_or_compute(asked(path), (path,), source))
 
 
 @pytest.mark.parametrize(
@@ -316,33 +316,33 @@ def give(answers: Answers, source: Source, path: str = "/x") -> Answer:
 def test_an_answer_is_fresh_only_while_changes_are_heard_of_and_not_for_ever(
     is_listening: bool, max_seconds: float, computed: int
 ) -> None:
-    answers, source = Answers(10**6, max_seconds), Source()
+    cache, source = ResponseCache(10**6, max_seconds), Source()
     if is_listening:
-        answers.listen()
+        cache.listen()
     for _ in range(2):
-        assert b"age" not in dict(give(answers, source).raw_headers)
+        assert b"age" not in dict(get(cache, source).raw_headers)
     assert source.computed == computed
-    assert (answers.find(asked().scope) is None) == (computed == 2)
+    assert (cache.lookup(asked().scope) is None) == (computed == 2)
 
 
 def test_beyond_the_time_limit_an_answer_is_still_better_than_none() -> None:
-    answers, source = Answers(10**6, max_seconds=0), Source()
-    answers.listen()
-    give(answers, source)
+    cache, source = ResponseCache(10**6, max_seconds=0), Source()
+    cache.listen()
+    get(cache, source)
     source.is_away = True
-    assert b"age" in dict(give(answers, source).raw_headers)
+    assert b"age" in dict(get(cache, source).raw_headers)
     with pytest.raises(psycopg.OperationalError):
-        give(answers, source, "/another")
+        get(cache, source, "/another")
 
 
 def test_the_least_recently_used_answers_make_room() -> None:
-    answers, source = Answers(2_000_000, 60), Source(size=600_000)
-    answers.listen()
+    cache, source = ResponseCache(2_000_000, 60), Source(size=600_000)
+    cache.listen()
     for path in ("/a", "/b", "/c", "/a", "/d"):
-        give(answers, source, path)
-    assert [answers.find(asked(path).scope) is not None for path in ("/a", "/b", "/c", "/d")] == [
+        get(cache, source, path)
+    assert [cache.lookup(asked(path).scope) is not None for path in ("/a", "/b", "/c", "/d")] == [
         True, False, True, True,
     ]  # fmt: skip
-    give(answers, Source(size=3_000_000), "/too-large")
-    assert answers.find(asked("/too-large").scope) is None
-    assert answers.find(asked("/a").scope) is not None
+    get(cache, Source(size=3_000_000), "/too-large")
+    assert cache.lookup(asked("/too-large").scope) is None
+    assert cache.lookup(asked("/a").scope) is not None

@@ -1,4 +1,4 @@
-"""Figures about the API's own work, for Prometheus: on a port of its own, which is not for the public."""
+"""How many requests there were and how long they took, for Prometheus: on a port of its own that is not public."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,7 +11,7 @@ from api.settings import Settings
 METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 
 
-class Figures:
+class RequestMetrics:
     """How many requests there were and how long they took, by route, method and status."""
 
     def __init__(self) -> None:
