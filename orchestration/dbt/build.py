@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterator, Sequence
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 import psycopg
@@ -23,7 +23,7 @@ from dagster_dbt.core.dbt_cli_event import DbtCoreCliEventMessage
 
 from orchestration.database import is_outage
 from orchestration.dbt.metadata import column_history, in_database, previous_schema, rows
-from orchestration.dbt.project import PROJECT, ProjectBroken, manifest, session_variables
+from orchestration.dbt.project import PROJECT, manifest, parsed_in_database, session_variables
 from orchestration.settings import BuildSettings, DatabaseSettings, overridden
 from orchestration.warehouse.locks import Session, blockers
 
@@ -221,30 +221,22 @@ def _outage(error: BaseException | None) -> psycopg.Error | None:
 
 
 def parsed() -> "Manifest":
-    """Return the project as dbt itself holds it, read once a process: that takes longer than most builds.
+    """Return the project as dbt itself holds it, in the database of the environment; read once per process.
 
     Raises:
-        ProjectBroken: dbt cannot read it.
+        ProjectBroken: dbt cannot parse it.
     """
-    # It names the database, which is the only thing in it that comes from outside of the project.
     return _parsed_for(DatabaseSettings.read().pgdatabase)
 
 
 @cache
-def _parsed_for(_database: str | None) -> "Manifest":
-    from dbt.cli.main import dbtRunner
-
-    with tempfile.TemporaryDirectory(prefix="dbt-") as target:
-        result = dbtRunner().invoke([*GLOBAL_OPTIONS, "parse", *_places(target)])
-    if not result.success:
-        raise ProjectBroken(f"the dbt project cannot be parsed: {result.exception}")
-    return cast("Manifest", result.result)
+def _parsed_for(database: str | None) -> "Manifest":
+    return parsed_in_database(database or "")
 
 
 def _places(target: str) -> list[str]:
-    """Return where dbt finds the project and what was parsed of it before, and where its files go."""
-    partly_parsed = PROJECT.manifest_path.with_name("partial_parse.msgpack")
+    """Return where dbt finds the project, and where its files go."""
     return [
         *("--project-dir", str(PROJECT.project_dir), "--profiles-dir", str(PROJECT.project_dir)),
-        *("--target-path", target, "--partial-parse-file-path", str(partly_parsed)),
+        *("--target-path", target),
     ]

@@ -1,14 +1,19 @@
 """What a build covers, and when the project is parsed."""
 
+import json
+import re
 import shutil
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 from dagster_dbt import DbtProject
+from dbt.cli.main import dbtRunner
+from dbt.contracts.graph.manifest import Manifest
 
 from contracts import TABLES as CONTRACT
 from orchestration.dbt import project as dbt
+from tests.conftest import environment
 
 TABLES = tuple(table.name for table in CONTRACT)
 
@@ -118,6 +123,24 @@ def test_the_project_is_parsed_once_by_one_of_several_and_again_after_a_file_cha
     assert "today" in project.manifest_path.read_text()
     assert dbt.parse_if_changed() is False
     assert 0 < dbt.version_of_project() != version
+
+
+def comparable(parsed: Manifest) -> object:
+    """Return all of a parsed project but for when and by which invocation it was parsed."""
+    text = json.dumps(parsed.to_dict() | {"metadata": None, "state_check": None}, default=str, sort_keys=True)
+    return json.loads(re.sub(r'"created_at": [0-9.]+', '"created_at": 0', text))
+
+
+def test_the_project_in_a_database_is_what_dbt_parses_with_that_database_in_its_profile(tmp_path: Path) -> None:
+    """A relation left in another database would fail the first build, a reference to it the first that needs it."""
+    folder = str(dbt.PROJECT.project_dir)
+    with environment(dbt.PROFILE_PLACEHOLDERS | {"PGHOST": "elsewhere", "PGDATABASE": "warehouse"}):
+        places = ["--project-dir", folder, "--profiles-dir", folder, "--target-path", str(tmp_path)]
+        parsed = dbtRunner().invoke(["--quiet", "--log-level-file", "none", "parse", *places]).result
+    assert isinstance(parsed, Manifest)
+    assert parsed.nodes["model.hiring.hires_by_quarter"].database == "warehouse"
+    assert comparable(dbt.parsed_in_database("warehouse")) == comparable(parsed)
+    assert comparable(dbt.parsed_in_database("other")) != comparable(parsed)
 
 
 def test_a_process_goes_on_with_the_version_that_it_began_with(project: DbtProject) -> None:
