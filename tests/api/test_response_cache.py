@@ -28,7 +28,10 @@ GROW = "update marts.hires_by_quarter set q1 = q1 + 1"
 @pytest.fixture(scope="module")
 def server(module_database: Database) -> Iterator[httpx.Client]:
     build_marts(module_database)
+    publish(module_database, "insert into marts.departments_above_mean values (2021, 1, 'Sales', 1, 0.5)")
     with serving(settings_for(module_database, api_cors_origins=["https://example.org"])) as client:
+        # Until the API listens for builds, it asks Postgres each time.
+        eventually(lambda: is_kept(client, module_database))
         yield client
 
 
