@@ -14,7 +14,7 @@ COMPILE = $(UV) pip compile --quiet --universal --python-version 3.11 --generate
 	--no-emit-index-url --no-emit-find-links pyproject.toml
 
 .DEFAULT_GOAL := help
-.PHONY: help run up psql ingest dbt dg status docs test soak secrets compose-check aws-check lint format lock bench clean
+.PHONY: help run up psql ingest dbt dg status docs test test-changed soak secrets compose-check aws-check lint format lock bench clean
 
 help: ## List the targets; .venv/bin/hiring --help lists the commands that they call
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "make %-13s %s\n", $$1, $$2}'
@@ -44,8 +44,12 @@ status: $(INSTALLED) ## Which services of make up work, and what STATE_DIR takes
 docs: $(INSTALLED) ## The models' documentation on DOCS_PORT (8080), from the embedded server, until Ctrl-C
 	@$(BIN)/hiring docs
 
+# Compiled test modules are kept where an environment says otherwise, too: each worker and each run needs them.
 test: $(INSTALLED) ## The whole test suite, on a Postgres, an S3 server and a Dagster of its own
-	@$(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder
+	@PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder
+
+test-changed: $(INSTALLED) ## The tests of what differs from main, without those of the whole stack
+	@$(BIN)/python -m tests.changed
 
 soak: $(INSTALLED) ## Kill the load engine 1,000 times and compare; with STACK=1 any process of a whole stack; some minutes
 	@$(BIN)/python -m tests.faults$(if $(STACK),.stack_chaos)
