@@ -24,14 +24,42 @@ from orchestration.migrations import ROLES, migrate
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
+TESTS = Path(__file__).parent
 CHALLENGE = Path(__file__).parents[2] / "shared" / "challenge"
 
 _names = (f"test_{number}" for number in itertools.count())
 
 
+# What takes longest, the longest first: begun last, one of them would keep a worker busy while the others have nothing
+# left to do. Those that mostly wait for a stack take turns with those that compute.
+LONGEST = (
+    "end_to_end/test_up.py",
+    "dbt_project/test_dependents.py",
+    "end_to_end/test_documented_commands.py",
+    "dbt_project/test_contract.py",
+    "end_to_end/test_chaos.py",
+    "dbt_project/test_corrections.py",
+    "end_to_end/test_story.py",
+    "dbt_project/test_dressings.py",
+    "end_to_end/test_control_room.py",
+    "dbt_project/test_builds.py",
+    "dbt_project/test_increments.py",
+    "dbt_project/test_snapshots.py",
+    "end_to_end/test_run.py",
+    "end_to_end/test_settings.py",
+    "dbt_project/test_gates.py",
+    "end_to_end/test_writers.py",
+    "orchestration/ingest/test_text.py",
+)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the story of the whole stack: it takes longest, and nothing else should have to wait for its end."""
-    items.sort(key=lambda item: item.path.name != "test_up.py")
+    """Begin with the files that take longest, and mark what starts processes of the whole stack."""
+    place = {TESTS / path: number for number, path in enumerate(LONGEST)}
+    items.sort(key=lambda item: place.get(item.path, len(LONGEST)))
+    for item in items:
+        if item.path.parent == TESTS / "end_to_end":
+            item.add_marker("stack")
 
 
 @dataclass(frozen=True)
