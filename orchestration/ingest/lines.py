@@ -64,6 +64,8 @@ class Records:
 
     def where(self, chosen: Flags) -> "Records":
         """Return those that are chosen."""
+        if chosen.all():
+            return self
         index_of = np.cumsum(chosen) - 1
         exact = {int(index_of[index]): each for index, each in self.exact.items() if chosen[index]}
         return Records(self.first[chosen], self.last[chosen], self.fields[chosen], exact)
@@ -81,6 +83,31 @@ class Records:
             np.concatenate([getattr(part, name) for part in parts]) for name in ("first", "last", "fields")
         )
         return Records(first, last, fields, exact)
+
+
+@dataclass(frozen=True)
+class LineFields:
+    """Lines that have a row's number of fields, and where these begin and end in the text.
+
+    Attributes:
+        lines: the lines.
+        contents: the offset after each line's content.
+        first: the offset of each line's content.
+        delimiters: the offsets of the delimiters between the fields, a row per line.
+    """
+
+    lines: Integers
+    first: Integers
+    contents: Integers
+    delimiters: Integers
+
+    def begins(self, index: int) -> Integers:
+        """Return the offset at which a field, counted from 0, begins in each line."""
+        return self.delimiters[:, index - 1] + 1 if index else self.first
+
+    def ends(self, index: int) -> Integers:
+        """Return the offset after a field, counted from 0, in each line."""
+        return self.delimiters[:, index] if index < self.delimiters.shape[1] else self.contents
 
 
 class CsvBuffer:
@@ -173,6 +200,8 @@ class CsvBuffer:
             self._delimiters = [delimiters[quoted == parity] for parity in (0, 1)]
             self._delimiters_before = [self._before(each) for each in self._delimiters]
             self._misleading = [self._before(quotes[each]) for each in self._misleading_quotes(octets, quotes)]
+        # Every line is a record then, and its fields are counted by its delimiters.
+        self._is_bare = self._quotes is nothing and escapes is None
         if escapes is not None:
             self._misleading = [each + self._before(escapes) for each in self._misleading]
         even, odd = self._delimiters_before
@@ -263,6 +292,9 @@ class CsvBuffer:
 
     def _by_parity(self, line: int, until: int) -> Records:
         """Return the records between two lines by the number of quotes; one that goes beyond is left out."""
+        if self._is_bare:
+            first = np.arange(line, until)
+            return Records(first, first, self._count_fields(first, first, 0))
         last = np.flatnonzero((self._quotes[line + 1 : until + 1] - self._quotes[line]) % 2 == 0) + line
         first = np.concatenate([np.array([line]), last[:-1] + 1])[: len(last)]
         return Records(first, last, self._count_fields(first, last, int(self._quotes[line] % 2)))
@@ -290,6 +322,8 @@ class CsvBuffer:
 
     def _settled(self, records: Records) -> Records | None:
         """Read the doubtful ones exactly, up to the first that ends elsewhere; None if that needs more text."""
+        if self._is_bare:
+            return records
         first, last = records.first, records.last
         misleading = self._misleading[self._quotes[first[0]] % 2]
         doubtful = misleading[last + 1] > misleading[first]
@@ -377,6 +411,16 @@ class CsvBuffer:
             there = (self._quotes[first] % 2 == parity) & (indices < len(delimiters))
             found[there] = delimiters[indices[there]]
         return found
+
+    def fields_of_lines(self) -> LineFields:
+        """Return the fields of each line that is a row if it is a record, and that begins after an even quote."""
+        delimiters, before, inner = self._delimiters[0], self._delimiters_before[0], self._width - 1
+        lines = np.flatnonzero((np.diff(before) == inner) & (self._quotes[:-1] % 2 == 0))
+        if len(lines) == len(self.ends):
+            # As nearly always: the delimiters are there, one line's after the other's.
+            return LineFields(lines, self.begins, self.contents, delimiters[: before[-1]].reshape(len(lines), inner))
+        of_lines = delimiters[before[lines, None] + np.arange(inner)]
+        return LineFields(lines, self.begins[lines], self.contents[lines], of_lines)
 
     def loaded_fields(self, records: Records) -> list[bytes]:
         """Return of each record the fields that are loaded; of one that was read exactly or is no row, anything."""

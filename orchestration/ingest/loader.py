@@ -29,6 +29,7 @@ from orchestration.ingest.objects import (
     is_transient,
     listed_version,
 )
+from orchestration.ingest.plain import PlainRows
 from orchestration.ingest.prefetch import prefetch
 from orchestration.ingest.reading import read, skip
 from orchestration.ingest.records import START, Chunk, Position, split_chunks
@@ -417,7 +418,8 @@ def chunks_of(
             beginning = read_beginning(blocks, table, declared)
             file_format, body, blocks = beginning.file_format, beginning.body, beginning.blocks
         probe = Header(table).probe(file_format.fields)
-        for chunk in split_chunks(blocks, file_format, start, body, probe):
+        plain_rows = PlainRows(table, file_format)
+        for chunk in split_chunks(blocks, file_format, start, body, probe, plain_rows=plain_rows):
             yield file_format, chunk
     except UnreadableFile as error:
         raise UnreadableFile(f"{item} {error}") from None

@@ -16,6 +16,7 @@ from orchestration.ingest.dialect import LINE_END, Refusal
 from orchestration.ingest.encoding import Encoding, bytes_before
 from orchestration.ingest.file_format import FileFormat
 from orchestration.ingest.lines import CsvBuffer, Flags, Integers, Records, too_long, wrong_fields
+from orchestration.ingest.plain import PlainRows
 
 RECORDS_PER_CHUNK = 1000
 # What bounds the memory: a longer record is rejected, and a chunk ends before it would grow longer.
@@ -101,7 +102,8 @@ class Chunk:
     belong to them without being records. `rows` are the records that can be rows, as COPY is to read them: in the
     object's dialect, without the fields that are left out and without line ends; `numbers`, `lines` and `offsets` say
     of each what Rejection calls record, line and byte_from. `repeated_headers` counts the headers that came again,
-    `corrections` says which rejected records the rows correct.
+    `corrections` says which rejected records the rows correct, `is_plain` which rows are valid beyond doubt; None if
+    nobody has looked.
     """
 
     begin: Position
@@ -113,6 +115,7 @@ class Chunk:
     rejections: Sequence[Rejection]
     repeated_headers: int = 0
     corrections: Sequence[Correction] = ()
+    is_plain: Flags | None = None
 
     @property
     def records(self) -> int:
@@ -128,6 +131,7 @@ def split_chunks(
     probe: HeaderProbe | None = None,
     chunk_records: int = RECORDS_PER_CHUNK,
     max_bytes: int = MAX_BYTES,
+    plain_rows: PlainRows | None = None,
 ) -> Iterator[Chunk]:
     """Split a stream of blocks into chunks, independently of where one block ends and the next begins.
 
@@ -140,11 +144,12 @@ def split_chunks(
         probe: how to recognise a header that comes again; by default none does.
         chunk_records: records per chunk.
         max_bytes: the longest that a record may be; also the longest chunk, unless its one record is longer.
+        plain_rows: recognises rows that are valid beyond doubt; by default none are.
 
     Raises:
         HeaderMismatch: a header further down names other columns.
     """
-    splitter = _Splitter(file_format, start, body or start, probe, chunk_records, max_bytes)
+    splitter = _Splitter(file_format, start, body or start, probe, chunk_records, max_bytes, plain_rows)
     for block in blocks:
         yield from splitter.feed(block)
     yield from splitter.finish()
@@ -161,6 +166,7 @@ class _Splitter:
         probe: HeaderProbe | None,
         chunk_records: int,
         max_bytes: int,
+        plain_rows: PlainRows | None,
     ) -> None:
         self._format = file_format
         self._width = len(file_format.fields)
@@ -169,6 +175,7 @@ class _Splitter:
         self._no_name = bytes(each for each in range(128) if not chr(each).isalnum() and each != delimiter[0])
         self._chunk_records = chunk_records
         self._max_bytes = max_bytes
+        self._plain_rows = plain_rows
         self._next = start
         self._body = body  # where _text begins: at the next chunk's beginning, but for a header
         self._text = b""
@@ -192,10 +199,11 @@ class _Splitter:
                 yield self._chunk_of(self._long_line)
                 self._long_line = None
             buffer = CsvBuffer(self._text, self._format, at_end, self._max_bytes)
+            plain = self._plain_rows.among(buffer) if self._plain_rows else None
             line = 0
             while records := self._next_records(buffer, line):
                 end = int(records.last[-1]) + 1
-                yield self._chunk(buffer, line, end, records)
+                yield self._chunk(buffer, line, end, records, plain)
                 line = end
             self._text = self._text[buffer.starts[line] :]
             if line < len(buffer.ends) or len(self._text) <= self._max_bytes:
@@ -220,7 +228,7 @@ class _Splitter:
         is_full = end == len(buffer.ends) and len(buffer.text) - buffer.starts[end] > self._max_bytes
         return Records.joined(parts) if parts and (buffer.at_end or is_full) else None
 
-    def _chunk(self, buffer: CsvBuffer, line: int, end: int, records: Records) -> Chunk:
+    def _chunk(self, buffer: CsvBuffer, line: int, end: int, records: Records, plain: Flags | None) -> Chunk:
         """Return the next chunk, of the lines from one up to another: its rows, and what cannot be one."""
         kept = records.where(records.fields > 0)
         repeated = self._repeated_headers(buffer, line, kept)
@@ -249,12 +257,22 @@ class _Splitter:
             if isinstance(verdict, bytes):
                 rows[index] = verdict
         headers = 0 if repeated is None else int(repeated.sum())
+        is_plain = None if plain is None else self._are_plain(kept, plain)
         if refused:
             good = [index for index in range(len(rows)) if index not in refused]
             raws, rows = [raws[index] for index in good], [rows[index] for index in good]
             numbers, lines, offsets = [numbers[index] for index in good], lines[good], offsets[good]
+            is_plain = None if is_plain is None else is_plain[good]
+        corrections = self._corrections(raws, numbers) if self._format.provenance else []
         chunk = self._entered(end - line, size, rows, numbers, lines, offsets, rejections, headers)
-        return replace(chunk, corrections=self._corrections(raws, numbers)) if self._format.provenance else chunk
+        return replace(chunk, corrections=corrections, is_plain=is_plain)
+
+    @staticmethod
+    def _are_plain(records: Records, plain: Flags) -> Flags:
+        """Return which records are lines that are plain, and were not read in another way than these."""
+        found: Flags = plain[records.first] & (records.first == records.last)
+        found[list(records.exact)] = False
+        return found
 
     def _corrections(self, raws: Sequence[bytes], numbers: Sequence[int]) -> list[Correction]:
         """Return which rejected records some rows correct; where the columns for that hold no numbers, none."""
