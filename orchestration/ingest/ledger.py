@@ -141,11 +141,6 @@ def date_latest(connection: Connection, item: ObjectVersion) -> None:
     )
 
 
-def record_digest(connection: Connection, load: Load, digest: str) -> None:
-    """Enter the digest of all the text that a load has read."""
-    connection.execute("update raw.loads set digest = %s where load_id = %s", [digest, load.load_id])
-
-
 def start_reload(connection: Connection, table: Table, item: ObjectVersion) -> None:
     """Enter another load of an object version next to what is complete of it, for `open_load` to take up.
 
@@ -220,6 +215,9 @@ def open_load(connection: Connection, table: Table, item: ObjectVersion) -> Load
             },
         ).fetchone()
     )
+    # With its first chunk a load has columns.
+    if columns is None:
+        return Load(load_id, LoadStatus(status), None, START, Totals())
     position = (
         connection.cursor(row_factory=class_row(Position))
         .execute(
@@ -239,9 +237,8 @@ def open_load(connection: Connection, table: Table, item: ObjectVersion) -> Load
         [load_id],
     ).fetchone()
     # A load that was begun before dialects were kept is of a plain text.
-    plain = FileFormat(tuple(columns)) if columns else None
-    file_format = FileFormat.from_json(dialect, left_out) if dialect else plain
-    return Load(load_id, LoadStatus(status), file_format, position or Position(), Totals(*_one(totals)))
+    file_format = FileFormat.from_json(dialect, left_out) if dialect else FileFormat(tuple(columns))
+    return Load(load_id, LoadStatus(status), file_format, position or START, Totals(*_one(totals)))
 
 
 def record_chunks(
@@ -306,35 +303,46 @@ def record_chunks(
     record_corrections(connection, load_id, [each for chunk in chunks for each in chunk.corrections])
 
 
-def finish_load(connection: Connection, load: Load, status: LoadStatus, error: str | None = None) -> Totals:
+def finish_load(
+    connection: Connection, load: Load, status: LoadStatus, error: str | None = None, digest: str | None = None
+) -> Totals:
     """Record how a load ended: complete (its records count from now on), failed or abandoned. Durable on return.
 
     With the status loading it only records why the load did not end this time.
+
+    Args:
+        connection: of the session that holds the table's lock.
+        load: the load.
+        status: how it ended.
+        error: why it failed or is held.
+        digest: of all the text that it has read, if that is known.
     """
-    with connection.transaction():
-        connection.execute("set local synchronous_commit = on")
-        return Totals(
-            *_one(
-                connection.execute(
-                    f"""
-                    update raw.loads
-                    set
-                        status = %(status)s,
-                        error = %(error)s,
-                        records = total.records,
-                        loaded = total.records - total.malformed,
-                        malformed = total.malformed,
-                        invalid = total.invalid,
-                        rejected = total.malformed + total.invalid,
-                        completed_at = case %(status)s when 'complete' then clock_timestamp() end
-                    from (select {TOTALS} from raw.load_chunks where load_id = %(load_id)s) as total
-                    where loads.load_id = %(load_id)s
-                    returning loads.records, loads.malformed, loads.invalid
-                    """,  # noqa: S608 - a constant
-                    {"load_id": load.load_id, "status": status, "error": error},
-                ).fetchone()
-            )
+    # One statement, setting and all: for small objects round trips are much of what a load costs.
+    return Totals(
+        *_one(
+            connection.execute(
+                f"""
+                with durable as materialized (select set_config('synchronous_commit', 'on', true) as setting),
+                total as (select {TOTALS} from raw.load_chunks where load_id = %(load_id)s)
+                update raw.loads
+                set
+                    status = %(status)s,
+                    error = %(error)s,
+                    digest = coalesce(%(digest)s, digest),
+                    records = total.records,
+                    loaded = total.records - total.malformed,
+                    malformed = total.malformed,
+                    invalid = total.invalid,
+                    rejected = total.malformed + total.invalid,
+                    completed_at = case %(status)s when 'complete' then clock_timestamp() end
+                from total cross join durable
+                where loads.load_id = %(load_id)s and durable.setting = 'on'
+                returning loads.records, loads.malformed, loads.invalid
+                """,  # noqa: S608 - a constant
+                {"load_id": load.load_id, "status": status, "error": error, "digest": digest},
+            ).fetchone()
         )
+    )
 
 
 def would_withdraw(connection: Connection, table: Table, load: Load) -> tuple[int, int]:

@@ -3,6 +3,7 @@
 import hashlib
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -234,7 +235,7 @@ def load_object(
     if load.status == LoadStatus.COMPLETE:
         return _loaded(load, item, load.totals, started, is_new)
     try:
-        totals, violation = _load_chunks(session, client, load, item, policy, on_progress)
+        totals, violation, digest = _load_chunks(session, client, load, item, policy, on_progress)
     except tuple(STATUS) as error:
         status = next(status for kind, status in STATUS.items() if isinstance(error, kind))
         return _failed(session, load, item, status, str(error))
@@ -245,10 +246,11 @@ def load_object(
     if violation:
         examples = examples_by_reason(session.connection, session.table, load.load_id, SAMPLES)
         causes = diagnosis(examples, totals)
-        return _failed(session, load, item, LoadStatus.FAILED, f"{item}: {violation}: {causes}")
+        return _failed(session, load, item, LoadStatus.FAILED, f"{item}: {violation}: {causes}", digest)
     if message := _held_back(session, load, policy.withdraw_share):
-        return _failed(session, load, item, LoadStatus.HELD, f"{item}: {message}")
-    return _loaded(load, item, ledger.finish_load(session.connection, load, LoadStatus.COMPLETE), started)
+        return _failed(session, load, item, LoadStatus.HELD, f"{item}: {message}", digest)
+    totals = ledger.finish_load(session.connection, load, LoadStatus.COMPLETE, digest=digest)
+    return _loaded(load, item, totals, started)
 
 
 def _held_back(session: TableSession, load: Load, withdraw_share: float) -> str | None:
@@ -312,22 +314,27 @@ def _load_chunks(
     item: ObjectVersion,
     policy: Policy,
     on_progress: OnProgress | None,
-) -> tuple[Totals, str | None]:
-    """Load the missing chunks; return the totals of the load, and the limit that they violate, if any."""
+) -> tuple[Totals, str | None, str | None]:
+    """Load the missing chunks.
+
+    Returns:
+        The totals of the load, the limit that they violate, if any, and the digest of the text, if all of it was read.
+    """
     totals, limit = load.totals, policy.reject_limit
     digest = hashlib.sha256() if item.is_weak and load.position == START else None
     chunks = chunks_of(client, session.table, item, load.file_format, load.position, policy.give_up_seconds, digest)
-    with prefetch(batches(load.load_id, session.table, chunks), TRANSACTIONS_AHEAD) as prepared:
+    work = batches(load.load_id, session.table, chunks)
+    # Of an object that is one transaction there is nothing to read ahead.
+    is_small = item.size <= BYTES_PER_TRANSACTION and not item.is_packed
+    with nullcontext(work) if is_small else prefetch(work, TRANSACTIONS_AHEAD) as prepared:
         for batch in prepared:
             totals += _commit(session, load, batch)
             session.committed = totals.records
             if on_progress:
                 on_progress(Progress(load.load_id, item, totals, batch.chunks[-1].end.byte))
             if violation := limit.violation(totals, at_end=False):
-                return totals, violation
-    if digest:
-        ledger.record_digest(session.connection, load, digest.hexdigest())
-    return totals, limit.violation(totals, at_end=True)
+                return totals, violation, None
+    return totals, limit.violation(totals, at_end=True), digest.hexdigest() if digest else None
 
 
 def _commit(session: TableSession, load: Load, batch: "Batch") -> Totals:
@@ -356,8 +363,10 @@ def _loaded(load: Load, item: ObjectVersion, totals: Totals, started: float, is_
     return Loaded(load.load_id, item, totals, time.monotonic() - started, is_new)
 
 
-def _failed(session: TableSession, load: Load, item: ObjectVersion, status: LoadStatus, message: str) -> Failed:
-    ledger.finish_load(session.connection, load, status, message)
+def _failed(
+    session: TableSession, load: Load, item: ObjectVersion, status: LoadStatus, message: str, digest: str | None = None
+) -> Failed:
+    ledger.finish_load(session.connection, load, status, message, digest)
     return Failed(load.load_id, item, status, message)
 
 

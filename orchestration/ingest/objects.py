@@ -149,7 +149,10 @@ def listed_version(client: "S3Client", bucket: str, key: str) -> ObjectVersion |
         BucketUnavailable: the listing failed.
     """
     # The key itself is the first of those that begin with it.
-    page = next(list_pages(client, bucket, prefix=key))
+    return _of_key(key, next(list_pages(client, bucket, prefix=key)))
+
+
+def _of_key(key: str, page: Page) -> ObjectVersion | None:
     return next((item for item in page.objects if item.key == key), None)
 
 
@@ -234,6 +237,24 @@ def current_version(client: "S3Client", bucket: str, key: str) -> ObjectVersion:
     if found is None:
         raise _changed(f"s3://{bucket}/{key}")
     return found
+
+
+def is_current(client: "S3Client", item: ObjectVersion) -> bool:
+    """Return whether an object is still what it was when it was listed.
+
+    Raises:
+        ObjectChanged: there is no such object.
+        BucketUnavailable: the server refused or went away.
+    """
+    if not item.is_weak:
+        return current_version(client, item.bucket, item.key).etag == item.etag
+    # Only a listing has its date in fractions of a second, and has it without knowing of versions: one request of the
+    # four that an answer about the object and a listing with a question about versions would take.
+    with explained(str(item), is_object=True):
+        now = _of_key(item.key, _page_of_objects(client, item.bucket, None, item.key))
+    if now is None:
+        raise _changed(str(item))
+    return now.etag == item.etag
 
 
 def is_answer_about(item: ObjectVersion, answer: "GetObjectOutputTypeDef") -> bool:

@@ -13,10 +13,10 @@ from orchestration.ingest.objects import (
     ObjectDamaged,
     ObjectUnreadable,
     ObjectVersion,
-    current_version,
     explained,
     file_version,
     is_answer_about,
+    is_current,
     is_transient,
 )
 from orchestration.ingest.retry import retry_transient
@@ -67,14 +67,14 @@ def _stored_pieces(
 ) -> Iterator[bytes]:
     if client is None or item.is_file:
         yield from _file_pieces(item, byte_from)
-        now = file_version(Path(item.key))
+        is_current_now = file_version(Path(item.key)).etag == item.etag
     else:
         yield from _object_pieces(client, item, byte_from, give_up_seconds)
         if item.has_id:
             return  # a version of a bucket with versioning is never another one
-        now = retry_transient(give_up_seconds, is_transient)(current_version, client, item.bucket, item.key)
+        is_current_now = retry_transient(give_up_seconds, is_transient)(is_current, client, item)
     # Not every server keeps an object under a reader as it was.
-    if now.etag != item.etag:
+    if not is_current_now:
         raise ObjectChanged(f"{item} was overwritten while it was being read")
 
 

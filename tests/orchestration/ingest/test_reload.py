@@ -131,8 +131,10 @@ def test_the_database_going_away_in_the_middle_makes_no_second_reload(
     ended = []
     undisturbed = ledger.finish_load
 
-    def end_without_an_answer(connection: Connection, load: ledger.Load, status: str) -> ledger.Totals:
-        totals = undisturbed(connection, load, status)
+    def end_without_an_answer(
+        connection: Connection, load: ledger.Load, status: ledger.LoadStatus, **more: str | None
+    ) -> ledger.Totals:
+        totals = undisturbed(connection, load, status, **more)
         if not ended:
             ended.append(load)
             end_all_sessions()

@@ -121,6 +121,28 @@ def complete(connection: Connection, item: ObjectVersion) -> None:
     ledger.finish_load(connection, load, LoadStatus.COMPLETE)
 
 
+def test_how_a_load_ended_is_durable_with_the_statement_that_says_so(landing: Landing, connection: Connection) -> None:
+    """A crash of the server right after it would take back that records count, and what others were told of it."""
+    landing.bucket.put("jobs.csv", A)
+    item = current_version(landing.bucket.client, landing.bucket.name, "jobs.csv")
+    assert connection.execute("show synchronous_commit").fetchone() == ("off",)
+    with connection.transaction():
+        complete(connection, item)
+        assert connection.execute("show synchronous_commit").fetchone() == ("on",)
+    assert connection.execute("show synchronous_commit").fetchone() == ("off",)
+
+
+def test_a_small_object_takes_two_requests(landing: Landing) -> None:
+    """Of many small ones, requests are most of what loading takes: its bytes, and whether they are still the same."""
+    landing.bucket.put("jobs.csv", A)
+    item = current_version(landing.bucket.client, landing.bucket.name, "jobs.csv")
+    made: list[str] = []
+    landing.bucket.client.meta.events.register("before-call.s3", lambda model, **_: made.append(model.name))
+    with TableSession(landing.conninfo, JOBS, give_up_seconds=0) as session:
+        assert isinstance(load_object(session, landing.bucket.client, item, AT_ONCE), Loaded)
+    assert made == ["GetObject", "ListObjectsV2"]
+
+
 class TestAnObjectThatIsTouched:
     @pytest.mark.parametrize("key", ["jobs.csv", "jobs.csv.gz"])
     def test_is_no_new_delivery_and_is_read_once_more_only(
