@@ -102,14 +102,19 @@ def scan(
     """
     result = ScanResult()
     for page in list_pages(client, bucket, place):
-        settled = [item for item in page.objects if is_settled(item, settle_seconds)]
         result.pages += 1
         result.listed += len(page.objects)
-        result.unsettled += [
-            item for item in page.objects if not is_settled(item, settle_seconds) and table_of(item.key) is not None
-        ]
+        # Asked once of each object: a bucket has many, of which nearly none is new.
+        settled: list[tuple[Table, ObjectVersion]] = []
+        for item in page.objects:
+            table = table_of(item.key)
+            if table is None:
+                result.unmatched += [item] if is_settled(item, settle_seconds) else []
+            elif is_settled(item, settle_seconds):
+                settled.append((table, item))
+            else:
+                result.unsettled.append(item)
         result.found += pending_of(connection, settled)
-        result.unmatched += [item for item in settled if table_of(item.key) is None]
         del result.unmatched[MAX_UNMATCHED:]
         result.next = page.next
         if len(result.found) >= MAX_FOUND or time.monotonic() >= until:

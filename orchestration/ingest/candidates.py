@@ -17,11 +17,13 @@ if TYPE_CHECKING:
 VERSIONS_PER_QUERY = 1000
 
 
-def pending_of(connection: Connection, listed: Sequence[ObjectVersion]) -> list[tuple[Table, ObjectVersion]]:
-    """Return those of the listed objects that belong to a table and are pending, each with its table."""
-    known = [(table, item) for item in listed if (table := table_of(item.key)) is not None]
-    pending = set(ledger.pending(connection, [item for _, item in known]))
-    return [(table, item) for table, item in known if item in pending]
+def pending_of(
+    connection: Connection, listed: Sequence[tuple[Table, ObjectVersion]]
+) -> list[tuple[Table, ObjectVersion]]:
+    """Return those of some listed objects, each with its table, that are pending."""
+    pending = set(ledger.pending(connection, [item for _, item in listed]))
+    # Nearly always none is, and an object version takes as long to look up as to list.
+    return [(table, item) for table, item in listed if item in pending] if pending else []
 
 
 def list_pending(
@@ -34,7 +36,7 @@ def list_pending(
     """
     listed = list_objects(client, bucket, settle_seconds)
     while page := list(itertools.islice(listed, VERSIONS_PER_QUERY)):
-        yield from pending_of(connection, page)
+        yield from pending_of(connection, [(table, item) for item in page if (table := table_of(item.key)) is not None])
 
 
 class Candidates:
