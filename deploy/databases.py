@@ -5,6 +5,8 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
+from orchestration.database import set_password
+
 
 def ensure_role(connection: psycopg.Connection[Any], name: str, password: str) -> None:
     """Create a login role unless it exists, and set its password.
@@ -17,11 +19,9 @@ def ensure_role(connection: psycopg.Connection[Any], name: str, password: str) -
     # Who may create roles without being a superuser has no say over them otherwise, and cannot give them a database.
     connection.execute("set createrole_self_grant to 'set, inherit'")
     exists = connection.execute("select 1 from pg_roles where rolname = %s", [name]).fetchone()
-    connection.execute(
-        sql.SQL("{} role {} login password {}").format(
-            sql.SQL("alter" if exists else "create"), sql.Identifier(name), sql.Literal(password)
-        )
-    )
+    action = sql.SQL("alter" if exists else "create")
+    connection.execute(sql.SQL("{} role {} login").format(action, sql.Identifier(name)))
+    set_password(connection, name, password)
 
 
 def ensure_database(connection: psycopg.Connection[Any], name: str, owner: str | None = None) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 import psycopg
+from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.errors import LockNotAvailable
 
@@ -51,6 +52,20 @@ def connect(conninfo: str) -> Connection:
     given = conninfo_to_dict(conninfo)
     names = {"application_name": given.get("application_name") or given.get("user") or "hiring"}
     return psycopg.connect(make_conninfo(NETWORK, **given | names), autocommit=True, options=SESSION)
+
+
+def set_password(connection: psycopg.Connection[Any], role: str, password: str) -> None:
+    """Set a role's password without sending it: the server gets its SCRAM verifier.
+
+    A server that logs DDL (log_statement), slow statements or failed ones would otherwise keep the password in its log.
+
+    Args:
+        connection: of a role that may alter this one.
+        role: the role, which exists.
+        password: its password from now on.
+    """
+    verifier = connection.pgconn.encrypt_password(password.encode(), role.encode(), b"scram-sha-256").decode()
+    connection.execute(sql.SQL("alter role {} password {}").format(sql.Identifier(role), sql.Literal(verifier)))
 
 
 def acquire_lock(

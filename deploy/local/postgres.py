@@ -19,12 +19,12 @@ from pathlib import Path
 
 import psutil
 import psycopg
-from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
 from deploy.databases import ensure_database, ensure_role
 from deploy.local.logs import rotate
 from deploy.local.services import LOOPBACK
+from orchestration.database import set_password
 
 with warnings.catch_warnings():
     # It looks for XDG_RUNTIME_DIR when it is imported; a root login or a container has none, and none is needed.
@@ -322,7 +322,7 @@ class EmbeddedPostgres:
         rules = self.folder / "pg_hba.conf"
         if rules.read_text() == PASSWORDS_FOR_ALL:
             return
-        connection.execute(sql.SQL("alter role postgres password {}").format(sql.Literal(self.password)))
+        set_password(connection, "postgres", self.password)
         connection.execute("alter system set timezone = 'UTC'")
         rules.write_text(PASSWORDS_FOR_ALL)
         connection.execute("select pg_reload_conf()")

@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import psycopg
-from psycopg import sql
 from psycopg.errors import UndefinedTable
 
 from contracts import TABLES
 from contracts.tables import contract_version
+from orchestration.database import set_password
 from orchestration.migrations.contract import follow_contract, follows_newer_contract
 from orchestration.migrations.objects import replace_objects
 
@@ -65,7 +65,7 @@ def migrate(conninfo: str = "", passwords: Mapping[str, str] | None = None, revi
                     follow_contract(session, TABLES, contract_version())
                     replace_objects(session, TABLES)
         for role, password in (passwords or {}).items():
-            guard.execute(sql.SQL("alter role {} password {}").format(sql.Identifier(role), sql.Literal(password)))
+            set_password(guard, role, password)
 
 
 def version_of(connection: psycopg.Connection[Any]) -> str | None:

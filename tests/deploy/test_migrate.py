@@ -1,6 +1,7 @@
 """The one-off task before a new version, and the wait for it, on a server whose owner is no superuser."""
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -126,6 +127,28 @@ def test_a_service_waits_for_the_columns_of_the_contract_too(server: EmbeddedPos
     assert migration.returncode == 0, err
     out, err = waiting.communicate(timeout=60)
     assert (waiting.returncode, out) == (0, "started\n"), err
+
+
+def test_no_password_is_in_the_log_of_a_server_that_logs_ddl(server: EmbeddedPostgres) -> None:
+    """deploy/aws sends that log to CloudWatch, which more people may read than the secrets."""
+    roles = (*ROLES, "dagster")
+    secrets = {f"{role.upper()}_PASSWORD": f"rotated-{role}" for role in roles}
+    with psycopg.connect(server.conninfo(), autocommit=True) as connection:
+        connection.execute("alter system set log_statement = 'ddl'")
+        connection.execute("select pg_reload_conf()")
+        try:
+            migration = module("deploy.migrate", environment(server) | secrets)
+            _, err = migration.communicate(timeout=120)
+        finally:
+            connection.execute("alter system reset log_statement")
+            connection.execute("select pg_reload_conf()")
+    assert migration.returncode == 0, err
+    log = server.log.read_text()
+    for role in roles:
+        # Quoted or not, each was altered before the eyes of the log.
+        assert re.search(rf'statement: alter role "?{role}"? password ', log)
+        psycopg.connect(server.conninfo("hiring", role, f"rotated-{role}")).close()
+    assert "rotated-" not in log
 
 
 @pytest.mark.parametrize(

@@ -186,3 +186,11 @@ def test_a_loopback_port_lets_the_reader_in_alone_and_the_socket_keeps_its_name(
         assert not postgres.listens_on(port)
     finally:
         postgres.stop()
+
+
+def test_the_superusers_password_is_not_in_the_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PGOPTIONS", "-c log_statement=ddl")
+    with running_postgres(tmp_path / "postgres", "top-secret") as postgres:
+        log = postgres.log.read_text()
+    assert 'statement: alter role "postgres" password ' in log
+    assert "top-secret" not in log
