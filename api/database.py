@@ -32,6 +32,14 @@ Statement = LiteralString | bytes
 RETRY_INTERVAL_SECONDS = 0.25
 
 
+# The version of the database, as migrations count it, that this code was written for. A newer one serves it as well.
+SCHEMA_VERSION = "0014"
+
+
+class NotMigrated(psycopg.OperationalError):
+    """The database is of an older version than this code."""
+
+
 class NotWritable(psycopg.OperationalError):
     """The server can be read and takes no writes: it is a standby that has not been promoted."""
 
@@ -87,6 +95,18 @@ class Database:
         """
         if self._met_standby.is_set():
             raise NotWritable("the server is a standby")
+
+    async def require_schema(self) -> None:
+        """Require a database that was migrated to the version that this code was written for.
+
+        Raises:
+            NotMigrated: it was not.
+            psycopg.OperationalError: the database cannot be reached or takes too long.
+        """
+        (version,) = await self.read("select coalesce(max(version_num), '') from public.alembic_version", {})
+        # Versions order as their texts do.
+        if version < SCHEMA_VERSION:
+            raise NotMigrated(f"the database is at version {version}")
 
     async def read(self, query: Statement, parameters: Parameters) -> Row:
         """Run a query that gives one row, in a read-only transaction of its own.
@@ -257,6 +277,12 @@ async def not_writable(_request: Request, error: psycopg.Error) -> Response:
     return problem(503, "The database is not ready for writes; try again later.", {"Retry-After": "5"})
 
 
+async def not_migrated(_request: Request, error: NotMigrated) -> Response:
+    """Ask the client to come back: this version of the API has started before its migration."""
+    logger.error("%s, and this is for %s: run the migration, or go back to the version before", error, SCHEMA_VERSION)
+    return problem(503, "The database is not migrated to this version yet; try again later.", {"Retry-After": "30"})
+
+
 async def not_built(_request: Request, error: psycopg.ProgrammingError) -> Response:
     """Ask the client to come back: the pipeline has not built, or not granted, what the request needs."""
     _log(error)
@@ -276,6 +302,7 @@ def _log(error: psycopg.Error) -> None:
 
 
 HANDLERS: dict[type[Exception], Handler] = {
+    NotMigrated: not_migrated,
     NotWritable: not_writable,
     ReadOnlySqlTransaction: not_writable,
     psycopg.OperationalError: unavailable,

@@ -14,7 +14,7 @@ from api.middleware.rate_limit import TOO_MANY_REQUESTS
 from api.protocol.problems import problem, responses
 from api.settings import Settings
 
-OPEN = ("/health", "/health/live", "/health/ready", "/docs", "/redoc", "/openapi.json")
+OPEN = ("/health", "/health/live", "/health/started", "/health/ready", "/docs", "/redoc", "/openapi.json")
 OPEN_FOLDER = "/static-offline-docs/"
 READING = ("GET", "HEAD", "OPTIONS")
 # Also for a key that may only write: what became of what was sent.

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import httpx
 
+from api.database import SCHEMA_VERSION
+from orchestration.migrations import newest_version
 from tests.api.conftest import KEY, build_marts, serving, settings_for, settings_without_database
 from tests.conftest import Database
 
@@ -36,6 +38,37 @@ def test_it_is_alive_but_not_ready_while_a_mart_is_missing(database: Database) -
         assert client.get("/health/ready").status_code == 200
         database.execute("drop table marts.departments_above_mean")
         assert client.get("/health/ready").status_code == 503
+
+
+def test_a_version_that_starts_before_its_migration_is_neither_ready_nor_started(database: Database) -> None:
+    """ECS puts it behind the load balancer only when it has started, and rolls it back when that takes too long."""
+    build_marts(database)
+    ((migrated,),) = database.rows("select version_num from public.alembic_version")
+    with serving(settings_for(database)) as client:
+        database.execute("update public.alembic_version set version_num = '0001'")
+        for address in ("/health/ready", "/health/started"):
+            answer = client.get(address)
+            assert (answer.status_code, "not migrated" in answer.json()["detail"]) == (503, True)
+        assert client.get("/health/live").status_code == 200
+        database.execute("update public.alembic_version set version_num = %s", migrated)
+        assert client.get("/health/ready").status_code == 200
+        assert client.get("/health/started").json() == {"status": "started"}
+        # A newer version has migrated: this one serves on.
+        database.execute("update public.alembic_version set version_num = '9999'")
+        assert client.get("/health/ready").status_code == 200
+
+
+def test_what_has_started_stays_started_when_the_database_goes_away(database: Database) -> None:
+    """Otherwise ECS would stop every task in an outage, and with them the answers that they know."""
+    with serving(settings_for(database)) as client:
+        assert client.get("/health/started").status_code == 200
+        database.execute("alter table public.alembic_version rename to elsewhere")
+        assert client.get("/health/ready").status_code == 503
+        assert client.get("/health/started").status_code == 200
+
+
+def test_the_version_of_the_database_that_it_asks_for_is_the_newest_one() -> None:
+    assert newest_version() == SCHEMA_VERSION
 
 
 def test_a_mart_that_may_not_be_read_is_not_ready(database: Database) -> None:
