@@ -1,5 +1,6 @@
 """What the environment decides, and nothing else does: each field is the environment variable of its name."""
 
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -52,6 +53,8 @@ class Settings(BaseSettings):
     api_max_connections: int = Field(default=800, ge=1, le=100_000)
     api_body_timeout_seconds: float = Field(default=30, gt=0, le=300)
     api_cors_origins: list[Origin] = []
+    # Networks of proxies whose X-Forwarded-For says who asks, for the log.
+    api_trusted_proxies: list[IPv4Network | IPv6Network] = []
     api_log_level: Literal["debug", "info", "warning", "error"] = "info"
     api_host: str = "127.0.0.1"
     api_port: Port = 8000

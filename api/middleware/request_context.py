@@ -66,7 +66,7 @@ class RequestContextMiddleware:
         path = scope["path"]
         route = path if path in self._addresses else getattr(scope.get("route"), "path", "none")
         self._metrics.observe(scope["method"], route, status, seconds)
-        key = scope.get("api_key")
+        key, client = scope.get("api_key"), scope.get("client")
         logs.requests.info(
             "request",
             method=scope["method"],
@@ -74,6 +74,7 @@ class RequestContextMiddleware:
             status=status,
             milliseconds=round(seconds * 1000, 2),
             key=key.name if key else None,
+            client=client[0] if client else None,
         )
 
 

@@ -235,8 +235,9 @@ def options(settings: Settings) -> dict[str, Any]:
         "ws": "none",
         "timeout_keep_alive": settings.api_keep_alive_seconds,
         "timeout_graceful_shutdown": 10,
-        # Nothing that is answered depends on scheme, host or client.
-        "proxy_headers": False,
+        # Only the log has the client's address; nothing that is answered depends on scheme, host or client.
+        "proxy_headers": bool(settings.api_trusted_proxies),
+        "forwarded_allow_ips": [str(network) for network in settings.api_trusted_proxies],
         "server_header": False,
         # None leaves logging as it is set up: one format for uvicorn, the pool and this package.
         "log_config": None,

@@ -47,7 +47,7 @@ class Running:
 
 
 @contextmanager
-def running(database: Database, folder: Path) -> Iterator[Running]:
+def running(database: Database, folder: Path, **further: str) -> Iterator[Running]:
     port, metrics_port = free_port(), free_port()
     log = folder / "log"
     settings = {"API_KEY": KEY, "API_OPEN_READS": "1", "API_PORT": str(port), "API_METRICS_PORT": str(metrics_port)}
@@ -55,7 +55,7 @@ def running(database: Database, folder: Path) -> Iterator[Running]:
         process = subprocess.Popen(
             [sys.executable, "-m", "api"],
             cwd=ROOT,
-            env={"PATH": os.environ["PATH"], **database.environment, **settings},
+            env={"PATH": os.environ["PATH"], **database.environment, **settings, **further},
             stderr=stderr,
         )
         try:
@@ -96,6 +96,7 @@ def test_every_request_is_a_line_of_json_under_its_id_and_tells_nothing_that_cam
     assert last["request_id"] == wrong.headers["x-request-id"]
     assert (last["method"], last["route"], last["status"]) == ("GET", "/metrics/departments-above-mean", 422)
     assert last["milliseconds"] > 0
+    assert last["client"] == "127.0.0.1"
     assert [(line["route"], line["key"]) for line in requests[-5:]] == [
         ("/employees", "API_KEY"),
         ("/employees", "API_KEY"),
@@ -105,6 +106,22 @@ def test_every_request_is_a_line_of_json_under_its_id_and_tells_nothing_that_cam
     ]
     assert private not in api.log.read_text()
     assert KEY not in api.log.read_text()
+
+
+@pytest.mark.parametrize(
+    ("trusted", "logged"),
+    [('["127.0.0.0/8", "10.40.0.0/16"]', "203.0.113.5"), ('["10.40.0.0/16"]', "127.0.0.1")],
+    ids=["of a trusted proxy", "of anybody"],
+)
+def test_the_address_that_a_proxy_has_seen_is_logged_when_the_proxy_is_trusted(
+    module_database: Database, tmp_path: Path, trusted: str, logged: str
+) -> None:
+    """Anybody can write the header: believed from everybody, it would put any address into the log."""
+    with running(module_database, tmp_path, API_TRUSTED_PROXIES=trusted) as api:
+        forwarded = {"X-Forwarded-For": "198.51.100.66, 203.0.113.5, 10.40.1.9"}
+        answer = api.client.get("/health/live", headers=forwarded)
+        (line,) = [each for each in api.lines_up_to(answer) if each.get("request_id") == answer.headers["x-request-id"]]
+        assert line["client"] == logged
 
 
 def test_an_error_of_the_database_is_logged_with_the_request_that_met_it_and_without_its_message(
