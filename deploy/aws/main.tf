@@ -185,4 +185,7 @@ module "observability" {
   database_cluster           = module.database.cluster_identifier
   database_storage_alarm_gib = var.database_storage_alarm_gib
   api_metric_names           = module.api_balancer.metric_names
+  ui_metric_names            = module.ui_balancer.metric_names
+  api_slow_seconds           = var.api_slow_seconds
+  https_endpoints            = var.alarm_https_endpoints
 }

@@ -49,6 +49,17 @@ variable "alarm_emails" {
   }
 }
 
+variable "alarm_https_endpoints" {
+  description = "Addresses of PagerDuty, Opsgenie and the like that take what SNS posts and confirm by themselves: alarms reach them without any of our tasks, unlike what alert_webhook is told. The state has them."
+  type        = list(string)
+  default     = []
+
+  validation {
+    condition     = alltrue([for each in var.alarm_https_endpoints : startswith(each, "https://")])
+    error_message = "alarm_https_endpoints must begin with https://."
+  }
+}
+
 variable "region" {
   description = "Region of everything."
   type        = string
@@ -263,6 +274,12 @@ variable "api_requests_per_task" {
   description = "Requests a minute to each API task from which on another is started."
   type        = number
   default     = 6000
+}
+
+variable "api_slow_seconds" {
+  description = "A 99th percentile of the API's seconds to answer above this, for a quarter of an hour, is told."
+  type        = number
+  default     = 2
 }
 
 variable "api_allowed_cidrs" {

@@ -1,19 +1,60 @@
 """Alarms: whether each tells somebody, and whether who tells may do so."""
 
-from deploy.aws.check.deployment import Check, Complaints, Deployment, statements
+import json
+from typing import Any, cast
+
+from deploy.aws.check.cloud import REGION
+from deploy.aws.check.deployment import PREFIX, RUNNING, TASKS, Check, Complaints, Deployment, statements
 
 WANTED = {
     "failed-runs",
     "rejected-records",
     "waiting-loads",
     "nightly-builds",
-    "silent-daemon",
+    "unlaunched-runs",
+    "given-up",
+    "failed-ticks",
+    "finished-ticks",
     "api-errors",
     "api-unreachable",
+    "api-slow",
+    "api-down",
+    "ui-down",
     "database-capacity",
     "database-storage",
     "database-deadlocks",
     "database-memory",
+}
+CLUSTER = f"arn:aws:ecs:{REGION}:123456789012:cluster/{PREFIX}"
+STOPPED = {"clusterArn": CLUSTER, "lastStatus": "STOPPED"}
+NOT_STARTED = STOPPED | {"stopCode": "TaskFailedToStart"}
+EXITED = STOPPED | {"stopCode": "EssentialContainerExited"}
+# What ECS sends, by what it means, and whether somebody is to be told of it. Containers are a list in truth, in which
+# EventBridge looks at each; moto does not.
+EVENTS: dict[str, tuple[str, dict[str, Any], bool]] = {
+    **{
+        f"a task of {task} that cannot start": (
+            "ECS Task State Change",
+            NOT_STARTED | {"group": f"service:{task}" if task in RUNNING else f"family:{PREFIX}-{task}"},
+            True,
+        )
+        for task in TASKS
+    },
+    "a run that was killed": (
+        "ECS Task State Change",
+        EXITED | {"group": f"family:{PREFIX}-run", "containers": {"exitCode": 137}},
+        True,
+    ),
+    "a run that ended well": (
+        "ECS Task State Change",
+        EXITED | {"group": f"family:{PREFIX}-run", "containers": {"exitCode": 0}},
+        False,
+    ),
+    "tasks of another cluster": ("ECS Task State Change", NOT_STARTED | {"clusterArn": f"{CLUSTER}x"}, False),
+    "a service that cannot start tasks": ("ECS Service Action", {"eventName": "SERVICE_TASK_START_IMPAIRED"}, True),
+    "a service without room": ("ECS Service Action", {"eventName": "SERVICE_TASK_PLACEMENT_FAILURE"}, True),
+    "a service that is well": ("ECS Service Action", {"eventName": "SERVICE_STEADY_STATE"}, False),
+    "a version that fails": ("ECS Deployment State Change", {"eventName": "SERVICE_DEPLOYMENT_FAILED"}, True),
 }
 
 
@@ -46,8 +87,36 @@ def _counted(deployment: Deployment) -> Complaints:
             yield f"{each['AlarmName']} waits for {each['MetricName']}, which nothing counts"
 
 
+def _events(deployment: Deployment) -> Complaints:
+    # It knows patterns, yet not the request that tries one.
+    from moto.events.models import EventPattern
+
+    client, topic = deployment.cloud.client("events"), deployment.outputs["alarm_topic_arn"]
+    patterns = [
+        each["EventPattern"]
+        for each in client.list_rules()["Rules"]
+        if topic in [target["Arn"] for target in client.list_targets_by_rule(Rule=each["Name"])["Targets"]]
+    ]
+    for meaning, (kind, detail, is_told) in EVENTS.items():
+        service = f"{CLUSTER.replace(':cluster/', ':service/')}/api"
+        event = {
+            "id": "1",
+            "account": "123456789012",
+            "source": "aws.ecs",
+            "time": "2026-01-01T00:00:00Z",
+            "region": REGION,
+            "detail-type": kind,
+            "resources": [service],
+            "detail": detail,
+        }
+        matching = [each for each in patterns if EventPattern(each, json.loads(each)).matches_event(cast("Any", event))]
+        if bool(matching) != is_told:
+            yield f"{'nobody' if is_told else 'somebody'} is told of {meaning}"
+
+
 CHECKS: list[Check] = [
     ("Every alarm tells the topic, which somebody subscribes to", _told),
     ("Alarms, events and the budget may write to the topic", _may_tell),
+    ("Tasks that cannot start, runs that are killed and versions that fail are told, and nothing else", _events),
     ("Every line that an alarm waits for is counted", _counted),
 ]

@@ -1,20 +1,33 @@
 """A run on AWS: the real dagster.yaml, a real job and a real ECS launcher, against an AWS of our own."""
 
+import inspect
 import json
 import os
 import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
+from types import ModuleType
 from typing import TYPE_CHECKING, Any, cast
 
 import boto3
+import dagster._daemon.sensor
+import dagster._scheduler.scheduler
 import pytest
-from dagster import DagsterInstance, DagsterRun, DagsterRunStatus, SkipReason, build_sensor_context
+from dagster import (
+    DagsterInstance,
+    DagsterRun,
+    DagsterRunStatus,
+    SensorEvaluationContext,
+    SensorResult,
+    SkipReason,
+    build_sensor_context,
+)
 from dagster._core.code_pointer import ModuleCodePointer
 from dagster._core.launcher import WorkerStatus
 from dagster._core.origin import JobPythonOrigin, RepositoryPythonOrigin
@@ -22,6 +35,8 @@ from dagster._core.remote_origin import GrpcServerCodeLocationOrigin, RemoteJobO
 from dagster_shared.yaml_utils import load_yaml_from_path
 
 from deploy.aws.check.cloud import REGION, Cloud, running_cloud
+from orchestration.arrivals.backoff import Backoff, digest_of
+from orchestration.arrivals.run_gate import RunGate
 from orchestration.defs.checks import late_marts
 from orchestration.defs.resources import Warehouse
 from tests.conftest import Database, environment
@@ -295,21 +310,53 @@ def test_a_run_that_fails_ends_with_0_and_says_so_in_the_words_that_an_alarm_wai
     assert not matches("failed_runs", "- dagster - DEBUG - refresh - 463919eb - 24868 - RUN_SUCCESS - Finished.")
 
 
-def test_a_load_that_waits_for_the_marts_is_told_in_the_words_that_an_alarm_waits_for(
+def test_a_load_that_waits_too_long_for_the_marts_is_told_in_the_words_that_an_alarm_waits_for(
     module_database: Database,
 ) -> None:
+    """Where files keep coming some load always waits for a few seconds: the alarm must not count those."""
     module_database.execute("select raw.store_batch('[]', '[]', null, null, null, '{}')")
+    assert not matches("waiting_loads", tick_of_late_marts(module_database))
+    module_database.execute("update raw.loads set completed_at = completed_at - interval '1 hour'")
+
+    # The first tick reports it, each one after that is skipped.
+    cursor = "{}"
+    with late_marts_context(module_database, cursor) as context:
+        cursor = str(cast(SensorResult, late_marts(context)).cursor)
+    assert matches("waiting_loads", tick_of_late_marts(module_database, cursor))
+    assert matches("finished_ticks", tick_of_late_marts(module_database, cursor))
+
+
+@contextmanager
+def late_marts_context(database: Database, cursor: str) -> Iterator[SensorEvaluationContext]:
     warehouse = Warehouse(loader_password="hiring_loader", transformer_password="hiring_transformer")  # noqa: S106
     with (
-        environment(module_database.environment),
+        environment(database.environment),
         DagsterInstance.ephemeral() as other,
-        build_sensor_context(instance=other, resources={"warehouse": warehouse}) as context,
+        build_sensor_context(instance=other, cursor=cursor, resources={"warehouse": warehouse}) as context,
     ):
-        skipped = late_marts(context)
+        yield context
 
-    # As the daemon writes it.
-    assert matches("waiting_loads", f"Sensor late_marts skipped: {cast(SkipReason, skipped).skip_message}")
-    assert not matches("waiting_loads", "Sensor late_marts skipped: The marts show every complete load.")
+
+def tick_of_late_marts(database: Database, cursor: str = "{}") -> str:
+    """Return the line that the daemon writes of a tick that is skipped."""
+    with late_marts_context(database, cursor) as context:
+        return f"Sensor late_marts skipped: {cast(SkipReason, late_marts(context)).skip_message}"
+
+
+@pytest.mark.parametrize("module", [dagster._daemon.sensor, dagster._scheduler.scheduler])
+def test_dagster_still_has_the_words_of_runs_that_are_not_launched_and_of_ticks_that_fail(module: ModuleType) -> None:
+    """Another version of Dagster with other words would silence the alarms."""
+    messages = re.findall(r'log_message=f?"(.*)"', inspect.getsource(module))
+    for name in ("unlaunched_runs", "failed_ticks"):
+        assert any(matches(name, message) for message in messages)
+
+
+def test_a_sensor_that_gives_up_says_so_in_the_words_that_an_alarm_waits_for() -> None:
+    gate, backoff = RunGate(), Backoff(tried=[digest_of("work")], made=2)
+    with DagsterInstance.ephemeral() as idle:
+        skipped, _ = gate.request_run(idle, backoff, ["work"], "1 object", [], limit=2)
+
+    assert matches("given_up", f"Sensor arrivals skipped: {cast(SkipReason, skipped).skip_message}")
 
 
 def matches(name: str, line: str) -> bool:

@@ -69,7 +69,7 @@ resource "aws_cloudwatch_dashboard" "this" {
           alarms = concat(
             values(aws_cloudwatch_metric_alarm.pipeline)[*].arn,
             values(aws_cloudwatch_metric_alarm.service)[*].arn,
-            [aws_cloudwatch_metric_alarm.silent_daemon.arn, aws_cloudwatch_metric_alarm.database_memory.arn],
+            values(aws_cloudwatch_metric_alarm.low)[*].arn,
           )
         }
       }],

@@ -16,6 +16,16 @@ resource "aws_sns_topic_subscription" "email" {
   endpoint  = each.key
 }
 
+# Each confirms by itself, as PagerDuty, Opsgenie and the like do.
+resource "aws_sns_topic_subscription" "https" {
+  for_each = toset(var.https_endpoints)
+
+  topic_arn              = aws_sns_topic.alarms.arn
+  protocol               = "https"
+  endpoint               = each.key
+  endpoint_auto_confirms = true
+}
+
 data "aws_iam_policy_document" "topic" {
   statement {
     sid       = "AlarmsBudget"

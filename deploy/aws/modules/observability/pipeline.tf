@@ -18,7 +18,23 @@ locals {
     }
     waiting_loads = {
       log_group = var.log_groups.daemon
-      pattern   = "\"Sensor late_marts skipped\" \"loads wait\""
+      pattern   = "\"Sensor late_marts skipped\" \"loads wait too long\""
+    }
+    unlaunched_runs = {
+      log_group = var.log_groups.daemon
+      pattern   = "\"created successfully but failed to launch\""
+    }
+    given_up = {
+      log_group = var.log_groups.daemon
+      pattern   = "\" skipped: \" \"; given up after \""
+    }
+    failed_ticks = {
+      log_group = var.log_groups.daemon
+      pattern   = "\"caught an error for \""
+    }
+    finished_ticks = {
+      log_group = var.log_groups.daemon
+      pattern   = "\"Sensor late_marts skipped: \""
     }
   }
 
@@ -39,14 +55,48 @@ locals {
       threshold   = 0
       missing     = "notBreaching"
     }
-    # The sensor looks each minute.
+    # The sensor looks each minute, and itself waits for what mends itself.
     waiting_loads = {
-      description = "For half an hour there was a complete load that the marts do not show. Open the last failed run of refresh."
+      description = "Complete loads have waited for the marts for more than 15 minutes. Open the last failed run of refresh."
       period      = 300
-      periods     = 6
+      periods     = 2
       comparison  = "GreaterThanThreshold"
       threshold   = 0
       missing     = "notBreaching"
+    }
+    unlaunched_runs = {
+      description = "A run could not be launched: no task could be started for it. The log of the daemon says why; sensors try again."
+      period      = 60
+      periods     = 1
+      comparison  = "GreaterThanThreshold"
+      threshold   = 0
+      missing     = "notBreaching"
+    }
+    given_up = {
+      description = "A sensor has given up after several attempts at the same work, and makes no more by itself. Its last tick in the Dagster UI says what to press."
+      period      = 300
+      periods     = 1
+      comparison  = "GreaterThanThreshold"
+      threshold   = 0
+      missing     = "notBreaching"
+    }
+    # A new version's code server takes a minute or two to take over; ticks fail meanwhile.
+    failed_ticks = {
+      description = "Sensors or schedules have failed for a quarter of an hour: their last ticks in the Dagster UI say why. Does the service code run? Does the database answer?"
+      period      = 300
+      periods     = 3
+      comparison  = "GreaterThanThreshold"
+      threshold   = 0
+      missing     = "notBreaching"
+    }
+    # late_marts looks each minute. Without a code server no sensor is asked, and without a daemon nobody asks.
+    finished_ticks = {
+      description = "No sensor has looked for ten minutes: nothing is loaded. See the services daemon and code in ECS, and their logs."
+      period      = 300
+      periods     = 2
+      comparison  = "LessThanThreshold"
+      threshold   = 1
+      missing     = "breaching"
     }
     # A day has to have one: whatever is broken (daemon, schedule, runs, database), this tells.
     nightly_builds = {
@@ -91,50 +141,63 @@ resource "aws_cloudwatch_metric_alarm" "pipeline" {
   ok_actions          = [aws_sns_topic.alarms.arn]
 }
 
-# The daemon writes a line for every tick: no line is no daemon.
-resource "aws_cloudwatch_metric_alarm" "silent_daemon" {
-  alarm_name          = "${var.prefix}-silent-daemon"
-  alarm_description   = "The daemon has written nothing for ten minutes: no sensor, no schedule. Look at the service daemon in ECS."
-  namespace           = "AWS/Logs"
-  metric_name         = "IncomingLogEvents"
-  dimensions          = { LogGroupName = var.log_groups.daemon }
-  statistic           = "Sum"
-  period              = 300
-  evaluation_periods  = 2
-  comparison_operator = "LessThanThreshold"
-  threshold           = 1
-  treat_missing_data  = "breaching"
-  alarm_actions       = [aws_sns_topic.alarms.arn]
-  ok_actions          = [aws_sns_topic.alarms.arn]
-}
-
-# A run that fails by itself ends with 0 and has said so; one that was killed, or never started, says nothing.
-resource "aws_cloudwatch_event_rule" "killed_runs" {
-  name        = "${var.prefix}-killed-runs"
-  description = "Runs whose task was killed (memory, an error of the host) or could not start (image, secret, capacity)"
-
-  event_pattern = jsonencode({
-    source      = ["aws.ecs"]
-    detail-type = ["ECS Task State Change"]
-    detail = {
-      clusterArn = [var.cluster.arn]
-      group      = ["family:${var.run_family}"]
-      lastStatus = ["STOPPED"]
-      "$or" = [
-        { stopCode = ["TaskFailedToStart"] },
-        { stopCode = ["EssentialContainerExited"], containers = { exitCode = [{ anything-but = [0] }] } },
-      ]
+# What ECS says of tasks and services. A run that fails by itself ends with 0 and has said so; one that was killed, or any
+# task that never started, says nothing.
+locals {
+  events = {
+    killed-tasks = {
+      description = "Runs that were killed (memory, an error of the host), and tasks of any kind that could not start (image, secret, capacity)"
+      pattern = {
+        detail-type = ["ECS Task State Change"]
+        detail = {
+          clusterArn = [var.cluster.arn]
+          lastStatus = ["STOPPED"]
+          "$or" = [
+            { stopCode = ["TaskFailedToStart"] },
+            {
+              group      = ["family:${var.run_family}"]
+              stopCode   = ["EssentialContainerExited"]
+              containers = { exitCode = [{ anything-but = [0] }] }
+            },
+          ]
+        }
+      }
+      paths = { what = "$.detail.group", task = "$.detail.taskArn", why = "$.detail.stoppedReason" }
+      text  = "A task of <what> was killed or did not start: <why> (<task>). A run is started again, twice at most; a service tries for ever."
     }
-  })
+    failing-services = {
+      description = "Services whose tasks do not start or cannot be placed, and versions that ECS has given up on or rolled back"
+      pattern = {
+        detail-type = ["ECS Service Action", "ECS Deployment State Change"]
+        resources   = [{ prefix = "${replace(var.cluster.arn, ":cluster/", ":service/")}/" }]
+        detail = {
+          eventName = ["SERVICE_TASK_START_IMPAIRED", "SERVICE_TASK_PLACEMENT_FAILURE", "SERVICE_DEPLOYMENT_FAILED"]
+        }
+      }
+      paths = { what = "$.resources[0]", name = "$.detail.eventName" }
+      text  = "<name>: <what>. Its events in ECS and the log of its tasks say why."
+    }
+  }
 }
 
-resource "aws_cloudwatch_event_target" "killed_runs" {
-  rule      = aws_cloudwatch_event_rule.killed_runs.name
+resource "aws_cloudwatch_event_rule" "this" {
+  for_each = local.events
+
+  name          = "${var.prefix}-${each.key}"
+  description   = each.value.description
+  event_pattern = jsonencode(merge({ source = ["aws.ecs"] }, each.value.pattern))
+}
+
+resource "aws_cloudwatch_event_target" "this" {
+  for_each = local.events
+
+  rule      = aws_cloudwatch_event_rule.this[each.key].name
   target_id = "alarms"
   arn       = aws_sns_topic.alarms.arn
 
   input_transformer {
-    input_paths    = { task = "$.detail.taskArn", why = "$.detail.stoppedReason" }
-    input_template = "\"A run's task was killed or did not start: <why> (<task>). Dagster starts it again, twice at most.\""
+    input_paths = each.value.paths
+    # Not jsonencode, which writes < and > in another way.
+    input_template = "\"${each.value.text}\""
   }
 }

@@ -22,6 +22,15 @@ locals {
       threshold   = 10
       periods     = 1
     }
+    api-slow = {
+      description = "For a quarter of an hour one request to the API in a hundred took longer than ${var.api_slow_seconds} s. Is the database at its largest capacity? Are there more tasks to be had?"
+      namespace   = "AWS/ApplicationELB"
+      metric      = "TargetResponseTime"
+      dimensions  = local.api_dimensions
+      statistic   = "p99"
+      threshold   = var.api_slow_seconds
+      periods     = 3
+    }
     database-capacity = {
       description = "The database has been at more than 90 % of its largest capacity for a quarter of an hour: raise database_capacity.max."
       namespace   = "AWS/RDS"
@@ -60,7 +69,8 @@ resource "aws_cloudwatch_metric_alarm" "service" {
   namespace           = each.value.namespace
   metric_name         = each.value.metric
   dimensions          = each.value.dimensions
-  statistic           = each.value.statistic
+  statistic           = each.value.statistic == "p99" ? null : each.value.statistic
+  extended_statistic  = each.value.statistic == "p99" ? "p99" : null
   period              = 300
   evaluation_periods  = each.value.periods
   comparison_operator = "GreaterThanThreshold"
@@ -70,19 +80,53 @@ resource "aws_cloudwatch_metric_alarm" "service" {
   ok_actions          = [aws_sns_topic.alarms.arn]
 }
 
-# Aurora counts from its largest capacity. This one is told from below.
-resource "aws_cloudwatch_metric_alarm" "database_memory" {
-  alarm_name          = "${var.prefix}-database-memory"
-  alarm_description   = "The database has less than 256 MiB of memory left at its largest capacity: raise database_capacity.max."
-  namespace           = "AWS/RDS"
-  metric_name         = "FreeableMemory"
-  dimensions          = local.database_dimensions
-  statistic           = "Minimum"
-  period              = 300
+locals {
+  # Alarms of too little.
+  low_alarms = merge(
+    {
+      # Aurora counts from its largest capacity.
+      database-memory = {
+        description = "The database has less than 256 MiB of memory left at its largest capacity: raise database_capacity.max."
+        namespace   = "AWS/RDS"
+        metric      = "FreeableMemory"
+        dimensions  = local.database_dimensions
+        statistic   = "Minimum"
+        period      = 300
+        threshold   = 256 * pow(1024, 2)
+        missing     = "notBreaching"
+      }
+    },
+    {
+      for name, balancer in { api = var.api_metric_names, ui = var.ui_metric_names } :
+      "${name}-down" => {
+        description = "For three minutes the load balancer ${name} had no healthy task. See the service's events in ECS and the log of its tasks."
+        namespace   = "AWS/ApplicationELB"
+        metric      = "HealthyHostCount"
+        dimensions  = { LoadBalancer = balancer.load_balancer, TargetGroup = balancer.target_group }
+        # Not Minimum: a zone of the load balancer in which there is no task is no outage.
+        statistic = "Maximum"
+        period    = 60
+        threshold = 1
+        missing   = "breaching"
+      }
+    },
+  )
+}
+
+resource "aws_cloudwatch_metric_alarm" "low" {
+  for_each = local.low_alarms
+
+  alarm_name          = "${var.prefix}-${each.key}"
+  alarm_description   = each.value.description
+  namespace           = each.value.namespace
+  metric_name         = each.value.metric
+  dimensions          = each.value.dimensions
+  statistic           = each.value.statistic
+  period              = each.value.period
   evaluation_periods  = 3
   comparison_operator = "LessThanThreshold"
-  threshold           = 256 * pow(1024, 2)
-  treat_missing_data  = "notBreaching"
+  threshold           = each.value.threshold
+  treat_missing_data  = each.value.missing
   alarm_actions       = [aws_sns_topic.alarms.arn]
   ok_actions          = [aws_sns_topic.alarms.arn]
 }

@@ -47,3 +47,18 @@ variable "api_metric_names" {
   description = "What metrics know the API's load balancer and targets by."
   type        = object({ load_balancer = string, target_group = string })
 }
+
+variable "ui_metric_names" {
+  description = "What metrics know the UI's load balancer and targets by."
+  type        = object({ load_balancer = string, target_group = string })
+}
+
+variable "api_slow_seconds" {
+  description = "A 99th percentile of the API's seconds to answer above this is told."
+  type        = number
+}
+
+variable "https_endpoints" {
+  description = "Addresses that take what SNS posts."
+  type        = list(string)
+}
