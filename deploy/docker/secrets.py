@@ -53,11 +53,11 @@ def write_secrets(path: Path) -> list[str]:
 
 
 def main() -> None:
-    """Write .env and make the two folders that are buckets."""
+    """Write .env and make the folders that are buckets, and the one of backups."""
     path = Path(".env")
     added = write_secrets(path)
     # Docker would make them for root.
-    for folder in ("landing", "archive"):
+    for folder in ("landing", "archive", "backups"):
         Path(folder).mkdir(exist_ok=True)
     sys.stdout.write(f"{path}: {', '.join(added) + ' added' if added else 'nothing was missing'}\n")
 
