@@ -87,7 +87,7 @@ class Terraform:
 
 def copied(program: str, source: Path, folder: Path, cloud: Cloud) -> Terraform:
     """Copy a configuration and turn the copy to an AWS of our own, with its state in a file."""
-    shutil.copytree(source, folder, ignore=shutil.ignore_patterns(".terraform*", "*.tfstate*", "*.py", "__pycache__"))
+    shutil.copytree(source, folder, ignore=shutil.ignore_patterns(".terraform", "*.tfstate*", "*.py", "__pycache__"))
     provider = {
         "access_key": KEY,
         "secret_key": KEY,

@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from deploy.aws.check.terraform import SERVICES
+
 SCRIPTS = Path(__file__).parents[3] / "deploy" / "aws"
 TASK = "arn:aws:ecs:eu-west-1:1:task/hiring/0a1b"
 MIGRATED = {"lastStatus": "STOPPED", "containers": [{"name": "migrate", "exitCode": 0}]}
@@ -101,3 +103,33 @@ def test_a_release_fails_when_services_do_not_come_to_rest(tmp_path: Path) -> No
     ended = run(tmp_path, "await-services", "v1.2.3", answers={"aws wait": None})
     assert ended.returncode == 1
     assert "not stable" in ended.stdout
+
+
+def test_a_plan_is_known_again_by_its_digest_and_written_down_for_who_approves(tmp_path: Path) -> None:
+    digests = []
+    for text in ("+ aws_lb.this", "+ aws_lb.this", "- aws_lb.this"):
+        (tmp_path / "terraform").write_text(f'#!/bin/sh\n[ "$1" = plan ] || echo "{text}"\n')
+        (tmp_path / "terraform").chmod(0o755)
+        command = [SCRIPTS / "plan-digest", tmp_path / "plan.txt"]
+        environment = {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
+        digests.append(subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout)
+        assert (tmp_path / "plan.txt").read_text() == f"{text}\n"
+    first, again, other = digests
+    assert first == again != other
+
+
+def test_the_policies_of_a_release_cover_every_service_that_terraform_asks() -> None:
+    """One that is missing shows in the first release that needs it, after the approval."""
+    asked = set(SERVICES) - {"s3control", "sts", "elbv2", "cloudwatchlogs", "applicationautoscaling"}
+    asked |= {"elasticloadbalancing", "logs", "application-autoscaling", "route53", "wafv2"}
+    for name in ("plan", "deploy"):
+        policy = json.loads((SCRIPTS / "release" / f"{name}.json").read_text())
+        assert {action.partition(":")[0] for each in policy["Statement"] for action in each["Action"]} == asked
+        # What a role's policy may have.
+        assert len(json.dumps(policy, separators=(",", ":"))) < 6144
+
+
+def test_who_plans_changes_nothing() -> None:
+    policy = json.loads((SCRIPTS / "release" / "plan.json").read_text())
+    looks = ("Describe", "Get", "List", "View", "Decrypt")
+    assert all(action.partition(":")[2].startswith(looks) for each in policy["Statement"] for action in each["Action"])
