@@ -8,6 +8,12 @@ locals {
     name => { uri = "${repository.url}:${var.image_tag}", repository_arn = repository.arn }
   }
 
+  # The UI's name leads to private addresses, which is nobody's secret; the zone may be private all the same.
+  dns = {
+    for name, domain in { api = var.api_domain_name, ui = var.ui_domain_name } :
+    name => var.hosted_zone_id == null || domain == null ? null : { zone_id = var.hosted_zone_id, name = domain }
+  }
+
   cluster = { name = aws_ecs_cluster.this.name, arn = aws_ecs_cluster.this.arn }
 }
 
@@ -22,6 +28,7 @@ module "network" {
   source = "./modules/network"
 
   prefix               = local.prefix
+  existing             = var.existing_vpc
   cidr                 = var.vpc_cidr
   availability_zones   = var.availability_zones
   nat_gateway_per_zone = var.nat_gateway_per_zone
@@ -36,7 +43,9 @@ module "storage" {
   prefix                  = local.prefix
   key_arn                 = module.encryption.key_arn
   landing_writer_arns     = var.landing_writer_arns
+  landing_bucket          = try(var.existing_landing_bucket.name, null)
   landing_noncurrent_days = var.landing_noncurrent_days
+  disposable              = var.disposable
   archive_days            = var.archive_days
   log_retention_days      = var.log_retention_days
 }
@@ -47,6 +56,8 @@ module "images" {
   prefix  = local.prefix
   key_arn = module.encryption.key_arn
   github  = var.github
+
+  disposable = var.disposable
 }
 
 module "database" {
@@ -60,6 +71,7 @@ module "database" {
   capacity           = var.database_capacity
   instances          = var.database_instances
   backup_days        = var.database_backup_days
+  disposable         = var.disposable
   log_retention_days = var.log_retention_days
 
   client_security_groups = {
@@ -74,6 +86,7 @@ module "secrets" {
   prefix            = local.prefix
   key_arn           = module.encryption.key_arn
   passwords_version = var.passwords_version
+  disposable        = var.disposable
   database          = module.database.address
 }
 
@@ -99,6 +112,8 @@ module "ui_balancer" {
   port                     = 3000
   health_path              = "/server_info"
   certificate_arn          = var.ui_certificate_arn
+  dns                      = local.dns.ui
+  disposable               = var.disposable
   log_bucket               = module.storage.log_bucket
   oidc                     = var.ui_oidc
   oidc_client_secret       = var.ui_oidc_client_secret
@@ -120,6 +135,7 @@ module "orchestration" {
   administrator_secret_arn = module.database.administrator_secret_arn
   alert_webhook            = var.alert_webhook
   landing                  = module.storage.landing
+  landing_key_arn          = try(var.existing_landing_bucket.key_arn, null)
   archive                  = module.storage.archive
   ui_url                   = "https://${var.ui_domain_name}"
   ui_target_group_arn      = module.ui_balancer.target_group_arn
@@ -144,10 +160,15 @@ module "api_balancer" {
   allowed_cidrs            = var.api_allowed_cidrs
   target_security_group_id = module.network.api_security_group_id
   port                     = local.api_port
-  # Not /health/ready: ECS stops a task that fails this, and while the database is away the API gives known answers.
-  health_path     = "/health/live"
+  # Not /health/ready: ECS stops a task that fails this, and while the database is away the API gives known answers. Not
+  # /health/live: a version that starts before its migration would take over from the one that works.
+  health_path     = "/health/started"
   certificate_arn = var.api_certificate_arn
-  log_bucket      = module.storage.log_bucket
+  dns             = local.dns.api
+  disposable      = var.disposable
+
+  requests_per_address = var.api_requests_per_address
+  log_bucket           = module.storage.log_bucket
 }
 
 module "api" {
@@ -164,6 +185,7 @@ module "api" {
   requests_per_task  = var.api_requests_per_task
   open_reads         = var.api_open_reads
   port               = local.api_port
+  proxy_cidr         = try(var.existing_vpc.cidr, var.vpc_cidr)
   database           = module.database.address
   secret_arns        = module.secrets.arns
   target_group_arn   = module.api_balancer.target_group_arn

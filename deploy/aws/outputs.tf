@@ -29,6 +29,16 @@ output "run_task_definition_arn" {
   value       = module.orchestration.run_definition_arn
 }
 
+output "vpc_id" {
+  description = "The VPC, for a peering or a VPN."
+  value       = module.network.vpc_id
+}
+
+output "private_route_table_ids" {
+  description = "Route tables that a peering or a VPN adds its routes to."
+  value       = module.network.private_route_table_ids
+}
+
 output "private_subnet_ids" {
   description = "Subnets of the tasks."
   value       = module.network.private_subnet_ids
@@ -64,6 +74,11 @@ output "database_host" {
   value       = module.database.address.host
 }
 
+output "database_cluster_arn" {
+  description = "The database, as `aws rds-data execute-statement` takes it."
+  value       = module.database.cluster_arn
+}
+
 output "database_reader_host" {
   description = "Instances of the database that only read."
   value       = module.database.reader_host
@@ -92,4 +107,12 @@ output "alarm_topic_arn" {
 output "dashboard_name" {
   description = "Dashboard in CloudWatch."
   value       = module.observability.dashboard_name
+}
+
+output "fargate_vcpus" {
+  description = "Most vCPUs that tasks take at once: the API at its most, both webservers of a roll-out, migrate and four runs. The account's quota of Fargate on-demand vCPUs has to be as much."
+  value = ceil((
+    var.api_tasks.max * var.task_sizes.api.cpu + 2 * var.task_sizes.webserver.cpu + var.task_sizes.daemon.cpu +
+    var.task_sizes.code.cpu + 4 * var.task_sizes.run.cpu + 512
+  ) / 1024)
 }

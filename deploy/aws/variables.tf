@@ -88,6 +88,41 @@ variable "environment" {
   }
 }
 
+variable "existing_vpc" {
+  description = "A VPC that is there already: two or more public and private subnets in different zones, the private ones with a way to AWS (a NAT gateway or endpoints). Without it one is made."
+  type        = object({ vpc_id = string, cidr = string, public_subnet_ids = list(string), private_subnet_ids = list(string) })
+  default     = null
+
+  validation {
+    condition     = var.existing_vpc == null ? true : min(length(var.existing_vpc.public_subnet_ids), length(var.existing_vpc.private_subnet_ids)) >= 2
+    error_message = "existing_vpc needs two public and two private subnets."
+  }
+}
+
+variable "existing_landing_bucket" {
+  description = "A bucket of this account that is there already, to which companies deliver, and the key that encrypts it, if it has one. Without it one is made."
+  type        = object({ name = string, key_arn = optional(string) })
+  default     = null
+}
+
+variable "hosted_zone_id" {
+  description = "Hosted zone of Route 53 that gets a record for ui_domain_name and api_domain_name. Without it both names are pointed at the load balancers by hand."
+  type        = string
+  default     = null
+}
+
+variable "api_domain_name" {
+  description = "The API's public name, for its record in hosted_zone_id."
+  type        = string
+  default     = null
+}
+
+variable "disposable" {
+  description = "A trial: `terraform destroy` deletes everything, data and backups with it. Without it databases and load balancers are protected, buckets have to be empty, and a last snapshot is kept."
+  type        = bool
+  default     = false
+}
+
 variable "vpc_cidr" {
   description = "Addresses of the VPC, a /16 to /20."
   type        = string
@@ -123,13 +158,13 @@ variable "interface_endpoints" {
 }
 
 variable "database_engine_version" {
-  description = "Version of Aurora PostgreSQL 17. Minor versions come with this variable, never by themselves."
+  description = "Major version of Aurora PostgreSQL. Minor ones come in the maintenance window; named here, one would be a downgrade that AWS refuses as soon as the next has come."
   type        = string
-  default     = "17.5"
+  default     = "17"
 
   validation {
-    condition     = can(regex("^17\\.\\d+$", var.database_engine_version))
-    error_message = "database_engine_version must be a version of PostgreSQL 17, such as 17.5."
+    condition     = can(regex("^17$", var.database_engine_version))
+    error_message = "database_engine_version must be 17."
   }
 }
 
@@ -280,6 +315,17 @@ variable "api_slow_seconds" {
   description = "A 99th percentile of the API's seconds to answer above this, for a quarter of an hour, is told."
   type        = number
   default     = 2
+}
+
+variable "api_requests_per_address" {
+  description = "Requests to the API of one address in five minutes above which WAF refuses it (429), together with requests of known attacks: about 6 USD a month, and 0.60 a million requests. Null for no WAF."
+  type        = number
+  default     = null
+
+  validation {
+    condition     = var.api_requests_per_address == null ? true : var.api_requests_per_address >= 10
+    error_message = "api_requests_per_address must be 10 or more."
+  }
 }
 
 variable "api_allowed_cidrs" {

@@ -65,7 +65,8 @@ def _apply(terraform: Terraform, plugins: Path, cloud: Cloud, report: Report) ->
     unformatted = terraform.run("fmt", "-check", "-recursive", allowed=(0, 3)).split()
     report.tell("Every file is as `terraform fmt` writes it", unformatted)
     with step("terraform init, validate, plan"):
-        terraform.run("init", "-input=false", "-no-color", f"-plugin-dir={plugins}")
+        # With the versions of the lock alone: what is released has been checked with the same.
+        terraform.run("init", "-input=false", "-no-color", "-lockfile=readonly", f"-plugin-dir={plugins}")
         terraform.run("validate", "-no-color")
         plan = terraform.plan()
     report.tell("Terraform takes the configuration", [])
@@ -86,6 +87,10 @@ def _apply(terraform: Terraform, plugins: Path, cloud: Cloud, report: Report) ->
         )
     with step("terraform plan of each size"):
         report.tell("Every size can be planned", _sizes(terraform))
+        report.tell(
+            "What is there already can be used, names be led here, one address be limited, and a trial be ended",
+            _options(terraform),
+        )
         report.tell("With ui_oidc the UI asks for a login before anything else", _login(terraform))
 
 
@@ -95,6 +100,50 @@ def _sizes(terraform: Terraform) -> Iterator[str]:
             terraform.plan("-refresh=false", f"-var-file={path}")
         except TerraformFailed as error:
             yield f"{path.name}: {error}"
+
+
+def _options(terraform: Terraform) -> Iterator[str]:
+    variables = {
+        "existing_vpc": {
+            "vpc_id": "vpc-1",
+            "cidr": "10.9.0.0/16",
+            "public_subnet_ids": ["a", "b"],
+            "private_subnet_ids": ["c", "d"],
+        },
+        "existing_landing_bucket": {"name": "deliveries", "key_arn": "arn:aws:kms:us-east-1:123456789012:key/theirs"},
+        "hosted_zone_id": "Z1",
+        "api_domain_name": "api.example.com",
+        "api_requests_per_address": 2000,
+        "disposable": True,
+    }
+    (terraform.folder / "options.tfvars.json").write_text(json.dumps(variables))
+    plan = terraform.plan("-refresh=false", "-var-file=options.tfvars.json")
+    after = {address: each for address, each in state.planned(plan).items() if each}
+    kinds = {each["address"]: each["type"] for each in plan["resource_changes"]}
+    for kind in ("aws_vpc", "aws_subnet", "aws_nat_gateway", "aws_route_table", "aws_flow_log"):
+        if kind in (kinds[address] for address in after):
+            yield f"{kind} is made in a VPC that was given"
+    for wanted in ("module.api_balancer.aws_route53_record.this[0]", "module.ui_balancer.aws_route53_record.this[0]"):
+        if wanted not in after:
+            yield f"{wanted} is not made"
+    limits = [each for address, each in after.items() if kinds[address] == "aws_wafv2_web_acl"]
+    if [each["rule"][0]["statement"][0]["rate_based_statement"][0]["limit"] for each in limits] != [2000]:
+        yield "one address may ask as often as it likes"
+    for address, each in after.items():
+        protected = {
+            "aws_lb": each.get("enable_deletion_protection") is True,
+            "aws_rds_cluster": each.get("deletion_protection") is True or each.get("skip_final_snapshot") is not True,
+            "aws_s3_bucket": each.get("force_destroy") is not True,
+            "aws_ecr_repository": each.get("force_delete") is not True,
+            "aws_secretsmanager_secret": each.get("recovery_window_in_days") != 0,
+        }
+        if protected.get(kinds[address]):
+            yield f"{address} would be in the way of terraform destroy"
+    if any(address.startswith("module.storage.module.landing[0].aws_s3_bucket.") for address in after):
+        yield "a landing bucket is made although one was given"
+    run = json.dumps(after.get('module.orchestration.module.run.aws_iam_role_policy.task["buckets"]', {}))
+    if "arn:aws:s3:::deliveries/*" not in run or "key/theirs" not in run:
+        yield "runs may not read the bucket that was given"
 
 
 def _login(terraform: Terraform) -> Iterator[str]:

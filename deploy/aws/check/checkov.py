@@ -11,6 +11,9 @@ from typing import Any
 
 VERSION = "3.3.30"
 SKIPPED = {
+    "CKV2_AWS_11": "flow logs are left out with the VPC, where one is given; the check of refused connections looks",
+    "CKV2_AWS_12": "the same of the default group; the check of who is given no group looks",
+    "CKV2_AWS_31": "what WAF refuses is in the load balancer's access log, which is kept anyway",
     "CKV2_AWS_5": "the tasks' groups are used by services in other modules, which it does not follow",
     "CKV2_AWS_57": "passwords are rotated with passwords_version; a rotation by AWS needs a function that sets them",
     "CKV2_AWS_62": "a sensor lists the bucket; nobody waits for its events",
@@ -19,10 +22,12 @@ SKIPPED = {
     "CKV_AWS_111": "the same",
     "CKV_AWS_356": "the same: '*' in the policy of a key is that key",
     "CKV_AWS_118": "Performance Insights shows what is slow; the operating system of a serverless instance is not ours",
+    "CKV_AWS_139": "all but a deployment that is disposable is protected; the check of the database looks",
+    "CKV_AWS_150": "the same; the check of the load balancers looks",
+    "CKV_AWS_353": "Performance Insights needs two capacity units, where small and medium may have less",
     "CKV_AWS_144": "a copy in another region is the choice of whoever owns the data; versions guard against mistakes",
     "CKV_AWS_145": "load balancers write their logs with S3's own key only; all other buckets have our key",
     "CKV_AWS_162": "roles log in with passwords out of Secrets Manager, the same way as on every other server",
-    "CKV_AWS_226": "minor versions come with database_engine_version: otherwise a plan would want to go back",
     "CKV_AWS_283": "the policy of the S3 endpoint names buckets (this account's, ECR's), who asks is up to roles",
 }
 

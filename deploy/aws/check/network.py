@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from api.settings import Settings
 from deploy.aws.check.deployment import PREFIX, RUNNING, Check, Complaints, Deployment
 
 EVERYBODY = ("0.0.0.0/0", "::/0")
@@ -107,6 +108,31 @@ def _https(deployment: Deployment) -> Complaints:
             yield f"{name} listens for {sorted(each['Protocol'] for each in listeners)}"
 
 
+def _idle(deployment: Deployment) -> Complaints:
+    kept = Settings.model_fields["api_keep_alive_seconds"].default
+    client = deployment.cloud.client("elbv2")
+    for name, balancer in deployment.balancers.items():
+        found = client.describe_load_balancer_attributes(LoadBalancerArn=balancer["LoadBalancerArn"])["Attributes"]
+        seconds = {each["Key"]: each["Value"] for each in found}["idle_timeout.timeout_seconds"]
+        if name == "api" and float(seconds) >= kept:
+            yield f"it keeps connections for {seconds} s, the API for {kept:g} s"
+
+
+def _kept(deployment: Deployment) -> Complaints:
+    client = deployment.cloud.client("elbv2")
+    for name, balancer in deployment.balancers.items():
+        found = client.describe_load_balancer_attributes(LoadBalancerArn=balancer["LoadBalancerArn"])["Attributes"]
+        if {each["Key"]: each["Value"] for each in found}["deletion_protection.enabled"] != "true":
+            yield f"{name} can be deleted"
+
+
+def _asked(deployment: Deployment) -> Complaints:
+    groups = deployment.cloud.pages("elbv2", "describe_target_groups", "TargetGroups")
+    paths = {each["TargetGroupName"]: each["HealthCheckPath"] for each in groups}
+    if (path := paths.get(f"{PREFIX}-api")) != "/health/started":
+        yield f"the API is asked {path}: a version without its migration would take over, or an outage end every task"
+
+
 def _endpoint(deployment: Deployment) -> Complaints:
     endpoints = deployment.cloud.pages("ec2", "describe_vpc_endpoints", "VpcEndpoints")
     gateways = [each for each in endpoints if each["VpcEndpointType"] == "Gateway"]
@@ -128,6 +154,9 @@ CHECKS: list[Check] = [
     ("Tasks, database and UI are in private subnets of several zones", _private),
     ("The UI's load balancer is internal", _internal),
     ("HTTP leads to HTTPS, which takes TLS 1.3 and safe ciphers of 1.2", _https),
+    ("The API keeps connections for longer than its load balancer", _idle),
+    ("Load balancers, whose names others point to, cannot be deleted", _kept),
+    ("The API takes over once its migration is there, and stays in an outage of the database", _asked),
     ("S3 is reached without the NAT gateway", _endpoint),
     ("Refused connections are logged", _refused),
 ]

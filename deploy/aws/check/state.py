@@ -17,7 +17,7 @@ UNKNOWN_TO_MOTO = {
         "enable_ecs_managed_tags",
         "health_check_grace_period_seconds",
     },
-    "aws_rds_cluster": {"scaling_configuration"},
+    "aws_rds_cluster": {"enable_http_endpoint", "scaling_configuration"},
     "aws_rds_cluster_instance": {"performance_insights_enabled", "performance_insights_kms_key_id"},
     "aws_vpc_security_group_egress_rule": {"description"},
     "aws_vpc_security_group_ingress_rule": {"description"},

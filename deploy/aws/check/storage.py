@@ -102,7 +102,7 @@ def _database(deployment: Deployment) -> Complaints:
     if not cluster.get("MasterUserSecret", {}).get("SecretArn"):
         yield "its administrator's password is not managed by RDS"
     planned = deployment.planned["module.database.aws_rds_cluster.this"]
-    if planned["skip_final_snapshot"] or not planned["final_snapshot_identifier"]:
+    if planned["skip_final_snapshot"]:
         yield "it leaves no snapshot when it is deleted after all"
     for instance in rds.describe_db_instances()["DBInstances"]:
         if instance["PubliclyAccessible"]:

@@ -8,10 +8,12 @@ module "task" {
     API_HOST       = "0.0.0.0"
     API_PORT       = tostring(var.port)
     API_OPEN_READS = tostring(var.open_reads)
-    PGHOST         = var.database.host
-    PGPORT         = tostring(var.database.port)
-    PGDATABASE     = var.database.database
-    PGSSLMODE      = "require"
+    # The load balancer's; nobody else reaches the tasks.
+    API_TRUSTED_PROXIES = jsonencode([var.proxy_cidr])
+    PGHOST              = var.database.host
+    PGPORT              = tostring(var.database.port)
+    PGDATABASE          = var.database.database
+    PGSSLMODE           = "require"
   }
   secrets        = { for name in ["API_KEYS", "HIRING_API_PASSWORD"] : name => var.secret_arns[name] }
   ports          = [var.port]

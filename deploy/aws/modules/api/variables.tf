@@ -82,3 +82,8 @@ variable "log_retention_days" {
   description = "For how many days its log is kept."
   type        = number
 }
+
+variable "proxy_cidr" {
+  description = "Addresses that the load balancer may have."
+  type        = string
+}

@@ -1,6 +1,7 @@
 # A bucket as all of ours are: private, encrypted, versioned, reached with TLS only, cleaned up by itself.
 resource "aws_s3_bucket" "this" {
-  bucket = var.name
+  bucket        = var.name
+  force_destroy = var.disposable
 }
 
 resource "aws_s3_bucket_public_access_block" "this" {

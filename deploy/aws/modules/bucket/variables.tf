@@ -43,3 +43,8 @@ variable "policies" {
   type        = map(string)
   default     = {}
 }
+
+variable "disposable" {
+  description = "Whether what is in it goes with it."
+  type        = bool
+}

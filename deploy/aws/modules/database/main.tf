@@ -2,6 +2,8 @@
 locals {
   port     = 5432
   database = "hiring"
+
+  has_insights = var.capacity.min >= 2
 }
 
 resource "aws_db_subnet_group" "this" {
@@ -65,6 +67,15 @@ resource "aws_cloudwatch_log_group" "postgres" {
   kms_key_id        = var.key_arn
 }
 
+# Snapshots stay when a cluster goes, and the next one of the same name needs another name for its own.
+resource "terraform_data" "made_at" {
+  input = plantimestamp()
+
+  lifecycle {
+    ignore_changes = [input]
+  }
+}
+
 resource "aws_rds_cluster" "this" {
   cluster_identifier = var.prefix
   engine             = "aurora-postgresql"
@@ -89,12 +100,15 @@ resource "aws_rds_cluster" "this" {
   preferred_backup_window      = "01:00-02:00"
   preferred_maintenance_window = "sun:04:30-sun:05:30"
   copy_tags_to_snapshot        = true
-  delete_automated_backups     = false
-  deletion_protection          = true
-  skip_final_snapshot          = false
-  final_snapshot_identifier    = "${var.prefix}-final"
+  delete_automated_backups     = var.disposable
+  deletion_protection          = !var.disposable
+  skip_final_snapshot          = var.disposable
+  final_snapshot_identifier    = "${var.prefix}-final-${formatdate("YYYYMMDDhhmm", terraform_data.made_at.output)}"
 
   enabled_cloudwatch_logs_exports = ["postgresql"]
+
+  # SQL from the console and `aws rds-data execute-statement`, for whom IAM allows it, without a way into the VPC.
+  enable_http_endpoint = true
 
   serverlessv2_scaling_configuration {
     min_capacity = var.capacity.min
@@ -114,10 +128,12 @@ resource "aws_rds_cluster_instance" "this" {
   instance_class     = "db.serverless"
   promotion_tier     = 0
 
-  publicly_accessible        = false
-  auto_minor_version_upgrade = false
+  publicly_accessible = false
+  # In the maintenance window. engine_version names the major version only, so no plan wants to go back.
+  auto_minor_version_upgrade = true
   copy_tags_to_snapshot      = true
 
-  performance_insights_enabled    = true
-  performance_insights_kms_key_id = var.key_arn
+  # Where an instance may shrink below 2 units, which it needs as it is, it would have too little memory left for work.
+  performance_insights_enabled    = local.has_insights
+  performance_insights_kms_key_id = local.has_insights ? var.key_arn : null
 }

@@ -17,3 +17,8 @@ output "cluster_identifier" {
   description = "The cluster's name in metrics."
   value       = aws_rds_cluster.this.cluster_identifier
 }
+
+output "cluster_arn" {
+  description = "The cluster, as `aws rds-data` takes it."
+  value       = aws_rds_cluster.this.arn
+}

@@ -47,3 +47,8 @@ variable "log_retention_days" {
   description = "For how many days Postgres' log is kept."
   type        = number
 }
+
+variable "disposable" {
+  description = "Whether it can be deleted, without a last snapshot."
+  type        = bool
+}

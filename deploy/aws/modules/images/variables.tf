@@ -12,3 +12,8 @@ variable "github" {
   description = "The repository whose release workflow may push, and GitHub's identity provider where the account has it already."
   type        = object({ repository = string, provider_arn = optional(string) })
 }
+
+variable "disposable" {
+  description = "Whether what is in it goes with it."
+  type        = bool
+}

@@ -54,7 +54,9 @@ resource "aws_lb" "this" {
   subnets            = var.subnet_ids
 
   drop_invalid_header_fields = true
-  enable_deletion_protection = true
+  enable_deletion_protection = !var.disposable
+  # Less than what keeps connections behind it (the API: 75 s): otherwise requests meet connections that are being closed.
+  idle_timeout = 60
 
   access_logs {
     enabled = true
@@ -131,5 +133,96 @@ resource "aws_lb_listener" "https" {
     type             = "forward"
     order            = 2
     target_group_arn = aws_lb_target_group.this.arn
+  }
+}
+
+# Where a number is given, an address that asks more often than that is refused for as long as it does.
+resource "aws_wafv2_web_acl" "this" {
+  count = var.requests_per_address == null ? 0 : 1
+
+  name        = "${var.prefix}-${var.name}"
+  description = "How often one address may ask"
+  scope       = "REGIONAL"
+
+  default_action {
+    allow {}
+  }
+
+  rule {
+    name     = "rate"
+    priority = 0
+
+    action {
+      block {
+        custom_response {
+          response_code = 429
+        }
+      }
+    }
+
+    statement {
+      rate_based_statement {
+        limit                 = var.requests_per_address
+        aggregate_key_type    = "IP"
+        evaluation_window_sec = 300
+      }
+    }
+
+    visibility_config {
+      cloudwatch_metrics_enabled = true
+      metric_name                = "${var.prefix}-${var.name}-rate"
+      sampled_requests_enabled   = false
+    }
+  }
+
+  # Requests that only an attacker makes, of the kind of the last years' holes in libraries.
+  rule {
+    name     = "known-bad-inputs"
+    priority = 1
+
+    override_action {
+      none {}
+    }
+
+    statement {
+      managed_rule_group_statement {
+        vendor_name = "AWS"
+        name        = "AWSManagedRulesKnownBadInputsRuleSet"
+      }
+    }
+
+    visibility_config {
+      cloudwatch_metrics_enabled = true
+      metric_name                = "${var.prefix}-${var.name}-known-bad-inputs"
+      sampled_requests_enabled   = false
+    }
+  }
+
+  visibility_config {
+    cloudwatch_metrics_enabled = true
+    metric_name                = "${var.prefix}-${var.name}"
+    sampled_requests_enabled   = false
+  }
+}
+
+resource "aws_wafv2_web_acl_association" "this" {
+  count = length(aws_wafv2_web_acl.this)
+
+  resource_arn = aws_lb.this.arn
+  web_acl_arn  = aws_wafv2_web_acl.this[0].arn
+}
+
+# Where a hosted zone is given, the name in it; elsewhere somebody points the name here by hand.
+resource "aws_route53_record" "this" {
+  count = var.dns == null ? 0 : 1
+
+  zone_id = var.dns.zone_id
+  name    = var.dns.name
+  type    = "A"
+
+  alias {
+    name                   = aws_lb.this.dns_name
+    zone_id                = aws_lb.this.zone_id
+    evaluate_target_health = false
   }
 }

@@ -71,3 +71,20 @@ variable "oidc_client_secret" {
   default     = null
   sensitive   = true
 }
+
+variable "requests_per_address" {
+  description = "Requests of one address in five minutes above which it is refused; null for no such limit, and no WAF."
+  type        = number
+  default     = null
+}
+
+variable "dns" {
+  description = "Hosted zone and name that lead here; null for none."
+  type        = object({ zone_id = string, name = string })
+  default     = null
+}
+
+variable "disposable" {
+  description = "Whether it can be deleted."
+  type        = bool
+}

@@ -1,4 +1,8 @@
 # Ways to AWS' services that do not cross the NAT gateway: to S3 always (it is free), to others where asked for.
+locals {
+  has_endpoints = var.interface_endpoints && local.own == 1
+}
+
 data "aws_iam_policy_document" "s3" {
   statement {
     sid       = "BucketsOfThisAccount"
@@ -31,7 +35,9 @@ data "aws_iam_policy_document" "s3" {
 }
 
 resource "aws_vpc_endpoint" "s3" {
-  vpc_id            = aws_vpc.this.id
+  count = local.own
+
+  vpc_id            = local.vpc_id
   service_name      = "com.amazonaws.${data.aws_region.current.name}.s3"
   vpc_endpoint_type = "Gateway"
   route_table_ids   = aws_route_table.private[*].id
@@ -41,15 +47,15 @@ resource "aws_vpc_endpoint" "s3" {
 }
 
 resource "aws_security_group" "endpoints" {
-  count = var.interface_endpoints ? 1 : 0
+  count = local.has_endpoints ? 1 : 0
 
   name        = "${var.prefix}-endpoints"
   description = "Interface endpoints: reached from the tasks"
-  vpc_id      = aws_vpc.this.id
+  vpc_id      = local.vpc_id
 }
 
 resource "aws_vpc_security_group_ingress_rule" "endpoints" {
-  for_each = var.interface_endpoints ? local.task_groups : {}
+  for_each = local.has_endpoints ? local.task_groups : {}
 
   security_group_id            = aws_security_group.endpoints[0].id
   description                  = "HTTPS from ${each.key}"
@@ -60,9 +66,9 @@ resource "aws_vpc_security_group_ingress_rule" "endpoints" {
 }
 
 resource "aws_vpc_endpoint" "interface" {
-  for_each = toset(var.interface_endpoints ? ["ecr.api", "ecr.dkr", "ecs", "logs", "secretsmanager"] : [])
+  for_each = toset(local.has_endpoints ? ["ecr.api", "ecr.dkr", "ecs", "logs", "secretsmanager"] : [])
 
-  vpc_id              = aws_vpc.this.id
+  vpc_id              = local.vpc_id
   service_name        = "com.amazonaws.${data.aws_region.current.name}.${each.key}"
   vpc_endpoint_type   = "Interface"
   private_dns_enabled = true

@@ -1,5 +1,7 @@
 # Connections that were refused, for whoever looks for an intruder or for a missing rule.
 resource "aws_cloudwatch_log_group" "refused" {
+  count = local.own
+
   name              = "/${var.prefix}/refused-connections"
   retention_in_days = var.log_retention_days
   kms_key_id        = var.key_arn
@@ -23,30 +25,38 @@ data "aws_iam_policy_document" "trust" {
 }
 
 data "aws_iam_policy_document" "write" {
+  count = local.own
+
   statement {
     actions   = ["logs:CreateLogStream", "logs:PutLogEvents", "logs:DescribeLogStreams"]
-    resources = ["${aws_cloudwatch_log_group.refused.arn}:*"]
+    resources = ["${aws_cloudwatch_log_group.refused[0].arn}:*"]
   }
 }
 
 resource "aws_iam_role" "flow_logs" {
+  count = local.own
+
   name               = "${var.prefix}-flow-logs"
   description        = "The VPC writes its log of refused connections"
   assume_role_policy = data.aws_iam_policy_document.trust.json
 }
 
 resource "aws_iam_role_policy" "flow_logs" {
+  count = local.own
+
   name   = "write"
-  role   = aws_iam_role.flow_logs.id
-  policy = data.aws_iam_policy_document.write.json
+  role   = aws_iam_role.flow_logs[0].id
+  policy = data.aws_iam_policy_document.write[0].json
 }
 
 resource "aws_flow_log" "refused" {
-  vpc_id               = aws_vpc.this.id
+  count = local.own
+
+  vpc_id               = local.vpc_id
   traffic_type         = "REJECT"
   log_destination_type = "cloud-watch-logs"
-  log_destination      = aws_cloudwatch_log_group.refused.arn
-  iam_role_arn         = aws_iam_role.flow_logs.arn
+  log_destination      = aws_cloudwatch_log_group.refused[0].arn
+  iam_role_arn         = aws_iam_role.flow_logs[0].arn
 
   tags = { Name = "${var.prefix}-refused" }
 }

@@ -1,14 +1,20 @@
-# The VPC: public subnets hold load balancers and NAT gateways only, everything else is in private ones.
+# The VPC: public subnets hold load balancers and NAT gateways only, everything else is in private ones. Where one is given
+# that is there already, nothing here is made but groups of tasks: routes, gateways and flow logs are its owner's.
 data "aws_region" "current" {}
 
 data "aws_caller_identity" "current" {}
 
 locals {
-  zones = var.availability_zones
-  nats  = var.nat_gateway_per_zone ? length(local.zones) : 1
+  own   = var.existing == null ? 1 : 0
+  zones = var.existing == null ? var.availability_zones : []
+  nats  = var.nat_gateway_per_zone ? length(local.zones) : local.own
+
+  vpc_id = var.existing == null ? one(aws_vpc.this[*].id) : var.existing.vpc_id
 }
 
 resource "aws_vpc" "this" {
+  count = local.own
+
   cidr_block           = var.cidr
   enable_dns_hostnames = true
   enable_dns_support   = true
@@ -18,7 +24,9 @@ resource "aws_vpc" "this" {
 
 # Whatever is not given a group of its own reaches nothing.
 resource "aws_default_security_group" "closed" {
-  vpc_id = aws_vpc.this.id
+  count = local.own
+
+  vpc_id = local.vpc_id
 
   tags = { Name = "${var.prefix}-default-closed" }
 }
@@ -26,7 +34,7 @@ resource "aws_default_security_group" "closed" {
 resource "aws_subnet" "public" {
   count = length(local.zones)
 
-  vpc_id            = aws_vpc.this.id
+  vpc_id            = local.vpc_id
   availability_zone = local.zones[count.index]
   cidr_block        = cidrsubnet(var.cidr, 4, count.index)
 
@@ -36,7 +44,7 @@ resource "aws_subnet" "public" {
 resource "aws_subnet" "private" {
   count = length(local.zones)
 
-  vpc_id            = aws_vpc.this.id
+  vpc_id            = local.vpc_id
   availability_zone = local.zones[count.index]
   cidr_block        = cidrsubnet(var.cidr, 4, 8 + count.index)
 
@@ -44,7 +52,9 @@ resource "aws_subnet" "private" {
 }
 
 resource "aws_internet_gateway" "this" {
-  vpc_id = aws_vpc.this.id
+  count = local.own
+
+  vpc_id = local.vpc_id
 
   tags = { Name = var.prefix }
 }
@@ -69,28 +79,32 @@ resource "aws_nat_gateway" "this" {
 }
 
 resource "aws_route_table" "public" {
-  vpc_id = aws_vpc.this.id
+  count = local.own
+
+  vpc_id = local.vpc_id
 
   tags = { Name = "${var.prefix}-public" }
 }
 
 resource "aws_route" "internet" {
-  route_table_id         = aws_route_table.public.id
+  count = local.own
+
+  route_table_id         = aws_route_table.public[0].id
   destination_cidr_block = "0.0.0.0/0"
-  gateway_id             = aws_internet_gateway.this.id
+  gateway_id             = aws_internet_gateway.this[0].id
 }
 
 resource "aws_route_table_association" "public" {
   count = length(local.zones)
 
-  route_table_id = aws_route_table.public.id
+  route_table_id = aws_route_table.public[0].id
   subnet_id      = aws_subnet.public[count.index].id
 }
 
 resource "aws_route_table" "private" {
   count = length(local.zones)
 
-  vpc_id = aws_vpc.this.id
+  vpc_id = local.vpc_id
 
   tags = { Name = "${var.prefix}-private-${local.zones[count.index]}" }
 }

@@ -1,16 +1,16 @@
 output "vpc_id" {
   description = "The VPC."
-  value       = aws_vpc.this.id
+  value       = local.vpc_id
 }
 
 output "public_subnet_ids" {
   description = "Subnets for public load balancers."
-  value       = aws_subnet.public[*].id
+  value       = var.existing == null ? aws_subnet.public[*].id : var.existing.public_subnet_ids
 }
 
 output "private_subnet_ids" {
   description = "Subnets for everything else."
-  value       = aws_subnet.private[*].id
+  value       = var.existing == null ? aws_subnet.private[*].id : var.existing.private_subnet_ids
 }
 
 output "orchestration_security_group_id" {
@@ -21,4 +21,9 @@ output "orchestration_security_group_id" {
 output "api_security_group_id" {
   description = "Group of the API's tasks."
   value       = aws_security_group.api.id
+}
+
+output "private_route_table_ids" {
+  description = "Route tables of the private subnets, for a peering or a VPN; none in a VPC that was given."
+  value       = aws_route_table.private[*].id
 }

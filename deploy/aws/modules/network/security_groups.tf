@@ -10,13 +10,13 @@ locals {
 resource "aws_security_group" "orchestration" {
   name        = "${var.prefix}-orchestration"
   description = "Dagster: webserver, daemon, code server, runs, migrations"
-  vpc_id      = aws_vpc.this.id
+  vpc_id      = local.vpc_id
 }
 
 resource "aws_security_group" "api" {
   name        = "${var.prefix}-api"
   description = "The API"
-  vpc_id      = aws_vpc.this.id
+  vpc_id      = local.vpc_id
 }
 
 resource "aws_vpc_security_group_egress_rule" "https" {

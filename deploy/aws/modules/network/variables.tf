@@ -32,3 +32,8 @@ variable "key_arn" {
   description = "Key that encrypts the log."
   type        = string
 }
+
+variable "existing" {
+  description = "A VPC that is there already, whose private subnets reach AWS; null for one of our own."
+  type        = object({ vpc_id = string, public_subnet_ids = list(string), private_subnet_ids = list(string) })
+}

@@ -38,7 +38,7 @@ data "aws_iam_policy_document" "run" {
   statement {
     sid       = "Key"
     actions   = ["kms:Decrypt", "kms:GenerateDataKey"]
-    resources = [var.key_arn]
+    resources = concat([var.key_arn], var.landing_key_arn[*])
 
     condition {
       test     = "StringEquals"

@@ -87,3 +87,8 @@ variable "log_retention_days" {
   description = "For how many days logs are kept."
   type        = number
 }
+
+variable "landing_key_arn" {
+  description = "Key of a landing bucket that was there already, unless it has ours."
+  type        = string
+}

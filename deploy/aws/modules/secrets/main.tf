@@ -3,6 +3,9 @@ locals {
   # Each is the environment variable of its name in small letters; the values come with the ephemeral resource below.
   passwords = toset(["hiring_loader_password", "hiring_transformer_password", "hiring_restorer_password", "hiring_api_password", "hiring_reader_password"])
 
+  # A secret that waits for its end keeps its name from the next deployment.
+  recovery_days = var.disposable ? 0 : 30
+
   filled_in = {
     api_keys          = "API_KEYS: a JSON array of name, sha256 and scopes (docs/api.md). Filled in by hand."
     alert_webhook_url = "ALERT_WEBHOOK_URL: who is told of failed runs (docs/operations.md). Filled in by hand."
@@ -22,6 +25,8 @@ resource "aws_secretsmanager_secret" "password" {
   name        = "${var.prefix}/${each.key}"
   description = "${upper(each.key)}: set in the database by the migrate task."
   kms_key_id  = var.key_arn
+
+  recovery_window_in_days = local.recovery_days
 }
 
 resource "aws_secretsmanager_secret_version" "password" {
@@ -42,6 +47,8 @@ resource "aws_secretsmanager_secret" "dagster_pg_url" {
   name        = "${var.prefix}/dagster_pg_url"
   description = "DAGSTER_PG_URL: role and database are made by the migrate task."
   kms_key_id  = var.key_arn
+
+  recovery_window_in_days = local.recovery_days
 }
 
 resource "aws_secretsmanager_secret_version" "dagster_pg_url" {
@@ -56,4 +63,6 @@ resource "aws_secretsmanager_secret" "filled_in" {
   name        = "${var.prefix}/${each.key}"
   description = each.value
   kms_key_id  = var.key_arn
+
+  recovery_window_in_days = local.recovery_days
 }

@@ -17,3 +17,8 @@ variable "database" {
   description = "Where the database is."
   type        = object({ host = string, port = number, database = string })
 }
+
+variable "disposable" {
+  description = "Whether what is in it goes with it."
+  type        = bool
+}

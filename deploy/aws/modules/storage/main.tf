@@ -2,14 +2,19 @@
 data "aws_caller_identity" "current" {}
 
 locals {
+  # Where a bucket is given, it stays as it is: its versions, its policy, its key are whose it is to look after.
+  landing = coalesce(var.landing_bucket, "${var.prefix}-landing-${local.suffix}")
+
   suffix = data.aws_caller_identity.current.account_id
 }
 
 module "landing" {
   source = "../bucket"
+  count  = var.landing_bucket == null ? 1 : 0
 
-  name              = "${var.prefix}-landing-${local.suffix}"
+  name              = local.landing
   key_arn           = var.key_arn
+  disposable        = var.disposable
   noncurrent_days   = var.landing_noncurrent_days
   access_log_bucket = module.logs.name
   policies          = length(var.landing_writer_arns) > 0 ? { writers = data.aws_iam_policy_document.writers.json } : {}
@@ -20,6 +25,7 @@ module "archive" {
 
   name                   = "${var.prefix}-archive-${local.suffix}"
   key_arn                = var.key_arn
+  disposable             = var.disposable
   expire_days            = var.archive_days
   infrequent_access_days = 30
   noncurrent_days        = 30
@@ -31,6 +37,7 @@ module "logs" {
 
   name            = "${var.prefix}-logs-${local.suffix}"
   for_logs        = true
+  disposable      = var.disposable
   expire_days     = var.log_retention_days
   noncurrent_days = 7
   policies        = { delivery = data.aws_iam_policy_document.delivery.json }
@@ -40,7 +47,7 @@ data "aws_iam_policy_document" "writers" {
   statement {
     sid       = "WritersPut"
     actions   = ["s3:PutObject", "s3:AbortMultipartUpload"]
-    resources = ["arn:aws:s3:::${var.prefix}-landing-${local.suffix}/*"]
+    resources = ["arn:aws:s3:::${local.landing}/*"]
 
     principals {
       type        = "AWS"

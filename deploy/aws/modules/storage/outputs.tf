@@ -1,6 +1,6 @@
 output "landing" {
   description = "Name and ARN of the landing bucket."
-  value       = { name = module.landing.name, arn = module.landing.arn }
+  value       = { name = try(module.landing[0].name, local.landing), arn = "arn:aws:s3:::${local.landing}" }
 }
 
 output "archive" {

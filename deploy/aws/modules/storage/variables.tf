@@ -27,3 +27,13 @@ variable "log_retention_days" {
   description = "For how many days access logs are kept."
   type        = number
 }
+
+variable "disposable" {
+  description = "Whether what is in it goes with it."
+  type        = bool
+}
+
+variable "landing_bucket" {
+  description = "Name of a bucket that is there already, to which companies deliver; null for one of our own."
+  type        = string
+}
