@@ -82,11 +82,12 @@ def _changes(plan: dict[str, Any]) -> Iterator[tuple[str, set[str]]]:
 def rotated(terraform: Terraform, cloud: Cloud) -> Complaints:
     """Raise passwords_version, and complain of what changes too and of each password that does not."""
     anew = ("-refresh=false", "-var=passwords_version=2")
-    changing = [address for address, _ in _changes(terraform.plan(*anew))]
-    if more := [each for each in changing if not each.startswith(VERSIONS)]:
-        yield f"{', '.join(more)} would change too"
+    changing = dict(_changes(terraform.plan(*anew)))
+    for address, differing in changing.items():
+        if not address.startswith(VERSIONS):
+            yield f"{address} would change too: {', '.join(sorted(differing))}"
     if len(changing) < LEAST_PASSWORDS:
-        yield f"only {changing} would change"
+        yield f"only {list(changing)} would change"
     before = secret_values(cloud)
     # These alone: the others of a plan are what moto does not keep, and a database takes its time.
     terraform.plan(*anew, f"-target={VERSIONS}.password")
