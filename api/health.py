@@ -51,7 +51,7 @@ def router_for(metrics: Iterable[Metric]) -> APIRouter:
         summary="Has it started well?",
         responses=problems.responses({503: "The database does not answer, or is not migrated to this version yet."}),
     )
-    async def started(database: DatabaseOfRequest) -> Started:
+    async def started(database: DatabaseDep) -> Started:
         """Answer 200 from the first time on that the database was there and migrated: a roll-out waits for this."""
         nonlocal has_started
         if not has_started:
