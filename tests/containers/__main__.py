@@ -67,6 +67,8 @@ class Pipeline(Outside):
         places = {
             "LANDING": str(self.landing), "ARCHIVE": str(self.archive), "BACKUPS": str(self.backups),
             "VERSION": "check",
+            # A tenth of the many hires is malformed or invalid.
+            "REJECT_COUNT": str(MANY),
         }  # fmt: skip
         self.compose = Compose(command, secrets | self.ports | places, folder / "compose.log")
 
