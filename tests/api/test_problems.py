@@ -20,6 +20,7 @@ OPERATIONS = {metric.operation_id for metric in METRICS} | {
     "find_load",
     "live",
     "ready",
+    "started",
 }
 
 

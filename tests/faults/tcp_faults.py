@@ -16,6 +16,8 @@ SOCKET_NAME = ".s.PGSQL.5432"
 PIECE_BYTES = 64 << 10
 # https://www.postgresql.org/docs/16/protocol-message-formats.html: a simple query, and a statement to be prepared.
 QUERIES = b"QP"
+# The statement that ends a load is a transaction of its own, durable whatever those before it were.
+COMMITTING = (b"COMMIT", b"set_config('synchronous_commit', 'on', true)")
 
 
 class PostgresProxy:
@@ -24,7 +26,7 @@ class PostgresProxy:
     Attributes:
         folder: where its socket is, as PGHOST takes it.
         is_away: whether new connections are closed as soon as they are made.
-        commits: how many COMMITs clients have sent.
+        commits: how many COMMITs clients have sent, and statements that commit by themselves.
         at_commit: what to do at which of them, counted from 1: cut the connection before the server gets it, or after
             it has answered and before the client gets that answer.
         cut_after_bytes: cut the connection that brings the sum of what clients have sent beyond this, once.
@@ -91,7 +93,7 @@ class PostgresProxy:
             if self.cut_after_bytes is not None and self._sent > self.cut_after_bytes:
                 self.cut_after_bytes = None
                 return "before"
-            if message[0] in QUERIES and b"COMMIT" in message:
+            if message[0] in QUERIES and any(each in message for each in COMMITTING):
                 self.commits += 1
                 return self.at_commit.pop(self.commits, None)
             return None
@@ -123,8 +125,9 @@ class _Link:
                     fate = self._proxy.fate_of(message)
                     if fate == "before":
                         return self._end()
-                    # Whatever the server says from here on is the answer to the COMMIT.
-                    self._is_mute = fate == "after"
+                    # Whatever the server says from here on is the answer to the COMMIT, of which a statement that is
+                    # prepared and run is several messages.
+                    self._is_mute = self._is_mute or fate == "after"
                     self._server.sendall(message)
         return self._end()
 

@@ -97,7 +97,7 @@ class TestAReadThatBreaksOff:
                 Fault("close", after=600_000),
                 Fault("status", status=503, code="ServiceUnavailable"),
                 Fault("reset"),
-                Fault("status", status=503, of="look"),
+                Fault("status", status=503, of="list"),
             ]
         )
         engine.load_one()
