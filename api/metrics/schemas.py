@@ -23,7 +23,7 @@ ALL_YEARS = "all"
 DEFAULT_YEAR = 2021
 Year = Annotated[int, Field(ge=1900, le=2100, description="Calendar year in UTC.", examples=[DEFAULT_YEAR])]
 _YEAR_SCHEMA = {"type": "integer", "minimum": 1900, "maximum": 2100}
-# For JSON it is one year, and a client that is generated from the document goes on giving it as a number.
+# For JSON it is one year, and a client that is generated from the document keeps giving it as a number.
 _YEARS_SCHEMA = {
     "anyOf": [
         _YEAR_SCHEMA,

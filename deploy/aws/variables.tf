@@ -312,7 +312,7 @@ variable "api_requests_per_task" {
 }
 
 variable "api_slow_seconds" {
-  description = "A 99th percentile of the API's seconds to answer above this, for a quarter of an hour, is told."
+  description = "A 99th percentile of the API's seconds to answer above this, for a quarter of an hour, raises an alarm."
   type        = number
   default     = 2
 }

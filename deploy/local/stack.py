@@ -23,7 +23,7 @@ from deploy.local.supervisor import Interrupted, StackError, Supervisor, require
 from orchestration.migrations import ROLES, migrate
 from orchestration.warehouse.published import built_marts, unpublished_loads
 
-# Whoever types `make psql` owns the server: this keeps a slip of the hand from changing what the pipeline wrote.
+# Those who type `make psql` own the server: this keeps a slip of the hand from changing what the pipeline wrote.
 READ_EVERYTHING = "-c role=pg_read_all_data -c default_transaction_read_only=on"
 UNFINISHED = "select count(*) from runs where status in ('NOT_STARTED', 'STARTING', 'STARTED', 'CANCELING')"
 

@@ -29,7 +29,7 @@ NOT_HERE = {
     "make compose-check": "needs a container engine",
     "make aws-check": "needs Terraform",
     "make test": "runs this test",
-    "make lint": "is run by whoever changes the code",
+    "make lint": "is run by those who change the code",
     "make bench": "takes minutes, and nothing else may run",
     "make soak": "takes minutes",
     "make format": "changes the code",

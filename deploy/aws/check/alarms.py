@@ -111,12 +111,12 @@ def _events(deployment: Deployment) -> Complaints:
         }
         matching = [each for each in patterns if EventPattern(each, json.loads(each)).matches_event(cast("Any", event))]
         if bool(matching) != is_told:
-            yield f"{'nobody' if is_told else 'somebody'} is told of {meaning}"
+            yield f"{'nobody' if is_told else 'somebody'} is alerted of {meaning}"
 
 
 CHECKS: list[Check] = [
     ("Every alarm tells the topic, which somebody subscribes to", _told),
     ("Alarms, events and the budget may write to the topic", _may_tell),
-    ("Tasks that cannot start, runs that are killed and versions that fail are told, and nothing else", _events),
+    ("Tasks that cannot start, runs that are killed and versions that fail raise an alert, and nothing else", _events),
     ("Every line that an alarm waits for is counted", _counted),
 ]

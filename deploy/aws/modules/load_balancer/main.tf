@@ -55,7 +55,7 @@ resource "aws_lb" "this" {
 
   drop_invalid_header_fields = true
   enable_deletion_protection = !var.disposable
-  # Less than what keeps connections behind it (the API: 75 s): otherwise requests meet connections that are being closed.
+  # Less than the API keeps its connections (75 s): otherwise requests meet connections that are being closed.
   idle_timeout = 60
 
   access_logs {

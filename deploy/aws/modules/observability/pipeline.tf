@@ -55,7 +55,7 @@ locals {
       threshold   = 0
       missing     = "notBreaching"
     }
-    # The sensor looks each minute, and itself waits for what mends itself.
+    # The sensor looks each minute, and itself waits for what recovers by itself.
     waiting_loads = {
       description = "Complete loads have waited for the marts for more than 15 minutes. Open the last failed run of refresh."
       period      = 300

@@ -54,7 +54,7 @@ variable "ui_metric_names" {
 }
 
 variable "api_slow_seconds" {
-  description = "A 99th percentile of the API's seconds to answer above this is told."
+  description = "A 99th percentile of the API's seconds to answer above this raises an alarm."
   type        = number
 }
 
