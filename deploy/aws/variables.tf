@@ -50,7 +50,7 @@ variable "alarm_emails" {
 }
 
 variable "alarm_https_endpoints" {
-  description = "Addresses of PagerDuty, Opsgenie and the like that take what SNS posts and confirm by themselves: alarms reach them without any of our tasks, unlike what alert_webhook is told. The state has them."
+  description = "Addresses of PagerDuty, Opsgenie and the like that take what SNS posts and confirm by themselves: alarms reach them without any of our tasks, unlike what is posted to alert_webhook. The state has them."
   type        = list(string)
   default     = []
 

@@ -22,7 +22,7 @@ LONG = "Departmentofeverythingthathasnospaceinitsnameandthereforecannotbebroken"
 PHONE = {"viewport": {"width": 360, "height": 700}, "java_script_enabled": True}
 EVIL = '<script>alert("x")</script>'
 
-# Every visible text with the colour it has and the one that is behind it.
+# Every visible text with its colour and that of its background.
 COLOURS = """
 () => {
   const opaque = colour => !/^rgba\\(.*, 0\\)$|^transparent$/.test(colour);

@@ -41,7 +41,7 @@ def test_it_is_alive_but_not_ready_while_a_mart_is_missing(database: Database) -
 
 
 def test_a_version_that_starts_before_its_migration_is_neither_ready_nor_started(database: Database) -> None:
-    """ECS puts it behind the load balancer only when it has started, and rolls it back when that takes too long."""
+    """ECS lets the load balancer use it only when it has started, and rolls it back when that takes too long."""
     build_marts(database)
     ((migrated,),) = database.rows("select version_num from public.alembic_version")
     with serving(settings_for(database)) as client:

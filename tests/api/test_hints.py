@@ -1,4 +1,4 @@
-"""A filter's value that is nobody's name is told from a name without hires."""
+"""A filter's value that is nobody's name can be distinguished from a name without hires."""
 
 import json
 from collections.abc import Iterator
