@@ -1,6 +1,6 @@
 """However many runs are asked for at once, a few are under way at a time, and a single one waits for nothing."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import accumulate
 from pathlib import Path
@@ -22,11 +22,14 @@ BOUND = 3
 RUNS = 12
 INSTANCE = Path(__file__).parents[3] / "deploy"
 CODE = """
+import os
+import time
 import dagster as dg
 
 @dg.op
 def nothing():
-    pass
+    while not os.path.exists(os.environ["MAY_END"]):
+        time.sleep(0.05)
 
 @dg.job(executor_def=dg.in_process_executor)
 def idle():
@@ -52,6 +55,7 @@ def instance(postgres: EmbeddedPostgres, tmp_path: Path) -> Iterator[dg.DagsterI
         "DAGSTER_STORAGE": str(tmp_path / "storage"),
         "RUN_SERVER_SOCKET": str(tmp_path / "runs.sock"),
         "MAX_CONCURRENT_RUNS": str(BOUND),
+        "MAY_END": str(tmp_path / "may_end"),
     }
     with environment(given):
         server = Server(tmp_path, run_dagster)
@@ -71,6 +75,12 @@ def workspace(instance: dg.DagsterInstance, tmp_path: Path) -> Iterator[Workspac
         yield context
 
 
+@pytest.fixture
+def let_runs_end(tmp_path: Path) -> Callable[[], None]:
+    """Until this is called, no run ends: what a test sees does not depend on how fast the machine is."""
+    return (tmp_path / "may_end").touch
+
+
 def submit(workspace: WorkspaceProcessContext) -> str:
     """Ask for a run, as a sensor, a person or a backfill does."""
     context = workspace.create_request_context()
@@ -86,11 +96,13 @@ def submit(workspace: WorkspaceProcessContext) -> str:
 
 
 def test_a_backfill_runs_a_few_at_a_time_and_all_of_it(
-    instance: dg.DagsterInstance, workspace: WorkspaceProcessContext
+    instance: dg.DagsterInstance, workspace: WorkspaceProcessContext, let_runs_end: Callable[[], None]
 ) -> None:
     """Each is a process: as many as a backfill has files, on a machine with memory for a few, end all of them."""
     with ThreadPoolExecutor(4) as submitters:
         run_ids = list(submitters.map(submit, [workspace] * RUNS))
+    daemon_iteration(workspace)
+    let_runs_end()
 
     def all_have_succeeded() -> bool:
         daemon_iteration(workspace)
@@ -108,22 +120,26 @@ def daemon_iteration(workspace: WorkspaceProcessContext) -> None:
 
 
 def test_a_single_run_starts_without_the_daemon(
-    instance: dg.DagsterInstance, workspace: WorkspaceProcessContext
+    instance: dg.DagsterInstance, workspace: WorkspaceProcessContext, let_runs_end: Callable[[], None]
 ) -> None:
     """A load would wait for the daemon's next look, however little else there is to do."""
     run = instance.get_run_by_id(submit(workspace))
     assert run is not None
-    assert run.status == dg.DagsterRunStatus.STARTING
+    assert run.status in {dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED}
+    let_runs_end()
     eventually(lambda: succeeded(instance) == 1)
 
 
-def test_a_run_in_the_queue_can_be_canceled(instance: dg.DagsterInstance, workspace: WorkspaceProcessContext) -> None:
+def test_a_run_in_the_queue_can_be_canceled(
+    instance: dg.DagsterInstance, workspace: WorkspaceProcessContext, let_runs_end: Callable[[], None]
+) -> None:
     run_ids = [submit(workspace) for _ in range(BOUND + 1)]
     queued = instance.get_run_by_id(run_ids[-1])
     assert queued is not None
     assert queued.status == dg.DagsterRunStatus.QUEUED
     assert instance.run_coordinator.cancel_run(queued.run_id)
     assert instance.get_runs_count(dg.RunsFilter([queued.run_id], statuses=[dg.DagsterRunStatus.CANCELED])) == 1
+    let_runs_end()
     eventually(lambda: succeeded(instance) == BOUND)
 
 
