@@ -127,7 +127,7 @@
 
 -- The checked model of a table of the contract: each delivered record with its values,
 -- its errors and its disposition.
-{% macro checked(table, indexes=[]) %}
+{% macro checked(table, log_changes=false) %}
 {% set columns = columns_of(table) %}
 {% set parents = tables_referred_to_by(table) %}
 {% set values = values_of(table) %}
@@ -157,10 +157,12 @@
 {{ config(
     materialized='differential',
     unique_key=['_load_id', '_record'],
-    pre_hook="select raw.summarize_new_records('" ~ table ~ "')",
+    pre_hook=["select raw.summarize_new_records('" ~ table ~ "')"]
+    + ([create_hire_changes()] if log_changes else []),
     meta={
         'incremental': true,
-        'indexes': ['(' ~ key ~ ')'] + of_references + indexes + [
+        'log_changes': log_changes,
+        'indexes': ['(' ~ key ~ ')'] + of_references + [
             "(_load_id) where disposition = 'rejected'",
             "(_load_id) where disposition in ('waiting', 'withdrawn')",
             '(_build) where _build > 1',

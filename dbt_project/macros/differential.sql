@@ -8,6 +8,8 @@
 --                With --full-refresh all are
 --   indexes      further indexes, as SQL after the table's name
 --   published    whether the model is a mart that readers are notified of
+--   log_changes  whether builds of what is new log what they change (hire_changes.sql)
+--   adds_changes_of  the model whose log this one adds up: it is not built meanwhile
 -- A column _build is the number of the model's build that last changed the row.
 --
 -- Not dbt's `incremental`: its delete and insert rewrites rows that are the same.
@@ -26,6 +28,9 @@
     {% do lock_model() %}
     {% set watermarks = new_watermarks() %}
     {% set result = namespace(rows=0, is_new=not is_there) %}
+    {% if config.meta_get('log_changes') and not is_incremental_build() %}
+        {% do forget_hire_changes() %}
+    {% endif %}
 
     {% if is_there %}
         {% if not should_full_refresh() %}
@@ -39,6 +44,9 @@
             {% do require_columns(existing, columns_of_relation(temporary)) %}
         {% endif %}
         {% do run_query('analyze ' ~ temporary) %}
+        {% if config.meta_get('log_changes') and is_incremental_build() %}
+            {% do log_hire_changes(target, temporary) %}
+        {% endif %}
         {% set result.rows = write_differences(target, temporary, structure.retyped) %}
         {% if is_restructuring %}
             {% set result.is_new = finish_restructuring(target, structure)
@@ -84,12 +92,16 @@
 
 
 -- Two builds of one model follow each other: the second begins with what the first
--- has left. Ends with the transaction.
+-- has left. Changes that were logged after the watermark was read, and before the log
+-- is, would be added twice. Ends with the transaction.
 {% macro lock_model() %}
-    {% do run_query(
-        "select pg_advisory_xact_lock(hashtextextended('"
-        ~ this.schema ~ '.' ~ this.name ~ "', 0))"
-    ) %}
+    {% set upstream = config.meta_get('adds_changes_of') %}
+    {% for name in ([upstream] if upstream else []) + [this.name] %}
+        {% do run_query(
+            "select pg_advisory_xact_lock(hashtextextended('"
+            ~ this.schema ~ '.' ~ name ~ "', 0))"
+        ) %}
+    {% endfor %}
 {% endmacro %}
 
 

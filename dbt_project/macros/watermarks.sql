@@ -18,6 +18,16 @@
 {% endmacro %}
 
 
+-- The number of the last build of a model that changed it.
+{% macro last_build(model_name) %}
+    (
+        select coalesce(max(watermarks.watermark), 1)
+        from staging.watermarks
+        where watermarks.model = '{{ model_name }}' and watermarks.input = 'builds'
+    )
+{% endmacro %}
+
+
 -- Whether a row of a model upstream has changed since that was taken. The first
 -- comparison is for the index, which has no row that never changed.
 {% macro has_changed(rows, model_name) %}
@@ -71,9 +81,7 @@
     {% set names = upstream(model) %}
     {% set query %}
         {% for name in names if name != 'loads' and config.meta_get('incremental') %}
-        select '{{ name }}' as input, coalesce(max(watermark), 1) as watermark
-        from staging.watermarks
-        where model = '{{ name }}' and input = 'builds'
+        select '{{ name }}' as input, {{ last_build(name) }} as watermark
         union all
         {% endfor %}
         select
@@ -177,4 +185,14 @@
     {% else %}
     true
     {% endif %}
+{% endmacro %}
+
+
+-- Whether all of a relation can be read in some hundredths of a second.
+{% macro is_small(relation) %}
+    {% if not execute %}
+        {{ return(false) }}
+    {% endif %}
+    {% set size = run_query("select pg_table_size('" ~ relation ~ "')").rows[0][0] %}
+    {{ return(size < 16 * 1024 * 1024) }}
 {% endmacro %}

@@ -122,6 +122,27 @@ def test_a_wrong_count_stops_the_build_before_the_metrics(database: Database, mo
     database.execute(f"update staging.quarterly_hires set {column} = {column} - 1 where quarter = 2")
 
 
+@pytest.mark.parametrize("wrong", ["hired = 0, month_1 = 0, month_2 = 0, month_3 = 0", "month_3 = month_3 + 1"])
+def test_of_a_large_table_a_build_sees_a_quarter_without_its_new_hires(
+    database: Database, module_dbt: Dbt, wrong: str
+) -> None:
+    """It no longer counts all of them: that is for the night."""
+    database.execute(
+        "insert into staging.checked_hired_employees (_load_id, _record, reasons, name) "
+        "select 0, n, '[]', repeat(md5(n::text), 60) from generate_series(1, 10000) as n"
+    )
+    database.execute("delete from staging.checked_hired_employees where _load_id = 0")
+    build(module_dbt, "run", "--exclude", *MARTS[1:])
+    kept = database.rows("select * from staging.quarterly_hires where quarter = 2")
+    database.execute(f"update staging.quarterly_hires set {wrong} where quarter = 2")
+    result = module_dbt(*BUILD)
+    assert unsuccessful(result)["quarters_add_up"] == "fail"
+    assert database.rows(METRIC) == PUBLISHED
+    database.execute("delete from staging.quarterly_hires where quarter = 2")
+    for row in kept:
+        database.execute("insert into staging.quarterly_hires values (%s, %s, %s, %s, %s, %s, %s, %s)", *row)
+
+
 @pytest.mark.parametrize("table", ["departments", "jobs", "hired_employees"])
 def test_a_load_with_fewer_records_than_its_ledger_says_stays_unpublished(
     database: Database, module_dbt: Dbt, table: str

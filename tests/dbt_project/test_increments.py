@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from orchestration.dbt.project import BUILD, build_arguments, manifest, published_marts
 from orchestration.warehouse.published import unpublished_loads
-from tests.conftest import Database
+from tests.conftest import Database, environment
 from tests.dbt_project.conftest import COLUMNS, Dbt, Record, build, deliver, empty, forget_builds
 from tests.dbt_project.judgement import Load, dispositions
 from tests.dbt_project.test_records import became
@@ -156,6 +156,8 @@ def test_a_build_writes_the_records_that_are_new_and_what_they_touch(built: Data
         "checked_departments": 1,
         # The two new ones, and the one that is superseded.
         "checked_hired_employees": 3,
+        # The quarter of the one, that of the other, and the build: logged, added up, deleted.
+        "hire_changes": 6,
         "quarterly_hires": 1,
         "hires_by_quarter": 1,
         "hires_by_month": 1,
@@ -258,3 +260,46 @@ def test_readers_see_a_whole_metric_and_never_wait_while_it_is_built_fifty_times
     assert built.rows("select distinct job from marts.hires_by_quarter") == [("Job 51",)]
     assert (torn, waits) == ([], [])
     assert read[0] > 50
+
+
+COUNTED = "select department_id, job_id, quarter, hired from staging.quarterly_hires where hired > 0 order by 1, 2, 3"
+
+
+def test_hires_that_move_between_two_counts_are_added_up_once(built: Database, module_dbt: Dbt) -> None:
+    """A count that missed a build, or took one twice, would be wrong until the night."""
+    for department in ("2", "3", "2", "3"):
+        hires = [("1", "Ada", "2021-05-05", department, "1"), ("60", "Eve", "2021-08-08", "1", "1")]
+        deliver(built, "hired_employees", hires)
+        build(module_dbt, "run", "--select", "loads", "checked_hired_employees")
+    deliver(built, "departments", [("9", "Late")])
+    build(module_dbt, "run", "--select", "loads", "checked_departments", "checked_hired_employees")
+    counted = [(1, 1, 2, 20), (1, 1, 3, 1), (2, 1, 2, 19), (3, 1, 2, 1), (9, 1, 2, 1)]
+    for _ in range(2):
+        build(module_dbt)
+        assert built.rows(COUNTED) == counted
+    assert built.rows("select * from staging.hire_changes") == []
+
+
+def test_a_build_that_has_logged_nothing_makes_the_next_count_count_everything(
+    built: Database, module_dbt: Dbt
+) -> None:
+    """As one by hand with an earlier version does: what it changed would be missing from every later count."""
+    for number in (1, 2):
+        deliver(built, "hired_employees", [(str(60 + number), "Eve", "2021-08-08", "1", "1")])
+        build(module_dbt, "run", "--select", "loads", "checked_hired_employees")
+        if number == 1:
+            built.execute("delete from staging.hire_changes")
+    build(module_dbt)
+    assert built.rows(COUNTED) == [(1, 1, 2, 20), (1, 1, 3, 2), (2, 1, 2, 20)]
+
+
+def test_a_count_waits_for_a_build_of_what_it_counts(built: Database, module_dbt: Dbt) -> None:
+    """Changes that are committed while it counts would be in this count, and be added to the next one again."""
+    deliver(built, "hired_employees", [("61", "Eve", "2021-08-08", "1", "1")])
+    build(module_dbt, "run", "--select", "loads", "checked_hired_employees")
+    with built.connect("hiring_transformer") as other, environment({"PGOPTIONS": "-c lock_timeout=200"}):
+        other.execute("select pg_advisory_lock(hashtextextended('staging.checked_hired_employees', 0))")
+        result = module_dbt("run", "--select", "quarterly_hires")
+    assert "lock timeout" in result.result[0].message
+    build(module_dbt)
+    assert built.rows(COUNTED) == [(1, 1, 2, 20), (1, 1, 3, 1), (2, 1, 2, 20)]

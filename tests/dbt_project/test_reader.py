@@ -120,7 +120,9 @@ def test_it_finds_no_name_wherever_it_looks(built: Database, reader: psycopg.Con
 def test_it_reads_every_column_but_those(built: Database) -> None:
     relations = built.rows(
         "select format('%%I.%%I', table_schema, table_name), array_agg(column_name::text) "
-        "from information_schema.columns where table_schema in ('staging', 'marts') group by 1"
+        "from information_schema.columns where table_schema in ('staging', 'marts') "
+        # What a build hands to the next model.
+        "and table_name <> 'hire_changes' group by 1"
     )
     reads = readable(built)
     left_out = {

@@ -1,6 +1,11 @@
 -- A hire that falls between two quarters or months, or into two of them, would be
--- missing from the metrics or be in them twice.
+-- missing from the metrics or be in them twice. A build of what is new counts all hires
+-- only while that takes some hundredths of a second. Beyond, it sees that no quarter
+-- has fewer than the new loads alone bring, and that its months sum to it; the tests of
+-- each night count them all.
 {% test quarters_add_up(model, checked) %}
+
+{% set counts_all = not tests_only_new_loads() or is_small(checked) %}
 
 with
 
@@ -18,58 +23,12 @@ in_scope as (
 
 ),
 
-checked as (
-
-    select * from {{ checked }}
-
-),
-
 hires as (
 
     select * from {{ ref('hired_employees') }}
 
 ),
 
-{% if tests_only_new_loads() %}
-named as (
-
-    select distinct
-        hired_year as year,
-        hired_quarter as quarter,
-        department_id,
-        job_id
-    from checked
-    where reasons = '[]' and {{ is_of_load_in('in_scope', true) }}
-
-),
-
-qualifying as (
-
-    select
-        named.*,
-        hires.hired
-    from named
-    cross join lateral (
-        select count(*) as hired
-        from hires
-        where
-            hires.department_id = named.department_id
-            and hires.job_id = named.job_id
-            and hires.hired_year = named.year
-            and hires.hired_quarter = named.quarter
-    ) as hires
-
-),
-
-counted as (
-
-    select *
-    from {{ model }}
-    inner join named using (year, quarter, department_id, job_id)
-
-)
-
-{% else %}
 qualifying as (
 
     -- What is counted is asked in the aggregate: as conditions of rows the planner
@@ -86,6 +45,9 @@ qualifying as (
                 and hired_quarter = (hired_month + 2) / 3
         ) as hired
     from hires
+    {% if not counts_all %}
+    where {{ is_of_load_in('in_scope', true) }}
+    {% endif %}
     group by hired_year, hired_quarter, department_id, job_id
 
 ),
@@ -96,7 +58,6 @@ counted as (
 
 )
 
-{% endif %}
 select
     year,
     quarter,
@@ -108,7 +69,8 @@ select
 from counted
 full join qualifying using (year, quarter, department_id, job_id)
 where
-    coalesce(counted.hired, 0) <> coalesce(qualifying.hired, 0)
+    coalesce(counted.hired, 0)
+    {{ '<>' if counts_all else '<' }} coalesce(qualifying.hired, 0)
     or counted.month_1 + counted.month_2 + counted.month_3 <> counted.hired
 
 {% endtest %}

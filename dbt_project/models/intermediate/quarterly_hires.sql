@@ -1,11 +1,16 @@
 -- The metrics before they are published: what the gates look at. Quarters have their
 -- months in the same row: a row per month would be three times as many to count and
 -- to read in each build.
+-- A test keeps the marts from being built only if all that it reads is upstream of
+-- them: for quarters_add_up,
 -- depends_on: {{ ref('hired_employees') }}
 {{ config(
     materialized='differential',
     unique_key=['year', 'quarter', 'department_id', 'job_id'],
-    meta={'incremental': true},
+    pre_hook=create_hire_changes(),
+    post_hook='delete from ' ~ hire_changes() ~ ' where build <= '
+    ~ watermark('checked_hired_employees'),
+    meta={'incremental': true, 'adds_changes_of': 'checked_hired_employees'},
 ) }}
 
 with
@@ -16,50 +21,6 @@ checked as (
 
 ),
 
-{% if is_incremental_build() %}
-hires as (
-
-    select * from {{ ref('hired_employees') }}
-
-),
-
-named as (
-
-    select distinct
-        checked.hired_year as year,
-        checked.hired_quarter as quarter,
-        checked.department_id,
-        checked.job_id
-    from checked
-    where
-        checked.reasons = '[]'
-        and {{ has_changed('checked', 'checked_hired_employees') }}
-
-),
-
-counted as (
-
-    select
-        named.*,
-        hires.*
-    from named
-    cross join lateral (
-        select
-            count(*) as hired,
-            count(*) filter (where hires.hired_month % 3 = 1) as month_1,
-            count(*) filter (where hires.hired_month % 3 = 2) as month_2,
-            count(*) filter (where hires.hired_month % 3 = 0) as month_3
-        from hires
-        where
-            hires.department_id = named.department_id
-            and hires.job_id = named.job_id
-            and hires.hired_year = named.year
-            and hires.hired_quarter = named.quarter
-    ) as hires
-
-),
-
-{% else %}
 counted as (
 
     select
@@ -67,7 +28,6 @@ counted as (
         hired_quarter as quarter,
         department_id,
         job_id,
-        count(*) filter (where disposition = 'accepted') as hired,
         count(*) filter (
             where disposition = 'accepted' and hired_month % 3 = 1
         ) as month_1,
@@ -83,7 +43,81 @@ counted as (
 
 ),
 
+{% if is_incremental_build() %}
+logged as (
+
+    select * from {{ hire_changes() }}
+    where build > {{ watermark('checked_hired_employees') }}
+
+),
+
+log_state as (
+
+    select
+        count(distinct build)
+        = {{ last_build('checked_hired_employees') }}
+        - {{ watermark('checked_hired_employees') }} as is_complete
+    from logged
+
+),
+
+changed as (
+
+    select
+        year,
+        quarter,
+        department_id,
+        job_id,
+        sum(month_1) as month_1,
+        sum(month_2) as month_2,
+        sum(month_3) as month_3
+    from logged
+    where year is not null
+    group by year, quarter, department_id, job_id
+
+),
+
+added as (
+
+    select
+        year,
+        quarter,
+        department_id,
+        job_id,
+        changed.month_1 + coalesce(known.month_1, 0) as month_1,
+        changed.month_2 + coalesce(known.month_2, 0) as month_2,
+        changed.month_3 + coalesce(known.month_3, 0) as month_3
+    from changed
+    left join {{ this }} as known using (year, quarter, department_id, job_id)
+
+),
+
+months as (
+
+    select * from added
+    where (select log_state.is_complete from log_state)
+    union all
+    select * from counted
+    where not (select log_state.is_complete from log_state)
+
+),
+
+{% else %}
+months as (
+
+    select * from counted
+
+),
+
 {% endif %}
+quarters as (
+
+    select
+        *,
+        month_1 + month_2 + month_3 as hired
+    from months
+
+),
 
 final as (
 
@@ -96,7 +130,7 @@ final as (
         month_1::integer as month_1,
         month_2::integer as month_2,
         month_3::integer as month_3
-    from counted
+    from quarters
 
 )
 
