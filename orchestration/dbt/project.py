@@ -14,7 +14,7 @@ from dagster_dbt import DbtProject
 
 from orchestration.database import VIGILANCE
 from orchestration.dbt.generated import FOLDER, PROJECT_DIR, write_generated
-from orchestration.settings import BuildSettings, DbtSettings, placeholders
+from orchestration.settings import BuildSettings, DatabaseSettings, DbtSettings, placeholders
 
 if TYPE_CHECKING:
     from dbt.contracts.graph.manifest import Manifest
@@ -53,6 +53,20 @@ def manifest() -> Mapping[str, Any]:
     version_in_use()
     parse_if_changed()
     return cast(Mapping[str, Any], json.loads(PROJECT.manifest_path.read_text()))
+
+
+def parsed() -> "Manifest":
+    """Return the project as dbt itself holds it, in the database of the environment; read once per process.
+
+    Raises:
+        ProjectBroken: dbt cannot parse it.
+    """
+    return _parsed_for(DatabaseSettings.read().pgdatabase)
+
+
+@cache
+def _parsed_for(database: str | None) -> "Manifest":
+    return parsed_in_database(database or "")
 
 
 def parsed_in_database(database: str) -> "Manifest":
@@ -134,18 +148,15 @@ def description_of_test(project: Mapping[str, Any], unique_id: str) -> str:
 
 
 def _parse(target: Path) -> None:
-    # Imported here: only whoever is first after a change needs it for this.
-    from dbt.cli.main import dbtRunner
+    # Imported here: it imports this module, and only the first process after a change needs it for this.
+    from orchestration.dbt.cli import InProcessDbt
 
-    folder = str(PROJECT.project_dir)
-    options = ("--project-dir", folder, "--profiles-dir", folder, "--target-path", str(target))
     # In this process, which has dbt in memory sooner or later: one of its own would import it once more.
     with placeholders(PROFILE_PLACEHOLDERS):
-        result = dbtRunner().invoke(
-            ["--quiet", "--no-send-anonymous-usage-stats", "--log-level-file", "none", "parse", *options]
-        )
-    if not result.success:
-        raise ProjectBroken(f"the dbt project cannot be parsed: {' '.join(str(result.exception).split())}")
+        try:
+            InProcessDbt(PROJECT).cli(["parse"], target_path=target).wait()
+        except Exception as error:
+            raise ProjectBroken(f"the dbt project cannot be parsed: {' '.join(str(error).split())}") from error
 
 
 def version_of_project() -> int:

@@ -8,14 +8,16 @@ import dagster as dg
 from dagster_dbt import DagsterDbtTranslator, DbtProject, dbt_assets
 from pydantic import Field
 
-from orchestration.dbt.build import build
+from orchestration.dbt.cli import InProcessDbt
 from orchestration.dbt.metadata import deferred_metadata, has_deferred_metadata
 from orchestration.dbt.project import (
     PROJECT,
     build_arguments,
     description_of_test,
     manifest,
+    parsed,
     published_marts,
+    session_variables,
     version_in_use,
 )
 from orchestration.defs.landing import OWNERS
@@ -131,10 +133,12 @@ def _built(context: dg.AssetExecutionContext, arguments: list[str], connection: 
         psycopg.Error: the build failed for a reason that may pass with time.
         dagster.Failure: it failed for another reason.
     """
+    dbt = InProcessDbt(PROJECT, session_variables(), parsed(), connection)
     held: list[Any] = []
     failure: dg.Failure | None = None
     try:
-        for event in build(context, TRANSLATOR, arguments, connection):
+        invocation = dbt.cli(arguments, manifest=manifest(), dagster_dbt_translator=TRANSLATOR, context=context)
+        for event in invocation.stream():
             key = _key_of(context, event)
             if key and has_deferred_metadata(manifest(), key):
                 held.append(event)

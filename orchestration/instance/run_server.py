@@ -13,7 +13,7 @@ from pathlib import Path
 from dagster._cli import ENV_PREFIX, cli
 
 import orchestration.instance.storage  # noqa: F401 - Dagster finds it by its name, when a run is there already
-from orchestration.dbt import build
+from orchestration.dbt import project
 from orchestration.definitions import defs
 from orchestration.defs.resources import landing
 from orchestration.instance.forks import serve
@@ -28,7 +28,7 @@ def dagster(command: Sequence[str]) -> None:
 def warm() -> None:
     """Load into memory what importing has not: the definitions' jobs, dbt's project, the S3 client's model."""
     defs.get_repository_def().load_all_definitions()
-    build.parsed()
+    project.parsed()
     landing().client.close()
 
 

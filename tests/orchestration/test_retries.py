@@ -10,7 +10,8 @@ import pytest
 
 from contracts import TABLES
 from orchestration.database import connect
-from orchestration.defs import models, raw, retries
+from orchestration.dbt.cli import InProcessDbt
+from orchestration.defs import raw, retries
 from orchestration.defs.models import BuildConfig, dbt_models
 from orchestration.defs.resources import Landing, Warehouse
 from orchestration.ingest.objects import BucketUnavailable
@@ -136,10 +137,10 @@ def test_a_table_without_a_column_ends_the_step_at_once_and_its_check_names_the_
 
 
 def test_a_build_that_fails_for_another_reason_is_not_tried_again(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fails(*_: Any) -> Iterator[Any]:
+    def fails(*_: Any, **__: Any) -> None:
         raise dg.Failure("dbt: a test has failed", allow_retries=False)
 
-    monkeypatch.setattr(models, "build", fails)
+    monkeypatch.setattr(InProcessDbt, "cli", fails)
     result = run(dbt_models, run_config=dg.RunConfig(ops={"dbt_models": BuildConfig()}))
 
     assert reason(result) == "dbt: a test has failed"

@@ -1,0 +1,251 @@
+"""dbt in this process, in the shape of `dagster_dbt.DbtCliResource`: `dbt.cli([...], context=context).stream()`.
+
+A dbt process of its own costs about four seconds before its first statement, and DbtCliResource about as much again to
+set up an adapter for metadata that is not asked for here. What the UI shows is the same. The original takes the same
+arguments; with it an outage ends a build as any error does, and rows and columns come of its own `fetch_…` methods.
+"""
+
+import queue
+import sys
+import tempfile
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+import dagster as dg
+import psycopg
+from dagster_dbt import DagsterDbtTranslator, DbtProject, default_metadata_from_dbt_resource_props
+from dagster_dbt.asset_utils import get_subset_selection_for_context
+from dagster_dbt.core.dbt_cli_event import DbtCoreCliEventMessage
+
+from orchestration.database import is_outage
+from orchestration.dbt.lock_watch import LOOK_INTERVAL_SECONDS, LockWatch
+from orchestration.dbt.metadata import column_history, in_database, previous_schema, rows
+from orchestration.settings import overridden
+
+if TYPE_CHECKING:
+    from dbt.contracts.graph.manifest import Manifest
+
+    from orchestration.database import Connection
+
+# What dbt reports at these levels goes into the run's log; the rest is in the events.
+LOGGED = {"warn": "warning", "error": "error"}
+END = "End"
+GLOBAL_OPTIONS = ("--quiet", "--no-send-anonymous-usage-stats", "--log-level-file", "none")
+
+
+@dataclass(frozen=True)
+class InProcessDbt:
+    """dbt's commands for one project.
+
+    Attributes:
+        project: where it is.
+        environment: what is set while a command runs.
+        parsed: the project as dbt itself holds it; without it each command parses or reads it.
+        connection: of a role that reads the models, for what `stream` shows of them.
+    """
+
+    project: DbtProject
+    environment: Mapping[str, str] = field(default_factory=dict)
+    parsed: "Manifest | None" = None
+    connection: "Connection | None" = None
+
+    def cli(
+        self,
+        args: Sequence[str],
+        *,
+        manifest: Mapping[str, Any] | None = None,
+        dagster_dbt_translator: DagsterDbtTranslator | None = None,
+        context: dg.AssetExecutionContext | None = None,
+        target_path: Path | None = None,
+    ) -> "InProcessInvocation":
+        """Return the invocation of a command, which begins when it is streamed or waited for.
+
+        Args:
+            args: the command and its options; what the context selects is added.
+            manifest: the one that the context's asset was made with.
+            dagster_dbt_translator: the one that the context's asset was made with.
+            context: of the asset that `@dbt_assets` made.
+            target_path: where dbt's files are kept; by default in a temporary folder, and without its artifacts.
+        """
+        manifest, translator = manifest or {}, dagster_dbt_translator or DagsterDbtTranslator()
+        selection = _selection(context, manifest, translator) if context else []
+        return InProcessInvocation(self, [*args, *selection], manifest, translator, context, target_path)
+
+
+@dataclass
+class InProcessInvocation:
+    """One dbt command, in the shape of `dagster_dbt.DbtCliInvocation`."""
+
+    dbt: InProcessDbt
+    command: Sequence[str]
+    manifest: Mapping[str, Any]
+    dagster_dbt_translator: DagsterDbtTranslator
+    context: dg.AssetExecutionContext | None
+    target_path: Path | None
+    _errors: list[str] = field(default_factory=list)
+    _outages: list[psycopg.Error] = field(default_factory=list)
+    _is_success: bool = False
+
+    def wait(self) -> Self:
+        """Run the command to its end.
+
+        Raises:
+            BaseException: what dbt raised, as it does for settings and projects that it cannot use.
+            RuntimeError: it failed without a word.
+        """
+        for _ in self._raw_events():
+            pass
+        if not self._is_success:
+            raise RuntimeError(f"dbt {' '.join(self.command)} failed")
+        return self
+
+    def stream(self) -> Iterator[Any]:
+        """Yield Dagster's events as dbt produces them.
+
+        Raises:
+            psycopg.Error: dbt failed for a reason that may pass with time, an outage or a lock of another session.
+            dagster.Failure: dbt failed for another reason; the message says at which nodes and why.
+        """
+        context, connection = self.context, self.dbt.connection
+        assert context is not None, "events are those of an asset's run"
+        assert connection is not None, "events have what the database shows of a model"
+        context.log.info(f"dbt {' '.join(self.command)}")
+        manifest = in_database(connection, self.manifest)
+        watch = LockWatch(context, connection)
+        for event in self._raw_events():
+            watch.look()
+            if event is None:
+                continue
+            if event["data"].get("node_info"):
+                yield from self._dagster_events(context, connection, manifest, event)
+            self._log(context, event["info"])
+        if not self._is_success and self._outages:
+            raise watch.explained(self._outages[0])
+        if not self._is_success:
+            raise dg.Failure(f"dbt: {'; '.join(dict.fromkeys(self._errors)) or 'failed'}", allow_retries=False)
+
+    def _log(self, context: dg.AssetExecutionContext, info: Mapping[str, str]) -> None:
+        message = info["msg"].strip()
+        if info["level"] not in LOGGED or not message:
+            return
+        getattr(context.log, LOGGED[info["level"]])(message)
+        # A node's own line only says that it failed; why comes at the end.
+        if info["level"] == "error" and info["name"] not in ("LogTestResult", "LogModelResult"):
+            self._errors.append(" ".join(message.split()))
+
+    def _dagster_events(
+        self,
+        context: dg.AssetExecutionContext,
+        connection: "Connection",
+        manifest: Mapping[str, Any],
+        event: dict[str, Any],
+    ) -> Iterator[Any]:
+        """Yield what dagster-dbt makes of an event of dbt, a model's with its rows and columns.
+
+        Where columns come from takes seconds to find out, and follows from the models' text: it is found out in a full
+        refresh, and is as it was everywhere else.
+        """
+        unique_id = event["data"]["node_info"]["unique_id"]
+        is_model = event["info"]["name"] == "LogModelResult" and event["data"]["node_info"]["node_status"] == "success"
+        compiled = self.target_path if "--full-refresh" in self.command else None
+        columns = column_history(connection, manifest, unique_id) if is_model and compiled else {}
+        message = DbtCoreCliEventMessage(raw_event=event, event_history_metadata=columns)
+        for made in message.to_default_asset_events(
+            manifest, self.dagster_dbt_translator, context, target_path=compiled, project=self.dbt.project
+        ):
+            if not isinstance(made, dg.Output):
+                yield made
+                continue
+            node = manifest["nodes"][unique_id]
+            if compiled:
+                structure = default_metadata_from_dbt_resource_props(columns)
+            else:
+                structure = previous_schema(context.instance, self.dagster_dbt_translator.get_asset_key(node))
+            shown = {**structure, **made.metadata, **rows(connection, node["relation_name"])}
+            yield dg.Output(None, output_name=made.output_name, metadata=shown)
+
+    def _raw_events(self) -> Iterator[dict[str, Any] | None]:
+        """Run dbt in a thread and yield its events, as its JSON log would have them, the moment they occur.
+
+        Where nothing occurs for a while, that is None.
+
+        Raises:
+            BaseException: what dbt raised, as it does for settings and projects that it cannot use.
+        """
+        options = GLOBAL_OPTIONS if self.target_path else (*GLOBAL_OPTIONS, "--no-write-json")
+        with (
+            nullcontext(self.target_path) if self.target_path else tempfile.TemporaryDirectory(prefix="dbt-") as target
+        ):
+            self.target_path = Path(target)
+            events: queue.Queue[dict[str, Any] | BaseException] = queue.Queue()
+            # A daemon: a run that is cancelled ends with its process, and the server rolls back what was under way.
+            thread = threading.Thread(target=self._run, args=(options, events.put), daemon=True)
+            thread.start()
+            while True:
+                try:
+                    event = events.get(timeout=LOOK_INTERVAL_SECONDS)
+                except queue.Empty:
+                    yield None
+                    continue
+                if isinstance(event, BaseException):
+                    thread.join()
+                    raise event
+                if event["info"]["name"] == END:
+                    thread.join()
+                    self._is_success = event["data"]["success"]
+                    return
+                yield event
+
+    def _run(self, options: Sequence[str], put: Callable[[dict[str, Any] | BaseException], None]) -> None:
+        """Invoke dbt; put its events, and at last one of our own, END, or what dbt raised."""
+        # Imported here: a second that only builds need.
+        from dbt.cli.main import dbtRunner
+        from dbt_common.events.functions import msg_to_dict
+
+        def observe(event: Any) -> None:
+            put(msg_to_dict(event))
+            # dbt reports an error of its driver while it handles it, and keeps only the words.
+            if (outage := _outage(sys.exc_info()[1])) is not None:
+                self._outages.append(outage)
+
+        folder = str(self.dbt.project.project_dir)
+        places = ("--project-dir", folder, "--profiles-dir", folder, "--target-path", str(self.target_path))
+        try:
+            with overridden(self.dbt.environment):
+                result = dbtRunner(self.dbt.parsed, callbacks=[observe]).invoke([*options, *self.command, *places])
+            end = {"info": {"name": END}, "data": {"success": result.success}}
+            # What it raises for a server that is away is one of the outages.
+            put(end if self._outages or not result.exception else result.exception)
+        except BaseException as error:  # whatever ends the thread must end the wait for its events
+            put(error)
+
+
+def _selection(
+    context: dg.AssetExecutionContext, manifest: Mapping[str, Any], translator: DagsterDbtTranslator
+) -> list[str]:
+    selection, indirect_selection = get_subset_selection_for_context(
+        context=context,
+        manifest=manifest,
+        select="fqn:*",
+        exclude=None,
+        selector=None,
+        dagster_dbt_translator=translator,
+        current_dbt_indirect_selection_env=None,
+    )
+    return [*selection, *(("--indirect-selection", indirect_selection) if indirect_selection else ())]
+
+
+def _outage(error: BaseException | None) -> psycopg.Error | None:
+    """Return an error of dbt's driver as one of psycopg 3's, if it may pass with time."""
+    import psycopg2
+
+    if not isinstance(error, psycopg2.Error) or isinstance(error, psycopg2.ProgrammingError):
+        return None
+    # Without a SQLSTATE it is the connection that failed.
+    kind = psycopg.errors.lookup(error.pgcode) if error.pgcode else psycopg.OperationalError
+    known = kind(" ".join(str(error).split()))
+    return known if is_outage(known) else None
