@@ -6,7 +6,6 @@ import time
 from collections.abc import Collection, Sequence
 
 import dagster as dg
-from dagster._core.storage.tags import RUN_KEY_TAG
 
 from orchestration.arrivals.backoff import Backoff, NextAttempt
 
@@ -21,6 +20,8 @@ UNDER_WAY = [
 # are not to wait for ever.
 REQUESTED_SECONDS = 10
 
+# By it a run is found that was requested; the run_key itself Dagster keeps in a tag of its own.
+ATTEMPT_TAG = "hiring/attempt"
 TRY_AGAIN = "Launch the job reload_object for one of them; any new object tries them all again."
 
 Answer = dg.RunRequest | dg.SkipReason
@@ -72,14 +73,14 @@ class RunGate:
             if not isinstance(attempt, NextAttempt):
                 return dg.SkipReason(f"{summary}; {made} made, the next in {attempt:.0f} s."), backoff
             self._key, self._at = attempt.key, time.monotonic()
-        tags = {"hiring/reason": summary}
+        tags = {"hiring/reason": summary, ATTEMPT_TAG: attempt.key}
         request = dg.RunRequest(run_key=attempt.key, tags=tags, asset_selection=selection, run_config=config)
         return request, attempt.backoff
 
     def _under_way(self, instance: dg.DagsterInstance) -> str | None:
         # In this order: a run that appears between the two questions is found by the second.
         if time.monotonic() - self._at < REQUESTED_SECONDS and not instance.get_runs_count(
-            dg.RunsFilter(tags={RUN_KEY_TAG: self._key})
+            dg.RunsFilter(tags={ATTEMPT_TAG: self._key})
         ):
             return "a run that a sensor has just requested"
         found = instance.get_run_records(dg.RunsFilter(statuses=UNDER_WAY), limit=1)

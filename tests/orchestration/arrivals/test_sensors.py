@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import dagster as dg
 import pytest
-from dagster._core.storage.tags import RUN_KEY_TAG
 
 from contracts import TABLES
 from orchestration.arrivals.run_gate import RunGate
@@ -141,8 +140,7 @@ def test_the_other_sensor_asks_for_none_before_the_run_of_the_first_is_there(tic
     ticks.bucket.put("jobs_b.csv", b"2,b\n")
     request = only_request(ticks.new_objects())
     assert skipped(ticks.unpublished()) == "1 new load; a run that a sensor has just requested is under way."
-    tags = {RUN_KEY_TAG: request.run_key or ""}
-    ticks.instance.add_run(dg.DagsterRun("refresh", status=dg.DagsterRunStatus.SUCCESS, tags=tags))
+    ticks.instance.add_run(dg.DagsterRun("refresh", status=dg.DagsterRunStatus.SUCCESS, tags=request.tags))
     only_request(ticks.unpublished())
 
 
@@ -153,10 +151,8 @@ def test_an_object_that_stays_pending_is_tried_a_bounded_number_of_times_and_the
     monkeypatch.setattr(sensors, "MAX_ATTEMPTS", 2)
     ticks.bucket.put("jobs.csv", b"1,a\n")
     for attempt in range(1, 3):
-        run_key = only_request(ticks.new_objects()).run_key or ""
-        ticks.instance.add_run(
-            dg.DagsterRun("refresh", status=dg.DagsterRunStatus.FAILURE, tags={RUN_KEY_TAG: run_key})
-        )
+        tags = only_request(ticks.new_objects()).tags
+        ticks.instance.add_run(dg.DagsterRun("refresh", status=dg.DagsterRunStatus.FAILURE, tags=tags))
         assert f"{attempt} attempt" in skipped(ticks.new_objects())
         ticks.later(900)
     assert skipped(ticks.new_objects()) == (
@@ -169,9 +165,9 @@ def test_an_object_that_stays_pending_is_tried_a_bounded_number_of_times_and_the
 
 def test_a_run_that_failed_for_an_object_that_cannot_be_loaded_is_not_started_again(ticks: Ticks) -> None:
     ticks.bucket.put("jobs.csv.gz", b"not gzip")
-    run_key = only_request(ticks.new_objects()).run_key or ""
+    tags = only_request(ticks.new_objects()).tags
     ticks.load()
-    ticks.instance.add_run(dg.DagsterRun("refresh", status=dg.DagsterRunStatus.FAILURE, tags={RUN_KEY_TAG: run_key}))
+    ticks.instance.add_run(dg.DagsterRun("refresh", status=dg.DagsterRunStatus.FAILURE, tags=tags))
     ticks.later(900)
     assert skipped(ticks.new_objects()) == "1 object, none new."
     assert not ticks.unpublished().run_requests
