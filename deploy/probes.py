@@ -11,7 +11,7 @@ import urllib.request
 
 TIMEOUT_SECONDS = 2
 # The daemon gives one every half a minute.
-LONGEST_SILENCE_SECONDS = 150
+MAX_SILENCE_SECONDS = 150
 
 
 def answers_http(url: str) -> bool:
@@ -47,15 +47,15 @@ def daemon_lives(conninfo: str) -> bool:
     """
     import psycopg
 
-    beat = """
-        select from daemon_heartbeats
-        where daemon_type = 'SENSOR' and timestamp > clock_timestamp() at time zone 'UTC' - make_interval(secs => %s)
-    """
+    # Imported here, as below: the image of the API has none of it.
+    from orchestration.instance.tables import sensor_heartbeat
+
     try:
         with psycopg.connect(conninfo, connect_timeout=TIMEOUT_SECONDS) as connection:
-            return connection.execute(beat, [LONGEST_SILENCE_SECONDS]).fetchone() is not None
+            now, last = sensor_heartbeat(connection)
     except psycopg.Error:
         return False
+    return last is not None and (now - last).total_seconds() < MAX_SILENCE_SECONDS
 
 
 def main() -> None:
@@ -66,7 +66,6 @@ def main() -> None:
         case ["grpc", port]:
             well = serves_grpc("127.0.0.1", int(port))
         case ["daemon"]:
-            # The image of the API has none of it.
             from orchestration.instance.database import InstanceSettings
 
             well = daemon_lives(InstanceSettings.read().conninfo)

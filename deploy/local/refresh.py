@@ -8,7 +8,7 @@ import dagster as dg
 
 from orchestration.definitions import defs
 from orchestration.defs.arrivals import arrivals
-from orchestration.monitoring.failures import reason
+from orchestration.instance.run_events import reason
 
 ARRIVALS_STEP = arrivals.op.name
 

@@ -18,13 +18,11 @@ from deploy.local.settings import (
     run_socket,
 )
 from deploy.probes import answers_http, serves_grpc
+from orchestration.instance.tables import sensor_heartbeat
 
 PROGRAMS = Path(sys.executable).parent
 WORKSPACE = PROJECT / "deploy" / "workspace.yaml"
 LOOPBACK = "127.0.0.1"
-HEARTBEAT = """
-    select clock_timestamp() at time zone 'UTC', max(timestamp) from daemon_heartbeats where daemon_type = 'SENSOR'
-"""
 
 
 @dataclass(frozen=True)
@@ -105,11 +103,11 @@ def daemon(settings: Settings, postgres_host: str, conninfo: str) -> Service:
         nonlocal since
         try:
             with psycopg.connect(conninfo) as connection:
-                now, beat = connection.execute(HEARTBEAT).fetchone() or (None, None)
+                now, last = sensor_heartbeat(connection)
         except psycopg.Error:
             return False
         since = since or now
-        if not (since and beat and beat > since):
+        if not (last and last > since):
             return False
         since = None
         return True

@@ -20,12 +20,12 @@ from deploy.local.postgres import EmbeddedPostgres
 from deploy.local.services import Service
 from deploy.local.settings import PROJECT, Settings, orchestration_environment
 from deploy.local.supervisor import Interrupted, StackError, Supervisor, require_free_port
+from orchestration.instance.tables import unfinished_runs
 from orchestration.migrations import ROLES, migrate
 from orchestration.warehouse.published import built_marts, unpublished_loads
 
 # Those who type `make psql` own the server: this keeps a slip of the hand from changing what the pipeline wrote.
 READ_EVERYTHING = "-c role=pg_read_all_data -c default_transaction_read_only=on"
-UNFINISHED = "select count(*) from runs where status in ('NOT_STARTED', 'STARTING', 'STARTED', 'CANCELING')"
 
 
 class Stack:
@@ -70,9 +70,8 @@ class Stack:
         home.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(PROJECT / "deploy" / "dagster.yaml", home / "dagster.yaml")
         with psycopg.connect(self.postgres.conninfo("dagster")) as connection:
-            (known,) = connection.execute("select to_regclass('runs') is not null").fetchone() or (False,)
-            left = connection.execute(UNFINISHED).fetchone() if known else None
-        if left and left[0]:
+            cut_off = unfinished_runs(connection)
+        if cut_off:
             with self.step("Runs that were cut off"):
                 if self.supervisor.run(self.module("deploy.local.interrupted_runs")):
                     log = self.settings.logs / "interrupted-runs.log"

@@ -1,26 +1,21 @@
 """The bucket's objects as Dagster shows them: one partition per object, its state as the ledger has it."""
 
-import logging
 import re
-import time
-import uuid
 from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
 import dagster as dg
-from dagster import DagsterEvent, DagsterEventType, EventLogEntry
-from dagster._core.definitions.data_version import DATA_VERSION_TAG
-from dagster._core.events import AssetMaterializationPlannedData, AssetObservationData, StepMaterializationData
-from dagster._core.storage.event_log.schema import DynamicPartitionsTable
-from dagster._core.storage.event_log.sql_event_log import SqlEventLogStorage
-from sqlalchemy import delete
+from dagster import DagsterEventType
 
 from contracts import TABLES, Table
 from orchestration.arrivals.load_states import LoadState, newest_states
 from orchestration.ingest.ledger import LoadStatus
 from orchestration.ingest.objects import ObjectVersion
+from orchestration.instance.asset_events import data_version_tags, latest_data_versions, store_events
+from orchestration.instance.failed_partitions import has_marks, mark_failed
+from orchestration.instance.pruning import delete_partitions
 
 if TYPE_CHECKING:
     from orchestration.database import Connection
@@ -33,20 +28,16 @@ UNKNOWN = "unknown"
 ARRIVALS = dg.AssetKey(["landing", "arrivals"])
 
 # Grids of more than some 25,000 partitions are slow.
-OBJECTS_A_TABLE = 5000
+OBJECTS_PER_TABLE = 5000
 UNKNOWN_OBJECTS = 250
-REPORTED_A_CALL = 500
-SEEN_A_CALL = 100
-DELETED_AT_ONCE = 1000
+OBJECTS_PER_REPORT = 500
+SEEN_PER_CALL = 100
 
 # Control characters and the sign of a range, "...", which Dagster refuses in the name of a partition.
 UNWANTED = re.compile(r"[%\x00-\x1f\x7f]|\.(?=\.\.)")
 
-# Dagster shows a partition as failed when a failed run meant to fill it. A load that failed is no failed run, since
-# other objects load in the same one: what bears these failures is a run of the record only, one for all of them.
+# Their partitions are shown as failed.
 FAILURES = (LoadStatus.FAILED, LoadStatus.HELD)
-FAILURES_JOB = "objects_that_failed_to_load"
-FAILURES_RUN = str(uuid.uuid5(uuid.NAMESPACE_URL, FAILURES_JOB))
 
 
 def objects_of(table_name: str) -> dg.DynamicPartitionsDefinition:
@@ -79,8 +70,8 @@ def newly_seen(
         arrived: objects in the bucket, each with the name of its table, or UNKNOWN.
 
     Returns:
-        Partitions to add, and an event for each, of SEEN_A_CALL objects a table at most: what is left comes next time,
-        or with its load. Of objects that belong to no table there are UNKNOWN_OBJECTS at most in all.
+        Partitions to add, and an event for each, of at most SEEN_PER_CALL objects per table: what is left comes next
+        time, or with its load. Of objects that belong to no table there are UNKNOWN_OBJECTS at most in all.
     """
     by_table: dict[str, list[ObjectVersion]] = {}
     for name, item in arrived:
@@ -89,8 +80,8 @@ def newly_seen(
     events: list[dg.AssetObservation] = []
     for name, items in by_table.items():
         known = set(instance.get_dynamic_partitions(_name(objects_of(name))))
-        room = max(UNKNOWN_OBJECTS - len(known), 0) if name == UNKNOWN else SEEN_A_CALL
-        new = [item for item in items if partition_of(item.key) not in known][: min(room, SEEN_A_CALL)]
+        room = max(UNKNOWN_OBJECTS - len(known), 0) if name == UNKNOWN else SEEN_PER_CALL
+        new = [item for item in items if partition_of(item.key) not in known][: min(room, SEEN_PER_CALL)]
         if new:
             partitions = [partition_of(item.key) for item in new]
             shown_in = (objects_of(name),) if name == UNKNOWN else (objects_of(name), OBJECTS)
@@ -118,9 +109,9 @@ def report(
     run_id: str = "",
     made: Collection[int] = (),
 ) -> int:
-    """Tell Dagster what the ledger has about a table's objects and Dagster does not show yet, the newest first.
+    """Report to Dagster what the ledger has about a table's objects and Dagster does not show yet, the newest first.
 
-    What loads by the command line did, or runs that were killed before they could tell, is told by whoever calls next.
+    What loads by the command line did, or runs that were killed before they could report, the next call reports.
 
     Args:
         instance: Dagster's instance.
@@ -130,134 +121,80 @@ def report(
         made: the load_ids of that run's loads.
 
     Returns:
-        How many objects were told of, at most REPORTED_A_CALL.
+        How many objects were reported, at most OBJECTS_PER_REPORT.
     """
-    states = _not_shown(instance, table, newest_states(connection, table, OBJECTS_A_TABLE, made))[:REPORTED_A_CALL]
+    states = _not_shown(instance, table, newest_states(connection, table, OBJECTS_PER_TABLE, made))[:OBJECTS_PER_REPORT]
     if not states:
         return 0
-    partitions = [partition_of(state.key) for state in reversed(states)]
+    states.reverse()
+    partitions = [partition_of(state.key) for state in states]
     for definition in (objects_of(table.name), OBJECTS):
         instance.add_dynamic_partitions(_name(definition), partitions)
     run = instance.get_run_by_id(run_id) if run_id else None
-    events = [
-        _event(table, state, run_id if run and state.load_id in made else "", run.job_name if run else "")
-        for state in reversed(states)
-    ]
-    for kind in (DagsterEventType.ASSET_OBSERVATION, DagsterEventType.ASSET_MATERIALIZATION):
-        batch = [event for event in events if event.dagster_event_type == kind]
-        if batch:
-            instance.event_log_storage.store_event_batch(batch)
-    _report_failures(instance, table, [state for state in states if state.status in FAILURES])
+    of_run = [state for state in states if run and state.load_id in made]
+    store_events(instance, None, [_event(table, state) for state in states if state not in of_run])
+    store_events(instance, run, [_event(table, state) for state in of_run])
+    failed = [state for state in states if state.status in FAILURES]
+    reasons = {partition_of(state.key): f"{state.key}, load {state.load_id}: {state.error}" for state in failed}
+    mark_failed(instance, landing_of(table.name), reasons)
     return len(states)
 
 
 def prune(instance: dg.DagsterInstance) -> int:
-    """Take the oldest partitions out, so that OBJECTS_A_TABLE stay for each table; return how many went.
+    """Delete the oldest partitions, so that OBJECTS_PER_TABLE stay for each table; return how many.
 
-    The ledger keeps all, and what was told about an object stays in Dagster's events.
+    The ledger keeps all, and what was reported of an object stays in Dagster's events.
     """
     kept: set[str] = set()
     gone = 0
-    for name, bound in (*((table.name, OBJECTS_A_TABLE) for table in TABLES), (UNKNOWN, UNKNOWN_OBJECTS)):
+    for name, bound in (*((table.name, OBJECTS_PER_TABLE) for table in TABLES), (UNKNOWN, UNKNOWN_OBJECTS)):
         partitions = instance.get_dynamic_partitions(_name(objects_of(name)))
         if name != UNKNOWN:
             kept.update(partitions[-bound:])
-        gone += _delete(instance, objects_of(name), partitions[:-bound])
+        gone += delete_partitions(instance, _name(objects_of(name)), partitions[:-bound])
     all_objects = instance.get_dynamic_partitions(_name(OBJECTS))
-    _delete(instance, OBJECTS, [partition for partition in all_objects if partition not in kept])
+    delete_partitions(instance, _name(OBJECTS), [partition for partition in all_objects if partition not in kept])
     return gone
 
 
-def _delete(instance: dg.DagsterInstance, definition: dg.DynamicPartitionsDefinition, partitions: Sequence[str]) -> int:
-    storage = instance.event_log_storage
-    if not isinstance(storage, SqlEventLogStorage):
-        return 0
-    # Dagster's own function takes one at a time, with a connection for each: a minute a thousand.
-    is_of_definition = DynamicPartitionsTable.c.partitions_def_name == _name(definition)
-    with storage.index_connection() as connection:
-        for first in range(0, len(partitions), DELETED_AT_ONCE):
-            is_unwanted = DynamicPartitionsTable.c.partition.in_(partitions[first : first + DELETED_AT_ONCE])
-            connection.execute(delete(DynamicPartitionsTable).where(is_of_definition, is_unwanted))
-    return len(partitions)
-
-
 def _not_shown(instance: dg.DagsterInstance, table: Table, states: Sequence[LoadState]) -> list[LoadState]:
-    """Return those states that the newest event of their object does not tell."""
+    """Return those states that are not in the newest event of their object."""
     if not states:
         return []
     loaded, other = (
-        instance.event_log_storage.get_latest_tags_by_partition(
-            landing_of(table.name), kind, [DATA_VERSION_TAG], [partition_of(state.key) for state in states]
+        latest_data_versions(
+            instance, landing_of(table.name), event_type, [partition_of(state.key) for state in states]
         )
-        for kind in (DagsterEventType.ASSET_MATERIALIZATION, DagsterEventType.ASSET_OBSERVATION)
+        for event_type in (DagsterEventType.ASSET_MATERIALIZATION, DagsterEventType.ASSET_OBSERVATION)
     )
-    failures_are_shown = instance.has_run(FAILURES_RUN)
+    failures_are_shown = has_marks(instance)
 
     def is_shown(state: LoadState) -> bool:
-        told = (loaded if state.status == LoadStatus.COMPLETE else other).get(partition_of(state.key), {})
+        shown = (loaded if state.status == LoadStatus.COMPLETE else other).get(partition_of(state.key))
         is_marked = state.status not in FAILURES or failures_are_shown
-        return told.get(DATA_VERSION_TAG) == state.stamp and is_marked
+        return shown == state.stamp and is_marked
 
     return [state for state in states if not is_shown(state)]
 
 
-def _event(table: Table, state: LoadState, run_id: str, job_name: str) -> EventLogEntry:
-    """Return the event that tells a state: that the object was loaded, or else what was observed about it."""
+def _event(table: Table, state: LoadState) -> dg.AssetMaterialization | dg.AssetObservation:
+    """Return the event that shows a state: that the object was loaded, or else what was observed about it."""
     # In the order in which they are read: how it stands and why, how many, and then what object that was.
     names = ("error", "load_id", "records", "rejected", "malformed", "invalid", "seconds")
-    told = {name: value for name in names if (value := getattr(state, name)) is not None}
+    known = {name: value for name in names if (value := getattr(state, name)) is not None}
     metadata = {
         "status": "loaded" if state.status == LoadStatus.COMPLETE else state.status,
-        **told,
+        **known,
         **_object_metadata(state.key, state.version, state.bytes, state.last_modified),
     }
-    tags = {DATA_VERSION_TAG: state.stamp}
-    if state.status == LoadStatus.COMPLETE:
-        materialization = dg.AssetMaterialization(
-            landing_of(table.name), partition=partition_of(state.key), metadata=metadata, tags=tags
-        )
-        kind = DagsterEventType.ASSET_MATERIALIZATION
-        data: AssetObservationData | StepMaterializationData = StepMaterializationData(materialization)
-    else:
-        observation = dg.AssetObservation(
-            landing_of(table.name),
-            description=state.error,
-            partition=partition_of(state.key),
-            metadata=metadata,
-            tags=tags,
-        )
-        kind, data = DagsterEventType.ASSET_OBSERVATION, AssetObservationData(observation)
-    job_name = job_name if run_id else ""
-    return _entry(run_id, "", DagsterEvent(kind.value, job_name, event_specific_data=data))
-
-
-def _report_failures(instance: dg.DagsterInstance, table: Table, states: Sequence[LoadState]) -> None:
-    """Mark the partitions of objects that failed to load as failed, until a load of them succeeds."""
-    if not states:
-        return
-    if not instance.has_run(FAILURES_RUN):
-        instance.add_run(
-            dg.DagsterRun(
-                FAILURES_JOB,
-                FAILURES_RUN,
-                status=dg.DagsterRunStatus.FAILURE,
-                tags={"hiring/reason": "no run: its log lists the objects that failed"},
-            )
-        )
-    for state in reversed(states):
-        planned = AssetMaterializationPlannedData(landing_of(table.name), partition_of(state.key))
-        kind = DagsterEventType.ASSET_MATERIALIZATION_PLANNED
-        # The UI's log shows no such event, but a line of its own.
-        instance.handle_new_event(_entry(FAILURES_RUN, f"{state.key}, load {state.load_id}: {state.error}"))
-        instance.handle_new_event(
-            _entry(FAILURES_RUN, "", DagsterEvent(kind.value, FAILURES_JOB, event_specific_data=planned))
-        )
-
-
-def _entry(run_id: str, message: str, event: DagsterEvent | None = None) -> EventLogEntry:
-    job_name = event.job_name if event else FAILURES_JOB
-    level = logging.INFO if event else logging.ERROR
-    return EventLogEntry(None, level, message, run_id, time.time(), None, job_name, event)  # type: ignore[no-untyped-call]
+    kind = dg.AssetMaterialization if state.status == LoadStatus.COMPLETE else dg.AssetObservation
+    return kind(
+        landing_of(table.name),
+        description=None if state.status == LoadStatus.COMPLETE else state.error,
+        partition=partition_of(state.key),
+        metadata=metadata,
+        tags=data_version_tags(state.stamp),
+    )
 
 
 def _object_metadata(

@@ -1,7 +1,6 @@
 """What the night is for: raw exported, old runs taken out of Dagster's database, all models built and tested."""
 
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
 
 import dagster as dg
 
@@ -9,11 +8,8 @@ from orchestration.arrivals import partitions as arrivals
 from orchestration.defs.archive import export_raw_job
 from orchestration.defs.jobs import nightly_build
 from orchestration.defs.resources import Warehouse
-from orchestration.monitoring.maintenance import prune, tell_again
+from orchestration.monitoring.maintenance import prune, republish
 from orchestration.settings import ArchiveSettings, MaintenanceSettings, WrongSetting
-
-if TYPE_CHECKING:
-    from dagster._core.definitions.target import ExecutableDefinition
 
 
 @dg.op(description="Deletes runs that ended more than DAGSTER_KEEP_DAYS (90) days ago, with their events and logs.")
@@ -31,11 +27,11 @@ def delete_old_runs(context: dg.OpExecutionContext, warehouse: Warehouse) -> Non
     partitions = arrivals.prune(context.instance)
     pruned = prune(context.instance, days, datetime.now(UTC))
     with warehouse.loader() as connection:
-        told = tell_again(context.instance, connection)
+        reported = republish(context.instance, connection)
     context.log.info(
         f"Deleted {pruned.runs:,} runs that ended more than {days} days ago, {pruned.check_evaluations:,} results of "
         f"checks and {pruned.events:,} events outside of runs; {pruned.kept:,} old runs stay, they have what was last "
-        f"known of an asset. {partitions:,} objects are no longer offered as partitions, {told:,} were told of again."
+        f"known of an asset. {partitions:,} objects are no longer offered as partitions, {reported:,} reported again."
     )
 
 
@@ -59,12 +55,10 @@ def _latest_only(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.Sk
     return dg.RunRequest(run_key=due.isoformat())
 
 
-def _every_night(
-    name: str, job: "ExecutableDefinition", cron: str, description: str, *, is_on: bool = True
-) -> dg.ScheduleDefinition:
+def _every_night(name: str, job_name: str, cron: str, description: str, *, is_on: bool = True) -> dg.ScheduleDefinition:
     return dg.ScheduleDefinition(
         name=name,
-        job=job,
+        job_name=job_name,
         cron_schedule=cron,
         execution_timezone="UTC",
         default_status=dg.DefaultScheduleStatus.RUNNING if is_on else dg.DefaultScheduleStatus.STOPPED,
@@ -75,7 +69,7 @@ def _every_night(
 
 export_every_night = _every_night(
     "export_every_night",
-    export_raw_job,
+    export_raw_job.name,
     "30 2 * * *",
     "Exports raw at 02:30 UTC, and at the next start when Dagster was switched off then. On from the first start where "
     "S3_ARCHIVE_BUCKET is set and EXPORT_EVERY_NIGHT is not false.",
@@ -84,14 +78,14 @@ export_every_night = _every_night(
 
 prune_every_night = _every_night(
     "prune_every_night",
-    prune_history,
+    prune_history.name,
     "0 3 * * *",
     "Deletes old runs at 03:00 UTC, and at the next start when Dagster was switched off then.",
 )
 
 build_every_night = _every_night(
     "build_every_night",
-    nightly_build,
+    nightly_build.name,
     "30 3 * * *",
     "Builds and tests everything at 03:30 UTC, and at the next start when Dagster was switched off then.",
 )

@@ -4,8 +4,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Self, cast
 
-from dagster import DagsterInstance, DagsterRun, DagsterRunStatus, RunsFilter
-from dagster._core.run_coordinator import QueuedRunCoordinator, SubmitRunContext
+from dagster import DagsterInstance, DagsterRun, DagsterRunStatus, QueuedRunCoordinator, RunsFilter
+from dagster._core.run_coordinator import SubmitRunContext
 from dagster._core.storage.runs import SqlRunStorage
 from dagster._serdes import ConfigurableClassData
 from sqlalchemy import text

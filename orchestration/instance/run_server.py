@@ -8,9 +8,8 @@ import gc
 import sys
 import threading
 from collections.abc import Sequence
+from importlib.metadata import entry_points
 from pathlib import Path
-
-from dagster._cli import ENV_PREFIX, cli
 
 import orchestration.instance.storage  # noqa: F401 - Dagster finds it by its name, when a run is there already
 from orchestration.dbt import project
@@ -19,10 +18,14 @@ from orchestration.defs.resources import landing
 from orchestration.instance.forks import serve
 from orchestration.settings import RunSettings
 
+# Loaded here, and not by each fork for itself.
+PROGRAM = entry_points(group="console_scripts")["dagster"].load()
+
 
 def dagster(command: Sequence[str]) -> None:
     """Be the program `dagster`."""
-    cli.main([*command], prog_name="dagster", auto_envvar_prefix=ENV_PREFIX)
+    sys.argv = ["dagster", *command]
+    PROGRAM()
 
 
 def warm() -> None:

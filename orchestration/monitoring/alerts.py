@@ -11,14 +11,14 @@ from pydantic import BaseModel
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential
 
 from orchestration.arrivals.partitions import key_of
-from orchestration.monitoring.failures import Trouble, troubles_of
+from orchestration.monitoring.failures import Failure, failures_in
 
 ENDS: tuple[Literal[DagsterEventType.RUN_FAILURE, DagsterEventType.RUN_SUCCESS], ...] = (
     DagsterEventType.RUN_FAILURE,
     DagsterEventType.RUN_SUCCESS,
 )
 RUNS_A_LOOK = 50
-# Far more than the checks of all tables name at once (failures.LOADS_NAMED each): what is still shown is remembered.
+# Far more than the checks of all tables name at once (MAX_LOADS_NAMED each): what is still shown is remembered.
 LOADS_REMEMBERED = 5000
 # A sensor's look may take a minute; a receiver that takes all of these is told of as unreachable within half of it.
 ATTEMPTS = 3
@@ -26,8 +26,8 @@ PAUSE_SECONDS = 0.5
 CONNECT_SECONDS = 3
 ANSWER_SECONDS = 5
 # A message is to be read at a glance; the run's page has the rest.
-TROUBLES_TOLD = 10
-CHARACTERS_A_TROUBLE = 600
+MAX_FAILURES_SHOWN = 10
+MAX_CHARACTERS_PER_FAILURE = 600
 
 
 class Undelivered(RuntimeError):
@@ -84,7 +84,7 @@ class Alert:
     """What is told of a run."""
 
     run: dg.DagsterRun
-    troubles: tuple[Trouble, ...]
+    failures: tuple[Failure, ...]
     ui_url: str
 
     @property
@@ -102,15 +102,15 @@ class Alert:
     def text(self) -> str:
         """All of it for a chat, in the characters that Slack takes for text."""
         lines = [f"{self.run.job_name} {self._what}" + (f" ({self.object})" if self.object else "")]
-        lines += [f"• {trouble.where}: {trouble.why}" for trouble in self._shortened()]
-        if len(self.troubles) > TROUBLES_TOLD:
-            lines.append(f"… and {len(self.troubles) - TROUBLES_TOLD} more")
+        lines += [f"• {failure.where}: {failure.why}" for failure in self._shortened()]
+        if len(self.failures) > MAX_FAILURES_SHOWN:
+            lines.append(f"… and {len(self.failures) - MAX_FAILURES_SHOWN} more")
         return "\n".join([*map(_escaped, lines), self.url])
 
     @property
     def _what(self) -> str:
-        loads = sum(trouble.load_id is not None for trouble in self.troubles)
-        if loads == len(self.troubles):
+        loads = sum(failure.load_id is not None for failure in self.failures)
+        if loads == len(self.failures):
             return f"met {loads} file{'s' * (loads != 1)} of which nothing counts"
         return "failed" if self.run.is_failure else "ended well, but not all is well"
 
@@ -122,15 +122,17 @@ class Alert:
             "job": self.run.job_name,
             "status": self.run.status.value.lower(),
             "object": self.object,
-            "troubles": [{"where": trouble.where, "why": trouble.why} for trouble in self._shortened()],
+            "troubles": [{"where": failure.where, "why": failure.why} for failure in self._shortened()],
             "run_id": self.run.run_id,
             "run_url": self.url,
         }
 
-    def _shortened(self) -> list[Trouble]:
+    def _shortened(self) -> list[Failure]:
         return [
-            replace(each, why=each.why[:CHARACTERS_A_TROUBLE] + "…" * (len(each.why) > CHARACTERS_A_TROUBLE))
-            for each in self.troubles[:TROUBLES_TOLD]
+            replace(
+                each, why=each.why[:MAX_CHARACTERS_PER_FAILURE] + "…" * (len(each.why) > MAX_CHARACTERS_PER_FAILURE)
+            )
+            for each in self.failures[:MAX_FAILURES_SHOWN]
         ]
 
 
@@ -157,9 +159,9 @@ class AlertCursor(BaseModel):
         """Return the cursor when everything up to an event is told."""
         return self.model_copy(update={"event": event})
 
-    def with_told(self, troubles: Iterable[Trouble]) -> "AlertCursor":
-        """Return the cursor when the loads of some troubles are told."""
-        loads = {*self.loads, *(each.load_id for each in troubles if each.load_id is not None)}
+    def with_told(self, failures: Iterable[Failure]) -> "AlertCursor":
+        """Return the cursor when the loads of some failures are told."""
+        loads = {*self.loads, *(each.load_id for each in failures if each.load_id is not None)}
         return self.model_copy(update={"loads": sorted(loads)[-LOADS_REMEMBERED:]})
 
 
@@ -198,20 +200,20 @@ def look(instance: dg.DagsterInstance, before: AlertCursor, ui_url: str) -> Look
     for number, record in enumerate(found[:RUNS_A_LOOK], 1):
         cursor = record.storage_id
         run = instance.get_run_by_id(record.run_id)
-        if run and (troubles := _news(instance, run, before.loads)):
-            return Look(before.after(cursor).with_told(troubles), number, Alert(run, troubles, ui_url))
+        if run and (failures := _news(instance, run, before.loads)):
+            return Look(before.after(cursor).with_told(failures), number, Alert(run, failures, ui_url))
     return Look(before.after(cursor), min(len(found), RUNS_A_LOOK), None)
 
 
-def _news(instance: dg.DagsterInstance, run: dg.DagsterRun, told: Collection[int]) -> tuple[Trouble, ...]:
-    troubles = [each for each in troubles_of(instance, run.run_id) if each.load_id not in told]
-    if all(each.load_id is not None for each in troubles):
-        return tuple(troubles)
-    known = _troubles_before(instance, run)
-    return tuple(each for each in troubles if each.load_id is not None or each not in known)
+def _news(instance: dg.DagsterInstance, run: dg.DagsterRun, told: Collection[int]) -> tuple[Failure, ...]:
+    failures = [each for each in failures_in(instance, run.run_id) if each.load_id not in told]
+    if all(each.load_id is not None for each in failures):
+        return tuple(failures)
+    known = _failures_before(instance, run)
+    return tuple(each for each in failures if each.load_id is not None or each not in known)
 
 
-def _troubles_before(instance: dg.DagsterInstance, run: dg.DagsterRun) -> list[Trouble]:
+def _failures_before(instance: dg.DagsterInstance, run: dg.DagsterRun) -> list[Failure]:
     """Return what went wrong in the last run of the same job, and of the same object, that ended before this one."""
     partition = run.tags.get("dagster/partition")
     filters = dg.RunsFilter(
@@ -220,4 +222,4 @@ def _troubles_before(instance: dg.DagsterInstance, run: dg.DagsterRun) -> list[T
         tags={"dagster/partition": partition} if partition else None,
     )
     before = instance.get_runs(filters, cursor=run.run_id, limit=1)
-    return troubles_of(instance, before[0].run_id) if before else []
+    return failures_in(instance, before[0].run_id) if before else []

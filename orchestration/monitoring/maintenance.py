@@ -6,21 +6,16 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 import dagster as dg
-from dagster._core.storage.event_log.schema import AssetCheckExecutionsTable as CheckExecutions
-from dagster._core.storage.event_log.schema import AssetEventTagsTable as EventTags
-from dagster._core.storage.event_log.schema import DynamicPartitionsTable as Partitions
-from dagster._core.storage.event_log.schema import SqlEventLogStorageTable as Events
-from dagster._core.storage.event_log.sql_event_log import SqlEventLogStorage
-from sqlalchemy import delete, func, select, union
 
 from contracts import TABLES
-from orchestration.arrivals.partitions import FAILURES_RUN, report
+from orchestration.arrivals.partitions import report
+from orchestration.instance.failed_partitions import RECORD_RUN
+from orchestration.instance.pruning import delete_check_executions, delete_events_without_run, delete_run
 
 if TYPE_CHECKING:
     from orchestration.database import Connection
 
 ENDED = [dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED]
-TAGS_DELETED_AT_ONCE = 1000
 
 
 @dataclass(frozen=True)
@@ -37,8 +32,8 @@ def prune(instance: dg.DagsterInstance, days: int, now: datetime) -> Pruned:
     """Delete the runs that ended more than some days ago, with their events and logs, and old results of checks.
 
     What was last known stays, however old: the runs with the newest materialization and observation of each asset, the
-    newest result of each check. What went of the objects, `tell_again` tells anew; keeping each run that loaded one
-    would keep nearly all. Ticks are Dagster's own to purge (dagster.yaml).
+    newest result of each check. What is deleted of the objects, `republish` reports once more; keeping each run that
+    loaded one would keep nearly all. Ticks are Dagster's own to purge (dagster.yaml).
 
     Args:
         instance: Dagster's.
@@ -47,73 +42,33 @@ def prune(instance: dg.DagsterInstance, days: int, now: datetime) -> Pruned:
     """
     before = now - timedelta(days=days)
     old = instance.get_run_ids(dg.RunsFilter(statuses=ENDED, updated_before=before))
-    kept = {FAILURES_RUN, *_runs_of_newest_events(instance)} if old else set()
+    kept = {RECORD_RUN, *_runs_of_newest_events(instance)} if old else set()
     gone = [run_id for run_id in old if run_id not in kept]
     for run_id in gone:
-        instance.compute_log_manager.delete_logs(prefix=[run_id])
-        instance.delete_run(run_id)
+        delete_run(instance, run_id)
     return Pruned(
         len(gone),
         len(old) - len(gone),
-        _delete_check_executions(instance, before),
-        _delete_events_without_run(instance, before),
+        delete_check_executions(instance, before),
+        delete_events_without_run(instance, before),
     )
 
 
-def tell_again(instance: dg.DagsterInstance, connection: "Connection") -> int:
-    """Tell Dagster, from the ledger, what became of the objects whose runs are gone; return of how many.
+def republish(instance: dg.DagsterInstance, connection: "Connection") -> int:
+    """Report to Dagster, from the ledger, what became of the objects whose runs are gone; return of how many.
 
     Args:
         instance: Dagster's.
         connection: of a role that reads schema raw.
     """
-    told = 0
+    reported = 0
     for table in TABLES:
         while count := report(instance, connection, table):
-            told += count
-    return told
+            reported += count
+    return reported
 
 
 def _runs_of_newest_events(instance: dg.DagsterInstance) -> Iterator[str]:
-    for key in instance.all_asset_keys():
+    for key in instance.get_asset_keys():
         for fetch in (instance.fetch_materializations, instance.fetch_observations):
             yield from (record.run_id for record in fetch(key, limit=1).records)
-
-
-def _delete_check_executions(instance: dg.DagsterInstance, before: datetime) -> int:
-    """Delete old results of checks but the newest of each, which Dagster keeps when their runs go."""
-    storage = instance.event_log_storage
-    if not isinstance(storage, SqlEventLogStorage):
-        return 0
-    newest = select(func.max(CheckExecutions.c.id)).group_by(
-        CheckExecutions.c.asset_key, CheckExecutions.c.check_name, CheckExecutions.c.partition
-    )
-    # Dagster writes this time in UTC, without saying so.
-    is_old = CheckExecutions.c.create_timestamp < before.replace(tzinfo=None)
-    with storage.index_connection() as connection:
-        return connection.execute(delete(CheckExecutions).where(is_old, CheckExecutions.c.id.not_in(newest))).rowcount
-
-
-def _delete_events_without_run(instance: dg.DagsterInstance, before: datetime) -> int:
-    """Delete old events that no run takes along when it goes: what was reported of objects and checks, and failures.
-
-    The newest of each asset stays, and that of each object that is still offered as a partition.
-    """
-    storage = instance.event_log_storage
-    if not isinstance(storage, SqlEventLogStorage):
-        return 0
-    is_of_no_run = Events.c.run_id.in_(("", FAILURES_RUN))
-    is_offered = Events.c.partition.in_(select(Partitions.c.partition))
-    kinds = (Events.c.asset_key, Events.c.dagster_event_type)
-    kept = union(
-        select(func.max(Events.c.id)).where(is_of_no_run).group_by(*kinds),
-        select(func.max(Events.c.id)).where(is_of_no_run, is_offered).group_by(*kinds, Events.c.partition),
-    )
-    is_old = Events.c.timestamp < before.replace(tzinfo=None)
-    with storage.index_connection() as connection:
-        gone = delete(Events).where(is_of_no_run, is_old, Events.c.id.not_in(kept)).returning(Events.c.id)
-        ids = list(connection.execute(gone).scalars())
-        for first in range(0, len(ids), TAGS_DELETED_AT_ONCE):
-            some = ids[first : first + TAGS_DELETED_AT_ONCE]
-            connection.execute(delete(EventTags).where(EventTags.c.event_id.in_(some)))
-    return len(ids)

@@ -26,7 +26,7 @@ from deploy.local.postgres import running_postgres
 from deploy.local.settings import PROJECT
 from orchestration.arrivals import partitions
 from orchestration.migrations import migrate
-from orchestration.monitoring.maintenance import prune, tell_again
+from orchestration.monitoring.maintenance import prune, republish
 
 HALF_DAYS = 182
 KEEP_DAYS = 90
@@ -77,7 +77,7 @@ def live(instance: dg.DagsterInstance, books: Connection, hires: Connection, fir
     books.execute(TICKS, {"sensor": SENSOR, **times(TICKS_PER_DAY)})
     hires.execute(LOADS, times(OBJECTS_PER_DAY))
     (newest,) = books.execute("select coalesce(max(id), 0) from event_logs").fetchone() or (0,)
-    tell_again(instance, hires)
+    republish(instance, hires)
     # It was reported now, and would have been day by day.
     (events,) = books.execute("select count(*) from event_logs where id > %s", [newest]).fetchone() or (0,)
     books.execute(SPREAD, {"newest": newest, **times(events / HALF_DAYS)})
@@ -168,7 +168,7 @@ def maintain(instance: dg.DagsterInstance, hires: Connection, now: datetime) -> 
     """Do what the night does, and what the daemon does with each tick."""
     partitions.prune(instance)
     prune(instance, KEEP_DAYS, now)
-    tell_again(instance, hires)
+    republish(instance, hires)
     for status, days in instance.get_tick_retention_settings(InstigatorType.SENSOR).items():
         if days > 0:
             instance.purge_ticks(SENSOR, SENSOR, (now - timedelta(days=days)).timestamp(), [status])

@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 from contracts import TABLES
 from orchestration.arrivals import partitions
 from orchestration.arrivals.partitions import (
-    FAILURES_RUN,
     OBJECTS,
     UNKNOWN,
     key_of,
@@ -29,6 +28,7 @@ from orchestration.defs.raw import raw_asset
 from orchestration.defs.resources import Warehouse
 from orchestration.ingest.loader import Failed, Loaded, Policy, load_pending
 from orchestration.ingest.objects import ObjectVersion
+from orchestration.instance.failed_partitions import RECORD_RUN
 from tests.conftest import Bucket, Database, environment
 from tests.orchestration.conftest import landing_of as bucket_as_landing
 
@@ -122,7 +122,7 @@ def test_an_object_that_failed_is_shown_as_failed_with_its_reason_and_others_as_
     report(instance, connection, JOBS)
     assert states(instance) == {"jobs.csv": LOADED, "jobs_bad.csv.gz": FAILED}
     assert "is not valid gzip" in str(metadata(events_of(instance, "jobs_bad.csv.gz")[0])["error"])
-    assert any("jobs_bad.csv.gz is not valid gzip" in entry.user_message for entry in instance.all_logs(FAILURES_RUN))
+    assert any("jobs_bad.csv.gz is not valid gzip" in entry.user_message for entry in instance.all_logs(RECORD_RUN))
 
 
 @pytest.mark.parametrize("status", ["failed", "held"])
@@ -167,7 +167,7 @@ def test_a_call_tells_a_bounded_number_the_newest_first_and_the_next_ones_the_re
     bucket: Bucket,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(partitions, "REPORTED_A_CALL", 2)
+    monkeypatch.setattr(partitions, "OBJECTS_PER_REPORT", 2)
     for number in range(5):
         bucket.put(f"jobs_{number}.csv", b"1,a\n", age_seconds=60 - number)
     load(database, bucket)
@@ -217,7 +217,7 @@ def test_failures_are_marked_again_when_the_run_that_bears_them_was_deleted(
     bucket.put("jobs_bad.csv.gz", b"not gzip")
     load(database, bucket)
     report(instance, connection, JOBS)
-    instance.delete_run(FAILURES_RUN)
+    instance.delete_run(RECORD_RUN)
     assert report(instance, connection, JOBS) == 1
     assert states(instance) == {"jobs_bad.csv.gz": FAILED}
 
@@ -255,12 +255,12 @@ def test_the_oldest_partitions_go_and_stay_gone(
     bucket: Bucket,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(partitions, "REPORTED_A_CALL", 2)
+    monkeypatch.setattr(partitions, "OBJECTS_PER_REPORT", 2)
     for number in range(5):
         bucket.put(f"jobs_{number}.csv", b"1,a\n", age_seconds=60 - number)
         load(database, bucket)
         report(instance, connection, JOBS)
-    monkeypatch.setattr(partitions, "OBJECTS_A_TABLE", 3)
+    monkeypatch.setattr(partitions, "OBJECTS_PER_TABLE", 3)
     assert prune(instance) == 2
     assert report(instance, connection, JOBS) == 0
     for definition in (objects_of("jobs"), OBJECTS):

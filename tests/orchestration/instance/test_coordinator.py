@@ -7,13 +7,13 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
-from dagster._cli import ENV_PREFIX, cli
 from dagster._core.test_utils import create_run_for_test, create_test_daemon_workspace_context
 from dagster._core.workspace.context import WorkspaceProcessContext
 from dagster._core.workspace.load_target import PythonFileTarget
 from dagster._daemon.run_coordinator.queued_run_coordinator_daemon import QueuedRunCoordinatorDaemon
 
 from deploy.local.postgres import EmbeddedPostgres
+from orchestration.instance.run_server import dagster
 from tests.conftest import environment
 from tests.orchestration.instance import test_forks
 from tests.orchestration.instance.test_forks import Server, eventually
@@ -43,7 +43,7 @@ def run_dagster(command: Sequence[str]) -> None:
     """What a fork becomes here: Dagster's own program, for a run; the code server only waits."""
     if command[0] == "wait":
         test_forks.program(command)
-    cli.main([*command], prog_name="dagster", auto_envvar_prefix=ENV_PREFIX)
+    dagster(command)
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 import threading
 import time
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -12,11 +11,11 @@ import pytest
 from dagster._core.definitions.data_version import DATA_VERSION_TAG
 
 from contracts import TABLES
-from deploy.local.postgres import EmbeddedPostgres
-from orchestration.arrivals.partitions import FAILURES_RUN, landing_of, report
+from orchestration.arrivals.partitions import landing_of, report
 from orchestration.definitions import defs
 from orchestration.ingest.loader import Failed, load_pending
-from orchestration.monitoring.maintenance import prune, tell_again
+from orchestration.instance.failed_partitions import RECORD_RUN
+from orchestration.monitoring.maintenance import prune, republish
 from orchestration.settings import MaintenanceSettings, WrongSetting
 from orchestration.warehouse.build_lock import acquire_build_lock
 from tests.conftest import Bucket, Database, environment
@@ -24,25 +23,6 @@ from tests.conftest import Bucket, Database, environment
 JOBS = next(table for table in TABLES if table.name == "jobs")
 KEEP_DAYS = 90
 LATER = timedelta(days=KEEP_DAYS, seconds=1)
-
-
-@pytest.fixture(scope="module")
-def shared(postgres: EmbeddedPostgres) -> Iterator[dg.DagsterInstance]:
-    """Dagster's instance on Postgres, as it is everywhere but in tests, with its logs in a folder."""
-    postgres.create_database("instance")
-    url = f"postgresql://postgres:{postgres.password}@/instance?host={postgres.host}&port=5432"
-    storage = {"storage": {"postgres": {"postgres_url": url}}}
-    with dg.DagsterInstance.local_temp(overrides=storage) as opened:
-        yield opened
-    with psycopg.connect(postgres.conninfo(), autocommit=True) as connection:
-        connection.execute("drop database instance with (force)")
-
-
-@pytest.fixture
-def instance(shared: dg.DagsterInstance) -> dg.DagsterInstance:
-    """The same without runs and events."""
-    shared.wipe()
-    return shared
 
 
 @dg.asset
@@ -179,11 +159,11 @@ def test_what_became_of_an_object_is_told_again_when_the_run_that_loaded_it_is_g
             instance.report_runless_asset_event(newer(landing_of("jobs"), partition="other"))
         prune(instance, KEEP_DAYS, datetime.now(UTC) + 10 * LATER)
         assert run_id not in runs(instance)
-        assert FAILURES_RUN in runs(instance)
+        assert RECORD_RUN in runs(instance)
         assert materialized(instance) == {"other"}
-        tell_again(instance, connection)
+        republish(instance, connection)
         assert materialized(instance) == {"other"} | shown
-        assert tell_again(instance, connection) == 0
+        assert republish(instance, connection) == 0
 
 
 def materialized(instance: dg.DagsterInstance) -> set[str]:
