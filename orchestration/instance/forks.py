@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from orchestration.instance.protocol import Request, State, answer
+from orchestration.instance.protocol import Request, State, reply
 
 # Of the runs that have ended; Dagster asks about those that it believes to be under way.
 ENDED_KEPT = 1000
@@ -24,7 +24,7 @@ STOP = (signal.SIGTERM, signal.SIGINT)
 Program = Callable[[Sequence[str]], object]
 
 
-class Family:
+class ChildProcesses:
     """The processes that were forked off: the code server, and the runs by their ids.
 
     Args:
@@ -41,24 +41,24 @@ class Family:
         # Nothing is ever written to it: it ends for the children when this process does, however that happens.
         self._alive, self._alive_here = os.pipe()
 
-    def fork(self, name: str, command: Sequence[str], let_go: Callable[[], None]) -> None:
+    def fork(self, name: str, command: Sequence[str], close_inherited: Callable[[], None]) -> None:
         """Run a command in a fork.
 
         Args:
             name: what to call it by.
             command: the command's arguments.
-            let_go: lets go, in the fork, of what belongs to this process alone.
+            close_inherited: closes, in the fork, what belongs to this process alone.
         """
-        # Until the fork has let go, a signal that is meant for it would be taken as the parent takes its own.
+        # Until the fork has done so, a signal that is meant for it would be taken as the parent takes its own.
         before = signal.pthread_sigmask(signal.SIG_BLOCK, (*STOP, signal.SIGCHLD))
         pid = os.fork()
         if pid == 0:
-            let_go()
+            close_inherited()
             os.close(self._alive_here)
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
         if pid == 0:
             threading.Thread(target=_end_with_parent, args=(self._alive,), daemon=True).start()
-            _become(self._program, command)
+            _run_child(self._program, command)
         self._ended.pop(name, None)
         self._pids[name] = pid
 
@@ -111,7 +111,7 @@ class Family:
             del self._ended[next(iter(self._ended))]
 
 
-def _become(program: Program, command: Sequence[str]) -> NoReturn:
+def _run_child(program: Program, command: Sequence[str]) -> NoReturn:
     """Be the process of a command from here on, as if it had been started as one."""
     status: object = 1
     try:
@@ -145,7 +145,7 @@ def serve(path: Path, code_server: Sequence[str], program: Program, stop_seconds
     Returns:
         The exit status: 0 when asked to stop by a signal.
     """
-    family = Family(program, stop_seconds)
+    children = ChildProcesses(program, stop_seconds)
     with _listening(path) as listener, selectors.DefaultSelector() as selector:
         signals, wakeup = socket.socketpair()
         wakeup.setblocking(False)
@@ -153,7 +153,7 @@ def serve(path: Path, code_server: Sequence[str], program: Program, stop_seconds
         for number in (*STOP, signal.SIGCHLD):
             signal.signal(number, lambda *_: None)
 
-        def let_go() -> None:
+        def close_inherited() -> None:
             signal.set_wakeup_fd(-1)
             for number in (signal.SIGTERM, signal.SIGCHLD):
                 signal.signal(number, signal.SIG_DFL)
@@ -161,20 +161,20 @@ def serve(path: Path, code_server: Sequence[str], program: Program, stop_seconds
             for each in (listener, signals, wakeup, selector):
                 each.close()
 
-        family.fork(CODE_SERVER, code_server, let_go)
+        children.fork(CODE_SERVER, code_server, close_inherited)
         selector.register(listener, selectors.EVENT_READ)
         selector.register(signals, selectors.EVENT_READ)
         while True:
-            for key, _ in selector.select(family.kill_overdue()):
+            for key, _ in selector.select(children.kill_overdue()):
                 if key.fileobj is listener:
                     connection, _ = listener.accept()
                     with connection:
-                        answer(connection, lambda request: _do(family, request, let_go))
+                        reply(connection, lambda request: _handle(children, request, close_inherited))
                 elif set(signals.recv(64)) & set(STOP):
-                    family.interrupt_all()
+                    children.interrupt_all()
                     return 0
-            if (state := family.state(CODE_SERVER)).name == "ended":
-                family.interrupt_all()
+            if (state := children.state(CODE_SERVER)).name == "ended":
+                children.interrupt_all()
                 return abs(state.number) or 1
 
 
@@ -189,12 +189,12 @@ def _listening(path: Path) -> socket.socket:
     return listener
 
 
-def _do(family: Family, request: Request, let_go: Callable[[], None]) -> State:
+def _handle(children: ChildProcesses, request: Request, close_inherited: Callable[[], None]) -> State:
     match request.what:
         case "start":
-            family.fork(request.run_id, request.command, let_go)
-            return family.state(request.run_id)
+            children.fork(request.run_id, request.command, close_inherited)
+            return children.state(request.run_id)
         case "interrupt":
-            return family.interrupt(request.run_id)
+            return children.interrupt(request.run_id)
         case "look":
-            return family.state(request.run_id)
+            return children.state(request.run_id)

@@ -11,7 +11,7 @@ from dagster._core.origin import JobPythonOrigin
 from dagster._grpc.types import ExecuteRunArgs
 from dagster._serdes import ConfigurableClass, ConfigurableClassData
 
-from orchestration.instance.protocol import Request, State, ask
+from orchestration.instance.protocol import Request, State, send
 
 
 class ForkingRunLauncher(RunLauncher[Any], ConfigurableClass):
@@ -41,7 +41,7 @@ class ForkingRunLauncher(RunLauncher[Any], ConfigurableClass):
         """Start a run.
 
         Raises:
-            DagsterLaunchFailedError: the run server does not answer.
+            DagsterLaunchFailedError: the run server does not reply.
         """
         run = context.dagster_run
         arguments = ExecuteRunArgs(
@@ -51,9 +51,9 @@ class ForkingRunLauncher(RunLauncher[Any], ConfigurableClass):
         )
         command = ["api", "execute_run", serialize_value(arguments)]
         try:
-            state = ask(self._socket, Request("start", run.run_id, command))
+            state = send(self._socket, Request("start", run.run_id, command))
         except OSError as error:
-            what = f"the run server at {self._socket} does not answer: {error}"
+            what = f"the run server at {self._socket} does not reply: {error}"
             raise DagsterLaunchFailedError(what) from None  # type: ignore[no-untyped-call]
         self._instance.report_engine_event(f"Forked off as process {state.number}.", run, cls=type(self))
 
@@ -63,7 +63,7 @@ class ForkingRunLauncher(RunLauncher[Any], ConfigurableClass):
         if run is None or run.is_finished:
             return False
         self._instance.report_run_canceling(run)
-        return ask(self._socket, Request("interrupt", run_id)).name == "running"
+        return send(self._socket, Request("interrupt", run_id)).name == "running"
 
     @property
     def supports_check_run_worker_health(self) -> bool:
@@ -73,11 +73,9 @@ class ForkingRunLauncher(RunLauncher[Any], ConfigurableClass):
     def check_run_worker_health(self, run: DagsterRun) -> CheckRunHealthResult:
         """Tell run monitoring how the process of a run is doing."""
         try:
-            state = ask(self._socket, Request("look", run.run_id))
+            state = send(self._socket, Request("look", run.run_id))
         except OSError as error:
-            return CheckRunHealthResult(
-                WorkerStatus.UNKNOWN, f"the run server does not answer: {error}", transient=True
-            )
+            return CheckRunHealthResult(WorkerStatus.UNKNOWN, f"the run server does not reply: {error}", transient=True)
         return _health(state)
 
 

@@ -27,11 +27,11 @@ class State(NamedTuple):
     number: int = 0
 
 
-def ask(path: Path, request: Request) -> State:
-    """Ask the server.
+def send(path: Path, request: Request) -> State:
+    """Send a request to the server and return its reply.
 
     Raises:
-        OSError: it is not there, or did not answer.
+        OSError: it is not there, or did not reply.
     """
     with socket.socket(socket.AF_UNIX) as connection:
         connection.settimeout(TIMEOUT_SECONDS)
@@ -40,17 +40,17 @@ def ask(path: Path, request: Request) -> State:
         with connection.makefile("rb") as lines:
             line = lines.readline()
     if not line:
-        raise ConnectionResetError("the run server closed the connection without an answer")
+        raise ConnectionResetError("the run server closed the connection without a reply")
     return State(*json.loads(line))
 
 
-def answer(connection: socket.socket, do: Callable[[Request], State]) -> None:
-    """Answer one request; a client that makes no sense, or has gone away, gets no answer."""
+def reply(connection: socket.socket, handle: Callable[[Request], State]) -> None:
+    """Reply to one request; a client that makes no sense, or has gone away, gets no reply."""
     # Others wait meanwhile; a client of this module sends its line at once.
     connection.settimeout(1)
     try:
         with connection.makefile("rwb") as lines:
             request = Request(*json.loads(lines.readline()))
-            lines.write(json.dumps(do(request)).encode() + b"\n")
+            lines.write(json.dumps(handle(request)).encode() + b"\n")
     except (OSError, ValueError, TypeError) as error:
-        log.warning("a request was not answered: %s", error)
+        log.warning("a request got no reply: %s", error)

@@ -10,7 +10,7 @@ from sqlalchemy import ExceptionContext, create_engine, event
 from orchestration.instance.database import InstanceSettings
 
 # The UI reads in many threads; nobody else needs more than a few.
-MOST_CONNECTIONS = 20
+MAX_CONNECTIONS = 20
 
 
 READ_ONLY = "25006"  # SQLSTATE read_only_sql_transaction
@@ -30,7 +30,7 @@ class PooledPostgresStorage(DagsterPostgresStorage):
             postgres_url,
             isolation_level="AUTOCOMMIT",
             pool_size=1,
-            max_overflow=MOST_CONNECTIONS - 1,
+            max_overflow=MAX_CONNECTIONS - 1,
             pool_pre_ping=True,
             connect_args={"target_session_attrs": "read-write", "application_name": "dagster"},
         )

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from orchestration.instance.forks import Program, serve
-from orchestration.instance.protocol import Request, State, ask
+from orchestration.instance.protocol import Request, State, send
 
 
 def program(command: Sequence[str]) -> None:
@@ -46,7 +46,7 @@ class Server:
         eventually(lambda: self.code_server_pid.exists() and self.code_server_pid.read_text() != "")
 
     def ask(self, what: str, run_id: str, *command: str) -> State:
-        return ask(self.path, Request(what, run_id, command))  # type: ignore[arg-type]
+        return send(self.path, Request(what, run_id, command))  # type: ignore[arg-type]
 
     def state(self, run_id: str) -> State:
         return self.ask("look", run_id)
@@ -182,4 +182,4 @@ def test_only_the_user_that_runs_it_may_connect(server: Server) -> None:
 
 def test_without_a_server_asking_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="No such file"):
-        ask(tmp_path / "none.sock", Request("look", "a"))
+        send(tmp_path / "none.sock", Request("look", "a"))
