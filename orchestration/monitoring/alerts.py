@@ -1,4 +1,4 @@
-"""Telling people outside of what went wrong in a run: what is told, when it is not told again, and the webhook."""
+"""Alerts to people outside about what went wrong in a run: what is reported, when it is not repeated, the webhook."""
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -17,10 +17,10 @@ ENDS: tuple[Literal[DagsterEventType.RUN_FAILURE, DagsterEventType.RUN_SUCCESS],
     DagsterEventType.RUN_FAILURE,
     DagsterEventType.RUN_SUCCESS,
 )
-RUNS_A_LOOK = 50
+RUNS_PER_LOOK = 50
 # Far more than the checks of all tables name at once (MAX_LOADS_NAMED each): what is still shown is remembered.
-LOADS_REMEMBERED = 5000
-# A sensor's look may take a minute; a receiver that takes all of these is told of as unreachable within half of it.
+MAX_LOADS_REMEMBERED = 5000
+# A sensor's tick may take a minute; a receiver that takes all of these is reported as unreachable within half of it.
 ATTEMPTS = 3
 PAUSE_SECONDS = 0.5
 CONNECT_SECONDS = 3
@@ -36,7 +36,7 @@ class Undelivered(RuntimeError):
 
 @dataclass(frozen=True)
 class Webhook:
-    """Who is told: an address that takes JSON by POST, and what it wants as bearer token, if anything."""
+    """Who is alerted: an address that takes JSON by POST, and what it wants as bearer token, if anything."""
 
     url: str
     token: str | None = None
@@ -47,7 +47,7 @@ class Webhook:
         return urlsplit(self.url).hostname or ""
 
     def send(self, body: Mapping[str, Any]) -> None:
-        """Post a JSON object; try again, soon and not for long, when the receiver is away or in trouble itself.
+        """Post a JSON object; try again, soon and not for long, when the receiver is away or failing itself.
 
         Raises:
             Undelivered: it did not answer with success.
@@ -81,7 +81,7 @@ class Webhook:
 
 @dataclass(frozen=True)
 class Alert:
-    """What is told of a run."""
+    """What is reported of a run."""
 
     run: dg.DagsterRun
     failures: tuple[Failure, ...]
@@ -142,9 +142,9 @@ def _escaped(line: str) -> str:
 
 
 class AlertCursor(BaseModel):
-    """Up to which event of the runs' ends everything is told, and which failed or held loads are.
+    """Up to which event of the runs' ends everything is reported, and which failed or held loads are.
 
-    A load is shown by each check of its table until another one takes its place, and told once.
+    A load is shown by each check of its table until another one takes its place, and reported once.
     """
 
     event: int
@@ -156,18 +156,18 @@ class AlertCursor(BaseModel):
         return cls(event=int(text)) if text.isdecimal() else cls.model_validate_json(text)
 
     def after(self, event: int) -> "AlertCursor":
-        """Return the cursor when everything up to an event is told."""
+        """Return the cursor when everything up to an event is reported."""
         return self.model_copy(update={"event": event})
 
-    def with_told(self, failures: Iterable[Failure]) -> "AlertCursor":
-        """Return the cursor when the loads of some failures are told."""
+    def with_reported(self, failures: Iterable[Failure]) -> "AlertCursor":
+        """Return the cursor when the loads of some failures are reported."""
         loads = {*self.loads, *(each.load_id for each in failures if each.load_id is not None)}
-        return self.model_copy(update={"loads": sorted(loads)[-LOADS_REMEMBERED:]})
+        return self.model_copy(update={"loads": sorted(loads)[-MAX_LOADS_REMEMBERED:]})
 
 
 @dataclass(frozen=True)
 class Look:
-    """What a look at the runs that ended has found: the cursor once that is told, how many, the first to be told of."""
+    """What a look at the runs that ended has found: the cursor once that is reported, how many, the first to report."""
 
     cursor: AlertCursor
     runs: int
@@ -181,10 +181,10 @@ def newest(instance: dg.DagsterInstance) -> int:
 
 
 def look(instance: dg.DagsterInstance, before: AlertCursor, ui_url: str) -> Look:
-    """Look at the runs that ended after an event, up to the first one that somebody has to be told of.
+    """Look at the runs that ended after an event, up to the first one that somebody has to know of.
 
-    Told of is what went wrong, also in a run that did not fail. A load that failed or is held is told once. Of the
-    rest, what went wrong in the job's run before in the same way is not told again: while a server is away, a run fails
+    What went wrong is reported, also in a run that did not fail. A load that failed or is held is reported once. Of the
+    rest, what went wrong in the job's run before in the same way is not repeated: while a server is away, a run fails
     every few minutes.
     """
     after = before.event
@@ -192,21 +192,21 @@ def look(instance: dg.DagsterInstance, before: AlertCursor, ui_url: str) -> Look
         record
         for kind in ENDS
         for record in instance.fetch_run_status_changes(
-            RunStatusChangeRecordsFilter(kind, after_storage_id=after), limit=RUNS_A_LOOK, ascending=True
+            RunStatusChangeRecordsFilter(kind, after_storage_id=after), limit=RUNS_PER_LOOK, ascending=True
         ).records
     ]
     found.sort(key=lambda record: record.storage_id)
     cursor = after
-    for number, record in enumerate(found[:RUNS_A_LOOK], 1):
+    for number, record in enumerate(found[:RUNS_PER_LOOK], 1):
         cursor = record.storage_id
         run = instance.get_run_by_id(record.run_id)
-        if run and (failures := _news(instance, run, before.loads)):
-            return Look(before.after(cursor).with_told(failures), number, Alert(run, failures, ui_url))
-    return Look(before.after(cursor), min(len(found), RUNS_A_LOOK), None)
+        if run and (failures := _new_failures(instance, run, before.loads)):
+            return Look(before.after(cursor).with_reported(failures), number, Alert(run, failures, ui_url))
+    return Look(before.after(cursor), min(len(found), RUNS_PER_LOOK), None)
 
 
-def _news(instance: dg.DagsterInstance, run: dg.DagsterRun, told: Collection[int]) -> tuple[Failure, ...]:
-    failures = [each for each in failures_in(instance, run.run_id) if each.load_id not in told]
+def _new_failures(instance: dg.DagsterInstance, run: dg.DagsterRun, reported: Collection[int]) -> tuple[Failure, ...]:
+    failures = [each for each in failures_in(instance, run.run_id) if each.load_id not in reported]
     if all(each.load_id is not None for each in failures):
         return tuple(failures)
     known = _failures_before(instance, run)

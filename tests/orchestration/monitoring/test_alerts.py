@@ -483,7 +483,7 @@ def test_a_run_that_was_deleted_meanwhile_is_passed_over(instance: dg.DagsterIns
 def test_more_runs_than_a_look_takes_are_looked_at_by_the_next(
     instance: dg.DagsterInstance, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(telling, "RUNS_A_LOOK", 2)
+    monkeypatch.setattr(telling, "RUNS_PER_LOOK", 2)
     watched = Watched(instance, receiver.url)
     watched.tick()
     for reason in ("", "", "", "a", "b"):
