@@ -10,12 +10,12 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import api, archive, freshness, load, models
+from benchmarks import api, archive, freshness, listing, load, models
 from benchmarks.figures import RECORDS, Figure, UnknownFigure, chosen
 from benchmarks.servers import running_servers
 from deploy.local.settings import Settings
 
-FIGURES = (*load.FIGURES, *models.FIGURES, *api.FIGURES, *archive.FIGURES, *freshness.FIGURES)
+FIGURES = (*load.FIGURES, *listing.FIGURES, *models.FIGURES, *api.FIGURES, *archive.FIGURES, *freshness.FIGURES)
 # Below this the smallest file, a tenth of it, has no bad record of each kind.
 FEWEST_RECORDS = 1000
 
