@@ -1,11 +1,12 @@
 """Figures of the dbt models: beside one plain statement, as history grows, and with nothing to do."""
 
 import time
+from functools import cache
 from statistics import median
 
 from benchmarks.builds import DEPARTMENTS, JOBS, add_load, build, filled, first_build
 from benchmarks.figures import Figure
-from benchmarks.load import ROUNDS
+from benchmarks.load import GROWTH, ROUNDS
 from benchmarks.servers import Servers
 from orchestration.dbt.project import build_arguments, manifest
 
@@ -26,15 +27,21 @@ def full_vs_ctas(servers: Servers, records: int) -> float:
         return median(first_build(servers) / _plain_statement(servers) for _ in range(ROUNDS))
 
 
+@cache
+def growth(servers: Servers, records: int) -> tuple[float, float]:
+    """Return by how much a full build per record, and a small load's build, take longer onto twenty times as many."""
+    full, increment = zip(*(_builds(servers, size) for size in (records * GROWTH, records)), strict=True)
+    return full[0] / GROWTH / full[1], increment[0] / increment[1]
+
+
+def full_growth(servers: Servers, records: int) -> float:
+    """Return the SQL time per record of a full build of many, as a multiple of that of a twentieth of them."""
+    return growth(servers, records)[0]
+
+
 def increment_growth(servers: Servers, records: int) -> float:
-    """Return the SQL time for a small load onto all the records, as a multiple of that onto a hundredth of them."""
-    with filled(servers, records):
-        first_build(servers)
-        of_many = median(_next_build(servers) for _ in range(ROUNDS))
-    with filled(servers, records // 100):
-        first_build(servers)
-        of_few = median(_next_build(servers) for _ in range(ROUNDS))
-    return of_many / of_few
+    """Return the SQL time for a small load onto many records, as a multiple of that onto a twentieth of them."""
+    return growth(servers, records)[1]
 
 
 def noop(servers: Servers, records: int) -> float:
@@ -51,10 +58,25 @@ FIGURES = (
         "dbt_full_vs_ctas", full_vs_ctas, "SQL time of a full build / one statement that casts, dedupes", bar="<= 4"
     ),
     Figure(
-        "dbt_increment_growth", increment_growth, "SQL time for 1,000 hires onto 1,000,000 / onto 10,000", bar="<= 2"
+        "dbt_full_growth",
+        full_growth,
+        "SQL time per hire of a full build of 20,000,000 / of 1,000,000",
+        bar="<= 1.2",
+    ),
+    Figure(
+        "dbt_increment_growth",
+        increment_growth,
+        "SQL time for 1,000 hires onto 20,000,000 / onto 1,000,000",
+        bar="<= 1.3",
     ),
     Figure("dbt_noop", noop, "rows written by a build with nothing new", unit="rows", bar="0"),
 )
+
+
+def _builds(servers: Servers, records: int) -> tuple[float, float]:
+    """Return the SQL time of a build of all the records, and that of a build after a small load."""
+    with filled(servers, records):
+        return first_build(servers), median(_next_build(servers) for _ in range(ROUNDS))
 
 
 def _next_build(servers: Servers) -> float:

@@ -25,7 +25,7 @@ LISTING_SECONDS = 1
 REGION = "us-east-1"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Servers:
     """A migrated database, every role's password its name, and a bucket that is a folder, as others may be.
 
