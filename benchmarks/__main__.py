@@ -17,7 +17,7 @@ from deploy.local.settings import Settings
 
 FIGURES = (*load.FIGURES, *listing.FIGURES, *models.FIGURES, *api.FIGURES, *archive.FIGURES, *freshness.FIGURES)
 # Below this the smallest file, a tenth of it, has no bad record of each kind.
-FEWEST_RECORDS = 1000
+MIN_RECORDS = 1000
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 # A pipe or a file has no width of its own; the table wants more than the 80 columns of a guess.
@@ -27,7 +27,7 @@ console = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
 @app.command(help=__doc__)
 def main(
     names: Annotated[list[str] | None, typer.Argument(metavar="[FIGURE|GROUP]...", show_default="all")] = None,
-    records: Annotated[int, typer.Option(min=FEWEST_RECORDS, help="How many hires; other sizes go along.")] = RECORDS,
+    records: Annotated[int, typer.Option(min=MIN_RECORDS, help="How many hires; other sizes go along.")] = RECORDS,
 ) -> None:
     """Measure some figures, or all, on servers of their own."""
     try:

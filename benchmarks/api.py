@@ -28,7 +28,7 @@ SECONDS = 2
 # Of one round of a latency.
 PAGES = 100
 BATCHES = 20
-RECORDS_A_BATCH = 1000
+RECORDS_PER_BATCH = 1000
 FILL_PLAIN = (
     "insert into plain.departments select id::integer, department from raw.departments",
     "insert into plain.jobs select id::integer, job from raw.jobs",
@@ -178,10 +178,10 @@ def _latency(work: Callable[[T], object], inputs: Iterable[T]) -> float:
 
 def _batches() -> Iterator[list[Hire]]:
     """Yield batches of hires that are all different."""
-    for first in count(1, RECORDS_A_BATCH):
+    for first in count(1, RECORDS_PER_BATCH):
         yield [
             Hire(number, f"Given{number} Family", "2021-07-27T16:02:08Z", 1 + number % DEPARTMENTS, 1 + number % JOBS)
-            for number in range(first, first + RECORDS_A_BATCH)
+            for number in range(first, first + RECORDS_PER_BATCH)
         ]
 
 

@@ -10,7 +10,7 @@ import pandas as pd
 
 from benchmarks.servers import LISTING_SECONDS, Servers
 
-RECORDS_A_BLOCK = 100_000
+RECORDS_PER_BLOCK = 100_000
 SECONDS_OF_2021 = 365 * 86_400
 BAD_RECORD_EVERY = 100
 LINE_END = b"\r\n"
@@ -43,8 +43,8 @@ def _write(path: Path, records: int, written: Callable[[bytes, int], bytes] | No
     """Write block by block: five million names at once would need gigabytes."""
     random = np.random.default_rng(2021)
     with path.open("wb") as file:
-        for first in range(1, records + 1, RECORDS_A_BLOCK):
-            text = block(random, first, min(RECORDS_A_BLOCK, records + 1 - first))
+        for first in range(1, records + 1, RECORDS_PER_BLOCK):
+            text = block(random, first, min(RECORDS_PER_BLOCK, records + 1 - first))
             file.write(written(text, first) if written else text)
 
 

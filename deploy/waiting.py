@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 
 GIVE_UP_SECONDS = 300
-SECONDS_BETWEEN_LOOKS = 1
+POLL_INTERVAL_SECONDS = 1
 
 
 class GaveUp(RuntimeError):
@@ -30,7 +30,7 @@ def until(what_is_missing: Callable[[], str | None], give_up_seconds: float = GI
             said = reason
         if time.monotonic() > deadline:
             raise GaveUp(f"{reason} (waited {give_up_seconds:.0f} s)")
-        time.sleep(SECONDS_BETWEEN_LOOKS)
+        time.sleep(POLL_INTERVAL_SECONDS)
 
 
 def in_one_line(error: Exception) -> str:

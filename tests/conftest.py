@@ -40,7 +40,7 @@ LONGEST = (
     "end_to_end/test_chaos.py",
     "dbt_project/test_corrections.py",
     "end_to_end/test_story.py",
-    "dbt_project/test_dressings.py",
+    "dbt_project/test_file_formats.py",
     "end_to_end/test_control_room.py",
     "dbt_project/test_builds.py",
     "dbt_project/test_increments.py",

@@ -34,7 +34,7 @@ STATIC = Path(__file__).with_name("static")
 # As many bars as can be taken in at a glance; the others are a click away.
 BARS_SHOWN = 12
 # Nobody looks through a longer list; a name is then typed.
-LONGEST_LIST = 500
+MAX_LIST = 500
 # Of what is missing, so much is named; /completeness has the rest.
 MISSING_SHOWN = 12
 # What a record of each table is called.
@@ -58,7 +58,7 @@ templates = Environment(
 templates.globals |= {
     "month_names": month_abbr,
     "bars_shown": BARS_SHOWN,
-    "longest_list": LONGEST_LIST,
+    "longest_list": MAX_LIST,
     "missing_shown": MISSING_SHOWN,
     "nouns": NOUNS,
     "tables": [table.name for table in TABLES],
@@ -101,7 +101,7 @@ def _parameters(request: Request) -> Mapping[str, Any]:
 async def _render(database: Database, query: DashboardQuery) -> CacheableResponse:
     matching = Matching(query, (await known_names(database)).containing(query.search) if query.search else None)
     rows = await matching.rows(database)
-    around = await matching.surroundings(database, LONGEST_LIST + 1)
+    around = await matching.surroundings(database, MAX_LIST + 1)
     version, _, above = await DEPARTMENTS_ABOVE_MEAN.read(database, query)
     html = templates.get_template("dashboard.html").render(
         query=query,

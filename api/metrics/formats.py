@@ -9,7 +9,7 @@ JSON = "application/json"
 CSV = "text/csv"
 
 # Taking a header apart can take quadratic time; no honest one is longer.
-LONGEST_ACCEPT = 1000
+MAX_ACCEPT = 1000
 
 
 def wants_csv(request: Request, chosen: str | None) -> bool:
@@ -17,7 +17,7 @@ def wants_csv(request: Request, chosen: str | None) -> bool:
     if chosen:
         return chosen == "csv"
     accept = ",".join(request.headers.getlist("accept"))
-    return len(accept) <= LONGEST_ACCEPT and _preferred(accept.lower()) == CSV
+    return len(accept) <= MAX_ACCEPT and _preferred(accept.lower()) == CSV
 
 
 @lru_cache

@@ -16,7 +16,7 @@ from dlt.sources.filesystem import filesystem
 from pyarrow import csv
 
 COLUMNS = ("id", "name", "datetime", "department_id", "job_id")
-RECORDS_A_FILE = 250_000
+RECORDS_PER_FILE = 250_000
 BLOCK_BYTES = 16 << 20
 
 
@@ -49,7 +49,7 @@ def main():
     options = {}
     if manner == "tuned":
         options["loader_file_format"] = "csv"
-        dlt.config["data_writer.file_max_items"] = RECORDS_A_FILE
+        dlt.config["data_writer.file_max_items"] = RECORDS_PER_FILE
         # The disk is local: packing costs more than it saves.
         dlt.config["data_writer.disable_compression"] = True
     for bucket in buckets:

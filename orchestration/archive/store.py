@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, TypeVar
 from pydantic import ValidationError
 
 from orchestration.archive.manifest import File, Manifest
-from orchestration.ingest.objects import ObjectChanged, ObjectDamaged, explained, is_transient
+from orchestration.ingest.objects import ObjectChanged, ObjectDamaged, is_transient, translate_s3_errors
 from orchestration.ingest.retry import retry_transient
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ class Store:
 
         def send() -> None:
             content.seek(0)
-            with explained(self.address(export, name), SETTING):
+            with translate_s3_errors(self.address(export, name), SETTING):
                 self.client.put_object(
                     Bucket=self.bucket,
                     Key=f"{PREFIX}{export}/{name}",
@@ -133,7 +133,7 @@ class Store:
         """
 
         def ask() -> list[str]:
-            with explained(f"bucket {self.bucket!r}", SETTING):
+            with translate_s3_errors(f"bucket {self.bucket!r}", SETTING):
                 pages = self.client.get_paginator("list_objects_v2").paginate(
                     Bucket=self.bucket, Prefix=PREFIX, Delimiter="/"
                 )
@@ -159,7 +159,7 @@ class Store:
         def fetch() -> None:
             copy.seek(0)
             copy.truncate()
-            with explained(self.address(export, name), SETTING):
+            with translate_s3_errors(self.address(export, name), SETTING):
                 answer = self.client.get_object(Bucket=self.bucket, Key=f"{PREFIX}{export}/{name}")
                 shutil.copyfileobj(answer["Body"], copy, 1 << 20)
 

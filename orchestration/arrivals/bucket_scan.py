@@ -5,12 +5,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from contracts import Table
 from orchestration.arrivals.backoff import MAX_REMEMBERED, Backoff, digest_of
 from orchestration.ingest.candidates import pending_of
-from orchestration.ingest.objects import ObjectVersion, Place, is_settled, list_pages
+from orchestration.ingest.objects import ListingCursor, ObjectVersion, is_stable, list_pages
 from orchestration.ingest.tables import table_of
 
 if TYPE_CHECKING:
@@ -32,13 +32,16 @@ class Listing(BaseModel):
     """How far a listing has come that takes several scans.
 
     Attributes:
-        place: where it continues; None at the beginning.
+        after: where it continues; None at the beginning.
         objects: how many were listed.
         new: how many of them are pending.
         found: the digests of these, of MAX_FOUND at most.
     """
 
-    place: Place | None = None
+    # What another version has remembered is no half of a listing of this one.
+    model_config = ConfigDict(extra="forbid")
+
+    after: ListingCursor | None = None
     objects: int = 0
     new: int = 0
     found: list[str] = []
@@ -71,7 +74,7 @@ class ScanResult:
     found: list[tuple[Table, ObjectVersion]] = field(default_factory=list)
     unmatched: list[ObjectVersion] = field(default_factory=list)
     unsettled: list[ObjectVersion] = field(default_factory=list)
-    next: Place | None = None
+    next: ListingCursor | None = None
 
     @property
     def work(self) -> list[str]:
@@ -84,24 +87,24 @@ def scan(
     client: "S3Client",
     bucket: str,
     settle_seconds: float = 0,
-    place: Place | None = None,
+    after: ListingCursor | None = None,
     until: float = 0,
 ) -> ScanResult:
-    """Scan a bucket's objects from a place on, one page at least.
+    """Scan a bucket's objects from a cursor on, one page at least.
 
     Args:
         connection: of a role that reads the ledger.
         client: a boto3 S3 client.
         bucket: its name.
         settle_seconds: objects that changed less than this long ago are named only.
-        place: where an earlier scan ended.
+        after: where an earlier scan ended.
         until: of time.monotonic: no page is asked for after it.
 
     Raises:
         BucketUnavailable: the bucket cannot be listed.
     """
     result = ScanResult()
-    for page in list_pages(client, bucket, place):
+    for page in list_pages(client, bucket, after):
         result.pages += 1
         result.listed += len(page.objects)
         # Asked once of each object: a bucket has many, of which nearly none is new.
@@ -109,8 +112,8 @@ def scan(
         for item in page.objects:
             table = table_of(item.key)
             if table is None:
-                result.unmatched += [item] if is_settled(item, settle_seconds) else []
-            elif is_settled(item, settle_seconds):
+                result.unmatched += [item] if is_stable(item, settle_seconds) else []
+            elif is_stable(item, settle_seconds):
                 settled.append((table, item))
             else:
                 result.unsettled.append(item)
@@ -132,7 +135,7 @@ class TickResult:
 
 
 def scan_for_a_tick(
-    scan_from: Callable[[Place | None], ScanResult],
+    scan_from: Callable[[ListingCursor | None], ScanResult],
     cursor: SensorCursor,
     is_enough: Callable[[TickResult], bool],
     until: float,
@@ -140,7 +143,7 @@ def scan_for_a_tick(
     """Scan from where the last scan had ended, and again while that is quick, until one finds enough or time is over.
 
     Args:
-        scan_from: scans from a place on.
+        scan_from: scans from a cursor on.
         cursor: after the last scan.
         is_enough: whether a scan needs no other.
         until: of time.monotonic: no scan begins after it, but the first.
@@ -148,7 +151,7 @@ def scan_for_a_tick(
 
     def next_scan() -> TickResult:
         nonlocal cursor
-        result = scan_from(cursor.listing.place)
+        result = scan_from(cursor.listing.after)
         words = summary(cursor, result)
         cursor = next_cursor(cursor, result)
         return TickResult(result, cursor, words)
@@ -188,7 +191,7 @@ def next_cursor(cursor: SensorCursor, result: ScanResult) -> SensorCursor:
     if result.next is None:
         return SensorCursor(backoff=cursor.backoff.keep_only(found))
     listing = Listing(
-        place=result.next, objects=before.objects + result.listed, new=before.new + len(result.found), found=found
+        after=result.next, objects=before.objects + result.listed, new=before.new + len(result.found), found=found
     )
     return SensorCursor(backoff=cursor.backoff, listing=listing)
 

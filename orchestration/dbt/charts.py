@@ -12,9 +12,9 @@ if TYPE_CHECKING:
 
 # More bars are thinner than their names.
 BARS = 15
-LONGEST_NAME = 32
+MAX_NAME = 32
 WIDTH = 900
-HEIGHT_OF_A_BAR = 26
+BAR_HEIGHT = 26
 HEIGHT_OF_THE_REST = 130
 NOTHING = MetadataValue.md("Nobody has been hired yet.")
 # What XML cannot hold, even escaped.
@@ -37,7 +37,7 @@ def of_how_many(shown: int, departments: int) -> str:
 def short(name: str) -> str:
     """Return a name in the length that a picture has room for, without what XML cannot hold."""
     text = " ".join(NOT_XML.sub("\ufffd", name).split())
-    return text if len(text) <= LONGEST_NAME else f"{text[: LONGEST_NAME - 1]}…"
+    return text if len(text) <= MAX_NAME else f"{text[: MAX_NAME - 1]}…"
 
 
 def stacked_bars(title: str, names: Sequence[str], colors: tuple[str, ...]) -> Any:
@@ -71,7 +71,7 @@ def stacked_bars(title: str, names: Sequence[str], colors: tuple[str, ...]) -> A
         # Bars are drawn from below, names are read from above.
         x_labels=list(reversed(names)),
         width=WIDTH,
-        height=HEIGHT_OF_THE_REST + HEIGHT_OF_A_BAR * len(names),
+        height=HEIGHT_OF_THE_REST + BAR_HEIGHT * len(names),
         legend_at_bottom=True,
         legend_at_bottom_columns=len(colors),
         truncate_label=-1,

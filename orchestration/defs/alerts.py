@@ -5,11 +5,11 @@ import dagster as dg
 from orchestration.monitoring.alerts import AlertCursor, Undelivered, Webhook, look, newest
 from orchestration.settings import AlertSettings, WrongSetting
 
-SECONDS_BETWEEN_LOOKS = 15
+POLL_INTERVAL_SECONDS = 15
 
 
 @dg.sensor(
-    minimum_interval_seconds=SECONDS_BETWEEN_LOOKS,
+    minimum_interval_seconds=POLL_INTERVAL_SECONDS,
     default_status=(
         dg.DefaultSensorStatus.RUNNING if AlertSettings.read().alert_webhook_url else dg.DefaultSensorStatus.STOPPED
     ),

@@ -32,7 +32,7 @@ from orchestration.monitoring.checks import (
 from orchestration.warehouse.rejected import refused_records
 
 PREVIEW_ROWS = 10
-SECONDS_BETWEEN_PROGRESS = 5.0
+PROGRESS_INTERVAL_SECONDS = 5.0
 REJECTED = dg.AssetKey(["raw", "rejected_records"])
 
 
@@ -154,7 +154,7 @@ class ProgressLog:
     def __call__(self, progress: Progress) -> None:
         """Take note of what has been committed."""
         now = time.monotonic()
-        if now - self._told < SECONDS_BETWEEN_PROGRESS:
+        if now - self._told < PROGRESS_INTERVAL_SECONDS:
             return
         self._told = now
         item, totals = progress.item, progress.totals

@@ -20,7 +20,7 @@ from orchestration.arrivals.run_gate import Answer, RunGate
 from orchestration.defs.jobs import refresh, refresh_config
 from orchestration.defs.models import MARTS, dbt_models
 from orchestration.defs.resources import Landing, Warehouse
-from orchestration.ingest.objects import BucketUnavailable, Place
+from orchestration.ingest.objects import BucketUnavailable, ListingCursor
 from orchestration.warehouse.published import unpublished_loads
 
 # The daemon asks every five seconds which sensors want a tick; within a tick they look again and again.
@@ -45,8 +45,8 @@ def new_objects(context: dg.SensorEvaluationContext, landing: Landing, warehouse
     """Look for pending objects; a bucket of many takes several ticks."""
     until, client = time.monotonic() + SECONDS_PER_TICK, landing.client
 
-    def scan_from(place: Place | None) -> ScanResult:
-        return scan(connection, client, landing.bucket, landing.settle_seconds, place, until)
+    def scan_from(after: ListingCursor | None) -> ScanResult:
+        return scan(connection, client, landing.bucket, landing.settle_seconds, after, until)
 
     def is_enough(tick: TickResult) -> bool:
         work = tick.scan.work

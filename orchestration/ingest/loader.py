@@ -26,7 +26,7 @@ from orchestration.ingest.objects import (
     ObjectChanged,
     ObjectUnreadable,
     ObjectVersion,
-    is_settled,
+    is_stable,
     is_transient,
     listed_version,
 )
@@ -181,7 +181,7 @@ def find_pending(session: TableSession, candidates: Candidates) -> list[ObjectVe
 def _as_they_are_now(client: "S3Client", bucket: str, table: Table, keys: Sequence[str], policy: Policy) -> Candidates:
     retries = retry_transient(policy.give_up_seconds, is_transient)
     versions = [retries(listed_version, client, bucket, key) for key in keys]
-    settled = [(table, item) for item in versions if item and is_settled(item, policy.settle_seconds)]
+    settled = [(table, item) for item in versions if item and is_stable(item, policy.settle_seconds)]
     return Candidates(client, bucket, objects=settled)
 
 

@@ -97,7 +97,7 @@ def is_transient(error: BaseException) -> bool:
 
 
 @dataclass(frozen=True)
-class Place:
+class ListingCursor:
     """Where a listing goes on: behind a key, in a bucket with versions behind one version of it."""
 
     key: str
@@ -109,27 +109,27 @@ class Page:
     """Some of a bucket's objects, in the order of their keys, and where the next ones begin, None after the last."""
 
     objects: list[ObjectVersion]
-    next: Place | None
+    next: ListingCursor | None
 
 
-def list_pages(client: "S3Client", bucket: str, place: Place | None = None, prefix: str = "") -> Iterator[Page]:
-    """Yield the current version of every object of a bucket, a thousand or fewer at a time, from a place on.
+def list_pages(client: "S3Client", bucket: str, after: ListingCursor | None = None, prefix: str = "") -> Iterator[Page]:
+    """Yield the current version of every object of a bucket, a thousand or fewer at a time, from a cursor on.
 
     With a prefix those only whose keys begin with it. Hidden and unfinished files are left out.
 
     Raises:
         BucketUnavailable: the listing failed.
     """
-    with explained(f"bucket {bucket!r}"):
+    with translate_s3_errors(f"bucket {bucket!r}"):
         # Decided once, before the first page: an object must not slip in half-way through.
         versioned = client.get_bucket_versioning(Bucket=bucket).get("Status") == "Enabled"
         page = _page_of_versions if versioned else _page_of_objects
         while True:
-            found = page(client, bucket, place, prefix)
+            found = page(client, bucket, after, prefix)
             yield replace(found, objects=[item for item in found.objects if not is_hidden(item.key)])
             if found.next is None:
                 return
-            place = found.next
+            after = found.next
 
 
 def list_objects(client: "S3Client", bucket: str, settle_seconds: float = 0) -> Iterator[ObjectVersion]:
@@ -139,7 +139,7 @@ def list_objects(client: "S3Client", bucket: str, settle_seconds: float = 0) -> 
         BucketUnavailable: the listing failed.
     """
     for page in list_pages(client, bucket):
-        yield from (item for item in page.objects if is_settled(item, settle_seconds))
+        yield from (item for item in page.objects if is_stable(item, settle_seconds))
 
 
 def listed_version(client: "S3Client", bucket: str, key: str) -> ObjectVersion | None:
@@ -156,7 +156,7 @@ def _of_key(key: str, page: Page) -> ObjectVersion | None:
     return next((item for item in page.objects if item.key == key), None)
 
 
-def is_settled(item: ObjectVersion, settle_seconds: float) -> bool:
+def is_stable(item: ObjectVersion, settle_seconds: float) -> bool:
     """Return whether an object changed longer than `settle_seconds` ago; 0 asks of none.
 
     For folders that are served as a bucket, where a file is listed while it is still being copied. The date of one
@@ -170,37 +170,39 @@ def is_dated_ahead(item: ObjectVersion, settle_seconds: float) -> bool:
     return bool(settle_seconds) and item.last_modified.timestamp() >= time.time() + settle_seconds
 
 
-def _page_of_objects(client: "S3Client", bucket: str, place: Place | None, prefix: str) -> Page:
+def _page_of_objects(client: "S3Client", bucket: str, after: ListingCursor | None, prefix: str) -> Page:
     asked: ListObjectsV2RequestTypeDef = {"Bucket": bucket}
     if prefix:
         asked["Prefix"] = prefix
-    if place:
-        asked["StartAfter"] = place.key
+    if after:
+        asked["StartAfter"] = after.key
     page = client.list_objects_v2(**asked)
     objects = [
-        _object_version(bucket, item["Key"], bare(item["ETag"]), item["Size"], item["LastModified"])
+        _object_version(bucket, item["Key"], strip_quotes(item["ETag"]), item["Size"], item["LastModified"])
         for item in page.get("Contents", [])
     ]
-    return Page(objects, Place(objects[-1].key) if objects and page.get("IsTruncated") else None)
+    return Page(objects, ListingCursor(objects[-1].key) if objects and page.get("IsTruncated") else None)
 
 
-def _page_of_versions(client: "S3Client", bucket: str, place: Place | None, prefix: str) -> Page:
+def _page_of_versions(client: "S3Client", bucket: str, after: ListingCursor | None, prefix: str) -> Page:
     asked: ListObjectVersionsRequestTypeDef = {"Bucket": bucket}
     if prefix:
         asked["Prefix"] = prefix
-    if place:
-        asked["KeyMarker"] = place.key
+    if after:
+        asked["KeyMarker"] = after.key
     # A listing from before versioning was switched on has left none, and S3 refuses an empty one.
-    if place and place.version:
-        asked["VersionIdMarker"] = place.version
+    if after and after.version:
+        asked["VersionIdMarker"] = after.version
     page = client.list_object_versions(**asked)
     objects = [
-        _object_version(bucket, item["Key"], bare(item["ETag"]), item["Size"], item["LastModified"], item["VersionId"])
+        _object_version(
+            bucket, item["Key"], strip_quotes(item["ETag"]), item["Size"], item["LastModified"], item["VersionId"]
+        )
         for item in page.get("Versions", [])
         if item["IsLatest"]
     ]
     more = page.get("IsTruncated")
-    return Page(objects, Place(page["NextKeyMarker"], page.get("NextVersionIdMarker", "")) if more else None)
+    return Page(objects, ListingCursor(page["NextKeyMarker"], page.get("NextVersionIdMarker", "")) if more else None)
 
 
 def _object_version(
@@ -214,7 +216,7 @@ def _object_version(
     return ObjectVersion(bucket, key, etag if version_id == "null" else version_id, etag, size, last_modified)
 
 
-def bare(etag: str) -> str:
+def strip_quotes(etag: str) -> str:
     """Return an ETag without its quotes, which some servers leave out of listings."""
     return etag.strip('"')
 
@@ -226,9 +228,9 @@ def current_version(client: "S3Client", bucket: str, key: str) -> ObjectVersion:
         ObjectChanged: there is no such object.
         BucketUnavailable: the server refused or went away.
     """
-    with explained(f"s3://{bucket}/{key}", is_object=True):
+    with translate_s3_errors(f"s3://{bucket}/{key}", is_object=True):
         answer = client.head_object(Bucket=bucket, Key=key)
-        etag = bare(answer.get("ETag", ""))
+        etag = strip_quotes(answer.get("ETag", ""))
         if etag:
             version_id = answer.get("VersionId", "null")
             return _object_version(bucket, key, etag, answer["ContentLength"], answer["LastModified"], version_id)
@@ -250,7 +252,7 @@ def is_current(client: "S3Client", item: ObjectVersion) -> bool:
         return current_version(client, item.bucket, item.key).etag == item.etag
     # Only a listing has its date in fractions of a second, and has it without knowing of versions: one request of the
     # four that an answer about the object and a listing with a question about versions would take.
-    with explained(str(item), is_object=True):
+    with translate_s3_errors(str(item), is_object=True):
         now = _of_key(item.key, _page_of_objects(client, item.bucket, None, item.key))
     if now is None:
         raise _changed(str(item))
@@ -260,7 +262,7 @@ def is_current(client: "S3Client", item: ObjectVersion) -> bool:
 def is_answer_about(item: ObjectVersion, answer: "GetObjectOutputTypeDef") -> bool:
     """Return whether the answer to a read is, as far as it shows, about this version of the object."""
     if not item.is_weak:
-        return bare(answer["ETag"]) == item.etag
+        return strip_quotes(answer["ETag"]) == item.etag
     size = answer["ContentRange"].rpartition("/")[2] if "ContentRange" in answer else answer["ContentLength"]
     return int(size) == item.size and answer["LastModified"] == item.last_modified.replace(microsecond=0)
 
@@ -281,7 +283,7 @@ def file_version(path: Path) -> ObjectVersion:
 
 
 @contextmanager
-def explained(what: str, setting: str = "S3_BUCKET", *, is_object: bool = False) -> Iterator[None]:
+def translate_s3_errors(what: str, setting: str = "S3_BUCKET", *, is_object: bool = False) -> Iterator[None]:
     """Turn what boto3 raises about `what` into one of this module's errors, in words for an operator.
 
     Args:

@@ -13,11 +13,11 @@ from orchestration.ingest.objects import (
     ObjectDamaged,
     ObjectUnreadable,
     ObjectVersion,
-    explained,
     file_version,
     is_answer_about,
     is_current,
     is_transient,
+    translate_s3_errors,
 )
 from orchestration.ingest.retry import retry_transient
 
@@ -142,7 +142,7 @@ def _answered(client: "S3Client", item: ObjectVersion, byte_from: int) -> Iterat
         request["IfMatch"] = f'"{item.etag}"'
     if byte_from:
         request["Range"] = f"bytes={byte_from}-"
-    with explained(str(item), is_object=True):
+    with translate_s3_errors(str(item), is_object=True):
         answer = client.get_object(**request)
         # Not every server heeds If-Match, nor Range.
         if not is_answer_about(item, answer):

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from orchestration.database import Connection
 
 SHOWN = 20
-LONGEST_VALUE = 120
+MAX_VALUE = 120
 NEWEST_LOADS = 10
 
 Sample = tuple[list[dict[str, object]], str]
@@ -32,7 +32,7 @@ def refused_records(connection: "Connection", load_ids: Sequence[int]) -> Sample
         order by load_id desc, record
         limit %(shown)s
         """,
-        {"loads": list(load_ids), "longest": LONGEST_VALUE, "shown": SHOWN},
+        {"loads": list(load_ids), "longest": MAX_VALUE, "shown": SHOWN},
     )
     names = ("file", "load", "record", "line", "reason", "message", "bytes")
     query = (
@@ -60,7 +60,7 @@ def rejected_fields(connection: "Connection") -> Sample:
         order by load_id desc, record, field
         limit %(shown)s
         """,
-        {"loads": NEWEST_LOADS, "longest": LONGEST_VALUE, "shown": SHOWN},
+        {"loads": NEWEST_LOADS, "longest": MAX_VALUE, "shown": SHOWN},
     )
     names = ("file", "load", "record", "line", "field", "reason", "value")
     query = "select * from staging.rejected_records where status = 'open' order by load_id desc, record;"

@@ -13,7 +13,7 @@ from orchestration.dbt.project import BUILD, build_arguments, manifest, publishe
 from orchestration.warehouse.published import unpublished_loads
 from tests.conftest import Database, environment
 from tests.dbt_project.conftest import COLUMNS, Dbt, Record, build, deliver, empty, forget_builds
-from tests.dbt_project.judgement import Load, dispositions
+from tests.dbt_project.expected import Load, dispositions
 from tests.dbt_project.test_records import became
 
 # By layer and name; _build tells how a table came about, not what it says.

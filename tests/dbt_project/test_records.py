@@ -17,7 +17,7 @@ from deploy.local.report import print_report
 from orchestration.warehouse.rejected import rejected_fields
 from tests.conftest import Database
 from tests.dbt_project.conftest import COLUMNS, Dbt, Record, build, deliver, empty
-from tests.dbt_project.judgement import Load, Place, dispositions
+from tests.dbt_project.expected import Load, RecordKey, dispositions
 from tests.dbt_project.test_rules import any_text, nearly_identifiers, nearly_moments
 
 DAY = "2021-07-27T16:02:08Z"
@@ -32,7 +32,7 @@ def hire(number: int | str, name: str = "Ada", at: str = DAY, department: int = 
     return str(number), name, at, str(department), str(job)
 
 
-def became(database: Database) -> dict[Place, str | list[tuple[str, str]]]:
+def became(database: Database) -> dict[RecordKey, str | list[tuple[str, str]]]:
     """Return what the models say became of each record, as `dispositions` does; a record told of twice fails."""
     rows = [
         row
@@ -41,7 +41,7 @@ def became(database: Database) -> dict[Place, str | list[tuple[str, str]]]:
             f"select '{table}', _load_id, _record, disposition, reasons from staging.checked_{table}"
         )
     ]
-    told: dict[Place, str | list[tuple[str, str]]] = {
+    told: dict[RecordKey, str | list[tuple[str, str]]] = {
         (table, load_id, record): disposition if disposition != "rejected" else [tuple(r.split(":")) for r in reasons]
         for table, load_id, record, disposition, reasons in rows
     }

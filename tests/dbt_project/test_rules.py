@@ -20,7 +20,7 @@ from contracts import Column, LogicalType
 from contracts.rules import WHITE_SPACE, Reason, parse
 from orchestration.dbt.generated import column_data
 from tests.conftest import Database
-from tests.dbt_project import judgement
+from tests.dbt_project import expected
 from tests.dbt_project.conftest import Dbt
 
 IDENTIFIERS = {"logical_type": LogicalType.INTEGER, "minimum": 1, "maximum": 2147483647}
@@ -77,7 +77,7 @@ from typed
 order by place
 """
 
-Verdict = judgement.Verdict
+Verdict = expected.Verdict
 # What the rules say of one field as a value of each of the columns.
 Verdicts = dict[str, Verdict]
 Judge = Callable[[list[str | None]], list[Verdicts]]
@@ -86,15 +86,15 @@ Judge = Callable[[list[str | None]], list[Verdicts]]
 def of_the_oracle(field: str | None) -> Verdicts:
     """Return the oracle's verdicts, on the columns that it knows the rules of."""
     required: Verdicts = {
-        "text": judgement.text(field),
-        "identifier": judgement.identifier(field),
-        "moment": judgement.moment(field),
+        "text": expected.text(field),
+        "identifier": expected.identifier(field),
+        "moment": expected.moment(field),
     }
     optional = {
         f"optional_{name}": (None, None) if reason == "missing" else (value, reason)
         for name, (value, reason) in required.items()
     }
-    return {**required, **optional, "dated": judgement.moment(field, FORMATS)}
+    return {**required, **optional, "dated": expected.moment(field, FORMATS)}
 
 
 def of_the_contract(field: str | None) -> Verdicts:
@@ -271,9 +271,9 @@ def test_a_text_loses_the_white_space_around_it_and_nothing_else(judge: Judge) -
 
 
 def test_a_name_of_nothing_that_can_be_seen_is_missing(judge: Judge) -> None:
-    fields = [*judgement.WHITE_SPACE, judgement.WHITE_SPACE]
+    fields = [*expected.WHITE_SPACE, expected.WHITE_SPACE]
     assert {verdicts["text"] for verdicts in judge([*fields])} == {(None, "missing")}
-    assert {*WHITE_SPACE} == {*judgement.WHITE_SPACE}
+    assert {*WHITE_SPACE} == {*expected.WHITE_SPACE}
 
 
 def test_people_called_null_or_na_stay_people(judge: Judge) -> None:
@@ -351,7 +351,7 @@ def test_numbers_are_exact_and_within_the_bounds_of_their_column(
     assert judge([field])[0][column] == of_the_contract(field)[column] == verdict
 
 
-white_space = st.text(judgement.WHITE_SPACE, max_size=2)
+white_space = st.text(expected.WHITE_SPACE, max_size=2)
 any_text = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=12)
 
 
@@ -412,8 +412,8 @@ def test_the_models_the_contract_and_the_oracle_agree_on_every_field(
     verdicts = judge(delivered)
     assert verdicts == [of_the_contract(field) for field in delivered]
     for judged, field in zip(verdicts, delivered, strict=True):
-        expected = of_the_oracle(field)
-        assert {name: judged[name] for name in expected} == expected
+        right = of_the_oracle(field)
+        assert {name: judged[name] for name in right} == right
     with connection.transaction():
         connection.execute("set local timezone to 'America/New_York'")
         connection.execute("set local datestyle to 'SQL, DMY'")
@@ -471,8 +471,8 @@ def test_the_api_takes_the_numbers_that_the_rules_find_nothing_wrong_with(judge:
     for column in COLUMNS.values():
         if column.logical_type in (LogicalType.INTEGER, LogicalType.NUMBER):
             is_number = [isinstance(value, int | Decimal) for value in values]
-            expected = finds_nothing_wrong(column, verdicts)
-            assert accepts(column, values) == [a and b for a, b in zip(is_number, expected, strict=True)]
+            right = finds_nothing_wrong(column, verdicts)
+            assert accepts(column, values) == [a and b for a, b in zip(is_number, right, strict=True)]
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ from tests.dbt_project.conftest import (
     forget_builds,
     running_dbt,
 )
-from tests.dbt_project.judgement import Load, dispositions
+from tests.dbt_project.expected import Load, dispositions
 from tests.dbt_project.test_records import became, hire
 
 SNAPSHOTS = ("departments", "hired_employees")

@@ -24,7 +24,7 @@ from tests.faults.texts import hires_text
 
 DATABASE = "soak"
 BUCKET = "soak"
-KILLS_A_FILE = 50
+KILLS_PER_FILE = 50
 CHUNKS = 60
 
 out = Console(soft_wrap=True)
@@ -69,7 +69,7 @@ def soak(
         with running_servers(state) as (job, conninfo, folder), fork_server():
             while tally.kills < kills and time.monotonic() - began < 60 * minutes and not tally.differences:
                 round_ = one_file(
-                    job, conninfo, folder, seed, min(KILLS_A_FILE, kills - tally.kills), began + 60 * minutes
+                    job, conninfo, folder, seed, min(KILLS_PER_FILE, kills - tally.kills), began + 60 * minutes
                 )
                 tally.add(round_)
                 out.print(f"  seed {seed}: {round_.kills} kills, {round_.loads} loads")

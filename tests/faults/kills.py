@@ -27,7 +27,7 @@ from tests.faults.outcome import Left, discrepancies, forget, what_counts
 
 HIRED_EMPLOYEES = TABLES[2]
 CHUNKS_PER_TRANSACTION = 2
-LONGEST_SECONDS = 60
+MAX_SECONDS = 60
 # Of a load's time: to log in, to take the table, to list the bucket; and some more, so that loads do end.
 SHARE_OF_BEGINNING = 0.5
 BACKENDS = "select count(*) from pg_stat_activity where datname = current_database() and application_name = %s"
@@ -88,10 +88,10 @@ class Loader:
 
     def begun(self) -> None:
         """Wait until it begins to load."""
-        if self._reports.poll(LONGEST_SECONDS):
+        if self._reports.poll(MAX_SECONDS):
             self._heard.append(self._reports.recv())
 
-    def ended(self, seconds: float = LONGEST_SECONDS) -> bool:
+    def ended(self, seconds: float = MAX_SECONDS) -> bool:
         """Return whether it ends by itself within some seconds."""
         return bool(pipes.wait([self._process.sentinel], seconds))
 
@@ -199,7 +199,7 @@ class Killing:
             longest = self.seconds * (SHARE_OF_BEGINNING + 0.7 * left) * (1 + in_vain / 4)
             life = self._chance.uniform(0, longest)
             spared = self.tally.kills >= kills
-            if not process.ended(LONGEST_SECONDS if spared else life):
+            if not process.ended(MAX_SECONDS if spared else life):
                 at_kill = self._chunks()
                 process.kill()
                 self._await_end_of_session()
@@ -245,7 +245,7 @@ class Killing:
 
     def _await_end_of_session(self) -> None:
         """Wait until the server has noticed: it may still commit what the loader had sent."""
-        deadline = time.monotonic() + LONGEST_SECONDS
+        deadline = time.monotonic() + MAX_SECONDS
         while self._watcher.execute(BACKENDS, ["hiring_loader"]).fetchone() != (0,):
             if time.monotonic() > deadline:
                 raise AssertionError("the session of a killed loader does not end")

@@ -25,7 +25,7 @@ READ_TIMEOUT_SECONDS = 1.0
 SECONDS_TO_TAKE = 0.1
 MAX_SECONDS_TO_TAKE = 3.0
 SOCKETS = Path("/proc/net/tcp")
-LONGEST_STALL_SECONDS = 30.0
+MAX_STALL_SECONDS = 30.0
 NO_LINGER = struct.pack("ii", 1, 0)
 
 Request = Literal["read", "look", "list"]
@@ -208,7 +208,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _break_off(self, fault: Fault) -> None:
         self.close_connection = True
         if fault.kind == "stall":
-            self.server.proxy.released.wait(LONGEST_STALL_SECONDS)
+            self.server.proxy.released.wait(MAX_STALL_SECONDS)
         elif fault.kind == "reset":
             self._wait_until_all_is_taken()
             self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, NO_LINGER)

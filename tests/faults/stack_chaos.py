@@ -36,8 +36,8 @@ from tests.end_to_end.conftest import RunningStack, end, start_stack
 YEAR = 2021
 DEPARTMENTS, JOBS = 12, 30
 RECORDS_PER_FILE, RECORDS_PER_BATCH = 300, 40
-SECONDS_BETWEEN_FILES, SECONDS_BETWEEN_BATCHES = 4, 0.7
-SECONDS_BETWEEN_KILLS = 15
+FILE_INTERVAL_SECONDS, BATCH_INTERVAL_SECONDS = 4, 0.7
+KILL_INTERVAL_SECONDS = 15
 # Dagster gives a run that does not start two minutes; on a busy machine the last build takes its time, too.
 SETTLE_SECONDS = 300
 COMPLETE_IDS = """
@@ -128,7 +128,7 @@ class Chaos:
 
         threads = [
             threading.Thread(target=repeat, args=each)
-            for each in ((self.drop_file, SECONDS_BETWEEN_FILES), (self.post_batch, SECONDS_BETWEEN_BATCHES))
+            for each in ((self.drop_file, FILE_INTERVAL_SECONDS), (self.post_batch, BATCH_INTERVAL_SECONDS))
         ]
         for thread in threads:
             thread.start()
@@ -259,8 +259,8 @@ def soak(
         chaos.drop_references()
         until = time.monotonic() + 60 * minutes
         with chaos.load():
-            while time.monotonic() + SECONDS_BETWEEN_KILLS < until:
-                time.sleep(SECONDS_BETWEEN_KILLS)
+            while time.monotonic() + KILL_INTERVAL_SECONDS < until:
+                time.sleep(KILL_INTERVAL_SECONDS)
                 out.print(f"  killed: {chaos.kill_any()}")
         found = chaos.differences()
         statuses = Counter(run["status"] for run in stack.runs())

@@ -16,7 +16,7 @@ from tests.faults.outcome import Left, discrepancies, forget, what_counts
 from tests.faults.texts import hires_text
 
 CHUNKS = 24
-KILLS_A_SEED = 26
+KILLS_PER_SEED = 26
 SEEDS = range(4)
 ANY_LOCK = 4711
 
@@ -44,11 +44,11 @@ def test_a_load_whose_loaders_are_killed_leaves_what_an_undisturbed_one_leaves(
     bucket.put("hires/employees.csv.gz" if packed else "employees.csv", gzip.compress(text, 1) if packed else text)
     killing = Killing(job, database.conninfo(), packed, seed)
     try:
-        tally = killing.run(KILLS_A_SEED)
+        tally = killing.run(KILLS_PER_SEED)
     finally:
         killing.close()
     assert tally.differences == []
-    assert tally.kills == KILLS_A_SEED
+    assert tally.kills == KILLS_PER_SEED
     # Else the load is over too soon, or the kills come too early, for this to be a test.
     within = [chunks for chunks in tally.fell if 0 < chunks < CHUNKS]
     assert len(within) >= 3, f"seed {seed}: the kills fell at {sorted(tally.fell.items())}"

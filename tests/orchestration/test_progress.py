@@ -31,7 +31,7 @@ def progress(database: Database, bucket: Bucket) -> list[str]:
 def test_a_long_load_tells_its_share_and_records(
     database: Database, bucket: Bucket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(raw, "SECONDS_BETWEEN_PROGRESS", 0.0)
+    monkeypatch.setattr(raw, "PROGRESS_INTERVAL_SECONDS", 0.0)
     bucket.put("jobs.csv", TEXT)
 
     *_, last = progress(database, bucket)
@@ -41,7 +41,7 @@ def test_a_long_load_tells_its_share_and_records(
 def test_of_a_packed_object_it_tells_the_bytes_since_nobody_knows_how_many_there_will_be(
     database: Database, bucket: Bucket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(raw, "SECONDS_BETWEEN_PROGRESS", 0.0)
+    monkeypatch.setattr(raw, "PROGRESS_INTERVAL_SECONDS", 0.0)
     bucket.put("jobs.csv.gz", gzip.compress(TEXT))
 
     *_, last = progress(database, bucket)
@@ -52,7 +52,7 @@ def test_a_short_load_tells_nothing_of_its_progress(
     database: Database, bucket: Bucket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A line a transaction would bury everything else in a log of a large load."""
-    monkeypatch.setattr(raw, "SECONDS_BETWEEN_PROGRESS", 3600.0)
+    monkeypatch.setattr(raw, "PROGRESS_INTERVAL_SECONDS", 3600.0)
     bucket.put("jobs.csv", TEXT)
 
     assert progress(database, bucket) == []

@@ -24,7 +24,7 @@ from orchestration.arrivals.bucket_scan import (
 )
 from orchestration.database import Connection, connect
 from orchestration.ingest.loader import load_pending
-from orchestration.ingest.objects import ObjectVersion, Place
+from orchestration.ingest.objects import ListingCursor, ObjectVersion
 from tests.conftest import Bucket, Database
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ def keys(result: ScanResult) -> list[str]:
 def scan_once(connection: Connection, bucket: Bucket, cursor: SensorCursor, until: float = 0) -> TickResult:
     """Scan once from where the last scan ended: one page, unless there is time for more."""
     return scan_for_a_tick(
-        lambda place: scan(connection, bucket.client, bucket.name, place=place, until=until),
+        lambda after: scan(connection, bucket.client, bucket.name, after=after, until=until),
         cursor,
         bool,
         0,
@@ -117,7 +117,7 @@ def test_a_listing_that_takes_several_scans_goes_on_where_the_last_one_ended(
     assert [len(part) for part in seen] == [3, 3, 2]
     assert sorted(itertools.chain(*seen)) == [f"jobs_{number}.csv" for number in range(8)]
     assert words == ["3 objects so far, 3 new", "6 objects so far, 6 new", "8 objects, 8 new"]
-    assert cursor.listing.place is None
+    assert cursor.listing.after is None
 
 
 @pytest.mark.parametrize(
@@ -127,9 +127,10 @@ def test_a_listing_that_takes_several_scans_goes_on_where_the_last_one_ended(
         "",
         "{",
         "[]",
-        '{"listing": {"place": 7}}',
-        '{"listing": {"place": {"key": "zzz"}, "objects": 9}}',
-        '{"listing": {"place": {"key": "jobs_1.csv", "version": "gone"}}}',
+        '{"listing": {"after": 7}}',
+        '{"listing": {"place": {"key": "jobs_1.csv"}, "objects": 9}}',
+        '{"listing": {"after": {"key": "zzz"}, "objects": 9}}',
+        '{"listing": {"after": {"key": "jobs_1.csv", "version": "gone"}}}',
         '{"backoff": {"made": "often"}}',
     ],
 )
@@ -173,9 +174,9 @@ def test_many_objects_are_listed_over_several_scans_in_bounded_memory(connection
     mark_as_loaded(connection, 29_998)
     cursor, scans, listed = SensorCursor(), 0, 0
     tracemalloc.start()
-    while scans == 0 or cursor.listing.place:
+    while scans == 0 or cursor.listing.after:
         until = time.monotonic() + 0.3
-        result = scan(connection, client, "landing", place=cursor.listing.place, until=until)
+        result = scan(connection, client, "landing", after=cursor.listing.after, until=until)
         cursor = next_cursor(cursor, result)
         scans, listed = scans + 1, listed + result.listed
     _, peak = tracemalloc.get_traced_memory()
@@ -202,7 +203,7 @@ def test_a_scan_ends_when_it_has_found_enough_for_a_run(connection: Connection) 
     client: S3Client = EndlessBucket(10_000)  # type: ignore[assignment]
     result = scan(connection, client, "landing", until=time.monotonic() + 60)
     assert len(result.found) == MAX_FOUND
-    assert result.next == Place(f"jobs_{MAX_FOUND:06}.csv")
+    assert result.next == ListingCursor(f"jobs_{MAX_FOUND:06}.csv")
 
 
 def test_a_tick_scans_again_until_something_is_found() -> None:
@@ -229,8 +230,8 @@ def test_a_file_that_may_still_be_growing_is_named_and_found_once_it_has_settled
     bucket.put("backup.tar", b"of no table, nobody waits for it", age_seconds=0)
     words = []
 
-    def scan_from(place: Place | None) -> ScanResult:
-        result = scan(connection, bucket.client, bucket.name, settle_seconds=1, place=place)
+    def scan_from(after: ListingCursor | None) -> ScanResult:
+        result = scan(connection, bucket.client, bucket.name, settle_seconds=1, after=after)
         words.append(summary(SensorCursor(), result))
         return result
 

@@ -47,7 +47,7 @@ def test_any_name_can_be_drawn_and_long_ones_are_cut(name: str) -> None:
     shown = texts(hires_by_quarter.draw(2021, [Quarters(name, (1, 0, 0, 0))], 1))
 
     (label,) = [text for text in shown if text.endswith(": 1")]
-    assert len(label) <= charts.LONGEST_NAME + len(": 1")
+    assert len(label) <= charts.MAX_NAME + len(": 1")
 
 
 def test_the_same_rows_are_the_same_picture() -> None:

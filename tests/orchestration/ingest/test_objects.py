@@ -17,17 +17,17 @@ from botocore.stub import Stubber
 from orchestration.ingest.objects import (
     BucketRefused,
     BucketUnavailable,
+    ListingCursor,
     ObjectChanged,
     ObjectDamaged,
     ObjectUnreadable,
     ObjectVersion,
-    Place,
     current_version,
-    explained,
     file_version,
     is_transient,
     list_objects,
     list_pages,
+    translate_s3_errors,
 )
 from orchestration.ingest.reading import read
 from tests.conftest import Bucket, free_port
@@ -153,13 +153,13 @@ def test_a_listing_goes_on_from_a_place_as_if_it_had_never_stopped(bucket: Bucke
     for key in keys:
         bucket.put(key, b"1,a\n")
     found: list[str] = []
-    place: Place | None = None
+    after: ListingCursor | None = None
     for _ in range(3):
-        page = next(list_pages(bucket.client, bucket.name, place))
+        page = next(list_pages(bucket.client, bucket.name, after))
         found += [item.key for item in page.objects]
-        place = page.next
+        after = page.next
     assert sorted(found) == sorted(keys)
-    assert place is None
+    assert after is None
 
 
 def ask_for(bucket: Bucket, **more: int) -> None:
@@ -185,7 +185,7 @@ def test_in_a_bucket_with_versions_a_listing_goes_on_behind_the_last_version_tha
             answers.add_response("list_object_versions", answer, {"Bucket": "landing"} | asked)
         pages = list(list_pages(client, "landing"))
     assert [[item.key for item in page.objects] for page in pages] == [["a.csv"], [], ["b.csv"]]
-    assert pages[1].next == Place("a.csv", "v8")
+    assert pages[1].next == ListingCursor("a.csv", "v8")
 
 
 def test_a_place_from_before_versioning_was_switched_on_names_no_version() -> None:
@@ -193,7 +193,7 @@ def test_a_place_from_before_versioning_was_switched_on_names_no_version() -> No
     with Stubber(client) as answers:
         answers.add_response("get_bucket_versioning", {"Status": "Enabled"})
         answers.add_response("list_object_versions", {}, {"Bucket": "landing", "KeyMarker": "a.csv"})
-        assert [page.objects for page in list_pages(client, "landing", Place("a.csv"))] == [[]]
+        assert [page.objects for page in list_pages(client, "landing", ListingCursor("a.csv"))] == [[]]
 
 
 def test_the_version_that_an_object_has_now_is_the_one_that_is_listed(bucket: Bucket) -> None:
@@ -221,7 +221,7 @@ def test_in_a_bucket_with_versions_an_object_has_the_id_of_its_latest() -> None:
 def test_bytes_that_arrive_with_another_checksum_are_damage_and_no_outage() -> None:
     with (
         pytest.raises(ObjectDamaged, match=r"s3://landing/a\.csv arrived with other bytes"),
-        explained("s3://landing/a.csv"),
+        translate_s3_errors("s3://landing/a.csv"),
     ):
         raise FlexibleChecksumError(error_msg="Expected checksum A did not match calculated checksum B")
 

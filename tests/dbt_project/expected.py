@@ -142,17 +142,19 @@ class Load:
     source: str = "object"
 
 
-Place = tuple[str, int, int]
+RecordKey = tuple[str, int, int]
 
 
-def dispositions(history: Iterable[Load], snapshots: Collection[str] = ()) -> dict[Place, str | list[tuple[str, str]]]:
+def dispositions(
+    history: Iterable[Load], snapshots: Collection[str] = ()
+) -> dict[RecordKey, str | list[tuple[str, str]]]:
     """Return what becomes of each record of each complete load, by table, load and number.
 
     That is accepted, superseded, withdrawn, waiting or no_row; or the fields that are wrong, with their reasons. Of the
     tables in `snapshots` each object is the whole table.
     """
-    became: dict[Place, str | list[tuple[str, str]]] = {}
-    latest: dict[tuple[str, object], tuple[Place, dict[str, object]]] = {}
+    became: dict[RecordKey, str | list[tuple[str, str]]] = {}
+    latest: dict[tuple[str, object], tuple[RecordKey, dict[str, object]]] = {}
     complete = [load for load in history if load.status == "complete"]
     for load in complete:
         for number, record in enumerate(load.records, 1):
@@ -188,7 +190,7 @@ def _verdicts(table: str, record: Sequence[str | None]) -> dict[str, Verdict]:
 def _lacking(
     complete: Sequence[Load],
     snapshots: Collection[str],
-    latest: Mapping[tuple[str, object], tuple[Place, dict[str, object]]],
+    latest: Mapping[tuple[str, object], tuple[RecordKey, dict[str, object]]],
 ) -> list[tuple[str, object]]:
     """Return the table and id of each valid record that is older than the newest whole delivery, which lacks it."""
     lacking = []
