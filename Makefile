@@ -1,4 +1,4 @@
-# Everything a user types. Each target installs what it needs into .venv, once per change of requirements.lock.
+# All commands for users. Each target installs what it needs into .venv, once per change of requirements.lock.
 PYTHON ?= python3
 STATE_DIR ?= .local
 LANDING ?=
@@ -25,49 +25,49 @@ run: $(INSTALLED) ## Load LANDING (or the sample), print both metrics of 2021 an
 up: $(INSTALLED) ## Start Dagster, the API, Postgres and S3, and keep them until Ctrl-C
 	@$(BIN)/hiring up
 
-psql: $(INSTALLED) ## psql on the embedded server, to read; SQL='select 1' prints and exits, SUPERUSER=1 may change everything
+psql: $(INSTALLED) ## Open psql on the embedded server, read-only; SQL='select 1' prints and exits, SUPERUSER=1 may change anything
 	@$(BIN)/hiring psql $(if $(SUPERUSER),--superuser) $(if $(SQL),--sql "$$SQL")
 psql: export SQL := $(SQL)
 
-ingest: $(INSTALLED) ## The load engine by hand on the embedded servers: ARGS='status', 'load', 'validate FILE'
+ingest: $(INSTALLED) ## Run the load engine on the embedded servers: ARGS='status', 'load', 'validate FILE'
 	@$(BIN)/hiring ingest $(ARGS)
 
-dbt: $(INSTALLED) ## dbt by hand on the embedded server: ARGS='build -s hires_by_quarter', 'test', 'show -s jobs'
+dbt: $(INSTALLED) ## Run dbt on the embedded server: ARGS='build -s hires_by_quarter', 'test', 'show -s jobs'
 	@$(BIN)/hiring dbt $(ARGS)
 
-dg: $(INSTALLED) ## Dagster's dg on the embedded servers: ARGS=dev opens the UI with the code as it is, ARGS='list defs'
+dg: $(INSTALLED) ## Run Dagster's dg on the embedded servers: ARGS=dev opens the UI with the current code, ARGS='list defs'
 	@$(BIN)/hiring dg $(ARGS)
 
-status: $(INSTALLED) ## Which services of make up work, and what STATE_DIR takes of the disk
+status: $(INSTALLED) ## Show which services of make up are up, and how much disk space STATE_DIR takes
 	@$(BIN)/hiring status
 
-docs: $(INSTALLED) ## The models' documentation on DOCS_PORT (8080), from the embedded server, until Ctrl-C
+docs: $(INSTALLED) ## Serve the models' documentation on DOCS_PORT (8080) until Ctrl-C
 	@$(BIN)/hiring docs
 
-# Compiled test modules are kept where an environment says otherwise, too: each worker and each run needs them.
-test: $(INSTALLED) ## The whole test suite, on a Postgres, an S3 server and a Dagster of its own
+# Write bytecode even if the environment forbids it: each worker and each run needs the compiled test modules.
+test: $(INSTALLED) ## Run all tests, on a Postgres, an S3 server and a Dagster of their own
 	@PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder
 
-test-changed: $(INSTALLED) ## The tests of what differs from main, without those of the whole stack
+test-changed: $(INSTALLED) ## Run the tests of the files that differ from main, without those of the whole stack
 	@$(BIN)/python -m tests.changed
 
-soak: $(INSTALLED) ## Kill the load engine 1,000 times and compare; with STACK=1 any process of a whole stack; some minutes
+soak: $(INSTALLED) ## Kill the load engine 1,000 times and compare; with STACK=1 any process of a whole stack; takes minutes
 	@$(BIN)/python -m tests.faults$(if $(STACK),.stack_chaos)
 
-secrets: ## Write .env for docker-compose.yml: random passwords and keys, what is there already stays
+secrets: ## Write .env for docker-compose.yml: random passwords and keys; existing ones stay
 	@$(PYTHON) -m deploy.docker.secrets
 
-compose-check: $(INSTALLED) ## docker-compose.yml run for real, killed, destroyed, restored; COMPOSE='podman compose'
+compose-check: $(INSTALLED) ## Run docker-compose.yml, kill, destroy and restore it; COMPOSE='podman compose'
 	@$(BIN)/python -m tests.containers
 
-aws-check: $(INSTALLED) ## Apply deploy/aws to an AWS of our own and look at it, some minutes; TF_PLUGIN_DIR has the AWS provider
+aws-check: $(INSTALLED) ## Apply deploy/aws to an AWS emulator and check the result; takes minutes; TF_PLUGIN_DIR has the AWS provider
 	@$(BIN)/python -m deploy.aws.check
 
 # The hooks of .pre-commit-config.yaml are these targets, so that there is one list of commands.
 LINTS := lint-python lint-contract lint-sql lint-images lint-workflows lint-definitions
 .PHONY: $(LINTS)
 
-lint: $(LINTS) ## ruff, mypy, import-linter, sqlfluff, hadolint, zizmor for the workflows, and whether Dagster's definitions load
+lint: $(LINTS) ## Run ruff, mypy, import-linter, sqlfluff, hadolint and zizmor, and check the contract and Dagster's definitions
 
 lint-python: $(INSTALLED)
 	@$(BIN)/ruff check .
@@ -91,27 +91,27 @@ lint-workflows: $(INSTALLED)
 lint-definitions: $(INSTALLED)
 	@$(BIN)/dg check defs
 
-bench: $(INSTALLED) ## What it costs beside what people use instead, some minutes, nothing else running; FIGURES="load_dirty …"
+bench: $(INSTALLED) ## Compare speed with the usual alternatives; takes minutes on an idle machine; FIGURES="load_dirty …"
 	@$(BIN)/python -m benchmarks $(FIGURES)
 
-format: $(INSTALLED) ## Let ruff and sqlfluff put the code into shape
+format: $(INSTALLED) ## Format the code with ruff and sqlfluff
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 	@$(BIN)/python -m orchestration.dbt.generated
 	@$(BIN)/sqlfluff fix --processes 2 dbt_project
 
-lock: $(VENV)/.uv ## Compile requirements.lock for Python 3.11 to 3.13, and the part of it that goes into each image
+lock: $(VENV)/.uv ## Compile requirements.lock for Python 3.11 to 3.13, and a lock for each image from it
 	@$(COMPILE) --all-extras --group pyproject.toml:local --group pyproject.toml:dev --output-file requirements.lock $(LOCK_FLAGS)
 	@for image in orchestration api; do \
 		$(COMPILE) --extra $$image --constraint requirements.lock --output-file deploy/docker/$$image.lock; \
 	done
 
-clean: ## Stop what runs and forget all state, the landing folder included
+clean: ## Stop everything and delete all state, including the landing folder
 	@if [ -x $(BIN)/hiring ]; then $(BIN)/hiring clean; fi
 	@rm -rf dbt_project/target dbt_project/logs dbt_project/generated .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 $(INSTALLED): requirements.lock pyproject.toml $(VENV)/.uv
-	@echo "Installing what requirements.lock names into $(VENV)"
+	@echo "Installing the packages of requirements.lock into $(VENV)"
 	@$(UV) pip install --quiet --require-hashes --python $(BIN)/python --requirements requirements.lock
 	@$(UV) pip install --quiet --no-deps --python $(BIN)/python --editable .
 	@touch $@

@@ -1,7 +1,7 @@
-"""`python -m deploy.migrate`: the one-off task before every new version. Dagster's database, then that of the hires.
+"""`python -m deploy.migrate`: the one-off task before every new version. Dagster's database, then hiring's.
 
-It connects to PGDATABASE by libpq's own variables, as a role that may create roles and databases, waits for a server
-that is still starting or is a standby, and does nothing that was done before.
+It connects to PGDATABASE by libpq's variables, as a role that may create roles and databases, and waits while the
+server is starting or a standby. Running it again changes nothing.
 """
 
 import os
@@ -18,7 +18,7 @@ from orchestration.settings import WrongSetting
 
 
 def main() -> None:
-    """Migrate both databases; one line on standard error and exit status 1 when that fails."""
+    """Migrate both databases; on failure, print one line to standard error and exit with status 1."""
     try:
         passwords = {role: _required(f"{role.upper()}_PASSWORD") for role in ROLES}
         until(_server_takes_writes)
@@ -31,24 +31,24 @@ def main() -> None:
 
 
 def _dagster() -> None:
-    """Make Dagster's role and database, and bring its tables up to date."""
-    place = InstanceSettings.read().url
-    if not (place.username and place.database and place.password):
+    """Create Dagster's role and database, and bring its tables up to date."""
+    url = InstanceSettings.read().url
+    if not (url.username and url.database and url.password):
         raise WrongSetting("DAGSTER_PG_URL has to name a role, its password and a database")
     with psycopg.connect(autocommit=True) as connection:
-        ensure_role(connection, place.username, str(place.password))
-        ensure_database(connection, place.database, owner=place.username)
-    # Imported here: two seconds, which a setting that is missing need not wait for.
+        ensure_role(connection, url.username, str(url.password))
+        ensure_database(connection, url.database, owner=url.username)
+    # Imported here, because it takes two seconds: a missing setting is reported first.
     from dagster import DagsterInstance
 
     with DagsterInstance.get() as instance:
         instance.upgrade(_say)
-    _say(f"the database {place.database} is as this version of Dagster wants it")
+    _say(f"the database {url.database} is migrated to this version of Dagster")
 
 
 def _server_takes_writes() -> str | None:
     try:
-        # A standby answers, too, and takes no migration.
+        # A standby accepts connections, too, but cannot be migrated.
         psycopg.connect(connect_timeout=5, target_session_attrs="read-write").close()
     except psycopg.OperationalError as error:
         return in_one_line(error)

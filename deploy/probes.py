@@ -1,8 +1,8 @@
-"""Whether a service does its work, asked from outside; `python -m deploy.probes` asks from a container's health check.
+"""Health probes of services; `python -m deploy.probes` runs them as a container's health check.
 
-python -m deploy.probes http 8000/health/live    somebody answers there, and not with an error
-python -m deploy.probes grpc 4000                Dagster's code server serves
-python -m deploy.probes daemon                   Dagster's daemon has given a sign of life to its database lately
+python -m deploy.probes http 8000/health/live    a server answers there without a server error
+python -m deploy.probes grpc 4000                Dagster's code server is serving
+python -m deploy.probes daemon                   Dagster's daemon has written a heartbeat recently
 """
 
 import sys
@@ -10,12 +10,12 @@ import urllib.error
 import urllib.request
 
 TIMEOUT_SECONDS = 2
-# The daemon gives one every half a minute.
-MAX_SILENCE_SECONDS = 150
+# The daemon writes a heartbeat every half minute.
+MAX_HEARTBEAT_AGE_SECONDS = 150
 
 
 def answers_http(url: str) -> bool:
-    """Return whether somebody speaks HTTP there; that it wants credentials is fine."""
+    """Return whether a server answers there without a server error; 401 and 403 count as healthy."""
     try:
         with urllib.request.urlopen(url, timeout=TIMEOUT_SECONDS):  # noqa: S310 - http, to a service of this stack
             return True
@@ -26,7 +26,7 @@ def answers_http(url: str) -> bool:
 
 
 def serves_grpc(host: str, port: int) -> bool:
-    """Return whether Dagster's code server there has loaded its definitions and serves them."""
+    """Return whether Dagster's code server there has loaded and serves its definitions."""
     import grpc
     from grpc_health.v1 import health_pb2, health_pb2_grpc
 
@@ -39,39 +39,39 @@ def serves_grpc(host: str, port: int) -> bool:
         return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)
 
 
-def daemon_lives(conninfo: str) -> bool:
-    """Return whether the daemon whose instance keeps its books in a database has ticked the sensors lately.
+def daemon_is_alive(conninfo: str) -> bool:
+    """Return whether Dagster's daemon has ticked the sensors recently.
 
     Args:
         conninfo: libpq's connection string of Dagster's database.
     """
     import psycopg
 
-    # Imported here, as below: the image of the API has none of it.
+    # Imported here, as below: the API's image does not contain orchestration.
     from orchestration.instance.tables import sensor_heartbeat
 
     try:
         with psycopg.connect(conninfo, connect_timeout=TIMEOUT_SECONDS) as connection:
-            now, last = sensor_heartbeat(connection)
+            now, heartbeat = sensor_heartbeat(connection)
     except psycopg.Error:
         return False
-    return last is not None and (now - last).total_seconds() < MAX_SILENCE_SECONDS
+    return heartbeat is not None and (now - heartbeat).total_seconds() < MAX_HEARTBEAT_AGE_SECONDS
 
 
 def main() -> None:
-    """Ask one probe; exit status 1 when the answer is no."""
+    """Run one probe; exit with status 1 if the service is unhealthy."""
     match sys.argv[1:]:
-        case ["http", place]:
-            well = answers_http(f"http://127.0.0.1:{place}")
+        case ["http", address]:
+            is_healthy = answers_http(f"http://127.0.0.1:{address}")
         case ["grpc", port]:
-            well = serves_grpc("127.0.0.1", int(port))
+            is_healthy = serves_grpc("127.0.0.1", int(port))
         case ["daemon"]:
             from orchestration.instance.database import InstanceSettings
 
-            well = daemon_lives(InstanceSettings.read().conninfo)
+            is_healthy = daemon_is_alive(InstanceSettings.read().conninfo)
         case _:
             sys.exit(__doc__)
-    sys.exit(not well)
+    sys.exit(not is_healthy)
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
-"""`python -m deploy.wait WHAT COMMAND…`: wait for what a service needs, then become COMMAND.
+"""`python -m deploy.wait WHAT COMMAND…`: wait for what a service needs, then exec COMMAND.
 
-database     migrated, with all columns of the contract, asked as hiring_loader: what the code server waits for.
-             `python -m deploy.migrate` sees to Dagster's database first, so that that of the hires tells of both
-code-server  Dagster's, at DAGSTER_CODE_HOST and DAGSTER_CODE_PORT: what webserver and daemon wait for
+database     migrated, with all columns of the contract, checked as hiring_loader: the code server waits for this.
+             `python -m deploy.migrate` migrates Dagster's database first, so hiring's implies both
+code-server  Dagster's, at DAGSTER_CODE_HOST and DAGSTER_CODE_PORT: webserver and daemon wait for this
 """
 
 import os
@@ -17,7 +17,7 @@ from orchestration.migrations.contract import missing_columns
 
 
 def main() -> None:
-    """Wait, then run the command in this process's place; exit status 1 when the wait is in vain."""
+    """Wait, then replace this process by the command; exit with status 1 if the wait times out."""
     match sys.argv[1:]:
         case ["database", *command] if command:
             what_is_missing = _missing_in_database

@@ -1,4 +1,4 @@
-"""`hiring`, also `python -m deploy.local`: the embedded stack's commands, which the targets of the Makefile call."""
+"""`hiring`, also `python -m deploy.local`: the embedded stack's commands, which the Makefile's targets call."""
 
 import shutil
 import sys
@@ -19,13 +19,14 @@ from deploy.local.docs import docs
 from deploy.local.engine import add_engine_commands, examples_of
 from deploy.local.postgres import PostgresRefused
 from deploy.local.services import LOOPBACK, PROGRAMS
-from deploy.local.settings import Settings, settings_in_words
+from deploy.local.settings import Settings, settings_help
 from deploy.local.stack import Stack, on_servers, own, psql
 from deploy.local.supervisor import Interrupted, StackError
 from orchestration.ingest.tables import is_hidden, seems_delivered, table_of
 
 YEAR = 2021
-STATE = (
+# What `clean` deletes in STATE_DIR.
+STATE_PATHS = (
     "postgres",
     "postgres.new",
     "s3",
@@ -42,13 +43,13 @@ STATE = (
     "lock",
 )
 
-# A command whose arguments are another program's.
-PASSED_ON = {"allow_extra_args": True, "ignore_unknown_options": True}
+# For commands whose arguments are passed to another program.
+PASS_THROUGH = {"allow_extra_args": True, "ignore_unknown_options": True}
 
 app = typer.Typer(
     add_completion=False,
-    help="Hiring records from CSV files to metrics over HTTP, all of it on this machine.",
-    epilog=settings_in_words(),
+    help="Hiring records from CSV files to metrics over HTTP, all on this machine.",
+    epilog=settings_help(),
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
@@ -56,12 +57,12 @@ app = typer.Typer(
 RUN, LOOK, CLEAN_UP = "Run the pipeline", "Look inside", "Clean up"
 QUIET = Console(stderr=True, quiet=True)
 PYTHON = (sys.executable, "-m")
-# A pipe or a file has no width of its own; the tables want more than the 80 columns of a guess.
+# Pipes and files have no width; the tables need more than the default of 80 columns.
 console = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
 
 
-def _print_version(is_asked: bool) -> None:
-    if is_asked:
+def _print_version(is_requested: bool) -> None:
+    if is_requested:
         sys.stdout.write(f"{VERSION}\n")
         raise typer.Exit
 
@@ -72,7 +73,7 @@ def hiring(
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
     ] = False,
 ) -> None:
-    """Take the options that are of no command; its help is that of `app`."""
+    """Accept the options that belong to no command; the help is that of `app`."""
 
 
 @app.command(rich_help_panel=RUN, epilog=examples_of("hiring run", "LANDING=path/to/folder hiring run"))
@@ -80,9 +81,9 @@ def run() -> None:
     """Load the landing folder, print metrics and rejected records, stop.
 
     Everything in the folder is loaded through Dagster's job, then dbt builds and
-    tests the models. A landing folder that has always been empty is filled with a
-    generated sample. The exit status is 1 when a file could not be loaded, or was
-    not taken because its name says no table.
+    tests the models. An empty landing folder is filled with a generated sample
+    unless something was loaded before. The exit status is 1 if a file could not be
+    loaded, or was ignored because its name does not match a table.
     """
     from deploy.local.report import print_loads_since, print_report
 
@@ -104,22 +105,22 @@ def run() -> None:
                 """,
                 [last],
             ).fetchone() or (0,)
-    not_taken = _not_taken(settings.landing_folder)
-    for name in not_taken:
-        console.print(f"Not loaded, because its name says no table: {name}", soft_wrap=True, markup=False)
+    ignored = _ignored_files(settings.landing_folder)
+    for name in ignored:
+        console.print(f"Not loaded, because its name does not match a table: {name}", soft_wrap=True, markup=False)
     if failed:
         raise StackError(f"{failed} of the objects could not be loaded; the reasons are in the table above")
-    if mistaken := [name for name in not_taken if seems_delivered(name)]:
+    if misnamed := [name for name in ignored if seems_delivered(name)]:
         tables = ", ".join(f"{table.name}.csv" for table in TABLES)
-        raise StackError(f"{', '.join(mistaken)}: not loaded, because a file has to be named after its table: {tables}")
+        raise StackError(f"{', '.join(misnamed)}: not loaded, because a file has to be named after its table: {tables}")
 
 
 @app.command(rich_help_panel=RUN, epilog=examples_of("hiring up", "LANDING=path/to/folder API_PORT=8001 hiring up"))
 def up() -> None:
-    """Start everything and keep it until Ctrl-C.
+    """Start everything and keep it running until Ctrl-C.
 
     That is Dagster, the API, Postgres and S3; their addresses and keys are printed.
-    Files that are copied into the landing folder are loaded by themselves.
+    Files that are copied into the landing folder are loaded automatically.
     """
     settings = Settings()
     with own(settings, console) as stack:
@@ -127,15 +128,15 @@ def up() -> None:
         stack.start_s3()
         stack.prepare_dagster()
         stack.start_dagster_and_api()
-        _greet(settings)
+        _print_addresses(settings)
         stack.watch()
 
 
 @app.command(rich_help_panel=RUN)
 def status() -> None:
-    """Show which services work and what STATE_DIR takes.
+    """Show which services are up and how much disk space STATE_DIR takes.
 
-    The exit status is 1 unless all of them work and there is room on the disk.
+    The exit status is 1 unless all are up and the disk has enough free space.
     """
     from deploy.local.status import print_status
 
@@ -152,19 +153,21 @@ add_engine_commands(app)
     epilog=examples_of("hiring psql", 'hiring psql --sql "select key, status, error from raw.loads"'),
 )
 def open_psql(
-    sql: Annotated[str | None, typer.Option(help="Print the result of this and exit.")] = None,
-    superuser: Annotated[bool, typer.Option("--superuser", help="Connect as one, who may change everything.")] = False,
+    sql: Annotated[str | None, typer.Option(help="Print the result of this statement and exit.")] = None,
+    superuser: Annotated[
+        bool, typer.Option("--superuser", help="Connect as superuser, who may change anything.")
+    ] = False,
 ) -> None:
-    """Open psql, in which everything may be read and nothing changed.
+    """Open psql, read-only by default.
 
-    The embedded server is started if it does not run.
+    The embedded server is started if it is not running.
     """
     raise typer.Exit(psql(Settings(), QUIET, sql, superuser))
 
 
 @app.command(
     name="dbt",
-    context_settings=PASSED_ON,
+    context_settings=PASS_THROUGH,
     rich_help_panel=LOOK,
     epilog=examples_of(
         "hiring dbt show -s hires_by_quarter", "hiring dbt build -s hires_by_quarter", "hiring dbt test"
@@ -177,14 +180,14 @@ def run_dbt(context: typer.Context) -> None:
 
 @app.command(
     name="dg",
-    context_settings=PASSED_ON,
+    context_settings=PASS_THROUGH,
     rich_help_panel=LOOK,
-    epilog=examples_of("hiring dg list defs", "hiring dg dev      # the UI with the code as it is now"),
+    epilog=examples_of("hiring dg list defs", "hiring dg dev      # the UI with the current code"),
 )
 def run_dg(context: typer.Context) -> None:
-    """Run Dagster's dg on the embedded servers, with its own arguments.
+    """Run Dagster's dg on the embedded servers, with dg's own arguments.
 
-    `dev` has an instance of its own, which it forgets at its end.
+    `dev` uses a temporary instance, which is deleted when it ends.
     """
     raise typer.Exit(
         on_servers(Settings(), QUIET, [str(PROGRAMS / "dg"), *context.args], with_s3=True, without=["DAGSTER_HOME"])
@@ -193,15 +196,15 @@ def run_dg(context: typer.Context) -> None:
 
 @app.command(name="docs", rich_help_panel=LOOK)
 def show_docs() -> None:
-    """Write the documentation of the models and serve it until Ctrl-C."""
+    """Generate the documentation of the models and serve it until Ctrl-C."""
     docs(Settings(), console)
 
 
 @app.command(rich_help_panel=CLEAN_UP)
 def clean() -> None:
-    """Stop what runs on STATE_DIR and delete all state.
+    """Stop whatever runs on STATE_DIR and delete all state.
 
-    Its own landing folder goes, too; one that LANDING names stays as it is.
+    That includes its own landing folder, but not one that LANDING names.
     """
     settings = Settings()
     if not settings.state_dir.exists():
@@ -209,7 +212,7 @@ def clean() -> None:
     with own(settings, Console(quiet=True)) as stack:
         if stack.postgres.is_running():
             stack.postgres.start()
-    for name in STATE:
+    for name in STATE_PATHS:
         path = settings.state_dir / name
         shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
     if not any(settings.state_dir.iterdir()):
@@ -217,7 +220,7 @@ def clean() -> None:
 
 
 def _fill_landing(stack: Stack) -> None:
-    """Write the sample into the stack's own landing folder while nothing has ever been there."""
+    """Write the sample into the stack's own landing folder if it is empty and nothing was ever loaded."""
     from deploy.local.sample import write_sample
 
     settings = stack.settings
@@ -226,13 +229,13 @@ def _fill_landing(stack: Stack) -> None:
     if any(table_of(path.relative_to(folder).as_posix()) for path in folder.rglob("*")) or _last_load(stack):
         return
     if settings.landing:
-        raise StackError(f"{folder} holds no file that is named after a table (departments*.csv, jobs*.csv, …)")
+        raise StackError(f"{folder} has no file that is named after a table (departments*.csv, jobs*.csv, …)")
     with stack.step(f"Sample files in {folder}"):
         write_sample(folder)
 
 
-def _not_taken(folder: Path) -> list[str]:
-    """Return the files in the landing folder that are of no table, but for those that nobody delivers."""
+def _ignored_files(folder: Path) -> list[str]:
+    """Return the files in the landing folder that belong to no table, except for hidden ones."""
     names = (path.relative_to(folder).as_posix() for path in sorted(folder.rglob("*")) if path.is_file())
     return [name for name in names if table_of(name) is None and not is_hidden(name)]
 
@@ -243,8 +246,8 @@ def _last_load(stack: Stack) -> int:
     return int(last)
 
 
-def _greet(settings: Settings) -> None:
-    """Print where everything is, with keys, in lines that a shell or a BI tool takes as they are."""
+def _print_addresses(settings: Settings) -> None:
+    """Print all addresses and keys, in lines that can be pasted into a shell or a BI tool."""
     secrets, api, s3 = (
         settings.secrets,
         f"http://{LOOPBACK}:{settings.api_port}",
@@ -261,17 +264,17 @@ def _greet(settings: Settings) -> None:
     ):
         text = "\n".join(f"  {label:<12}{line}" for label, line in zip((name, *len(lines) * [""]), lines, strict=False))
         console.print(f"\n{text}", soft_wrap=True, markup=False)
-    console.print("\nFiles that arrive in either way are loaded by themselves. Ctrl-C stops everything.\n")
+    console.print("\nFiles that arrive in either way are loaded automatically. Ctrl-C stops everything.\n")
 
 
 def main() -> None:
-    """Run a command; what can go wrong ends in one line on standard error and exit status 1, wrong settings in 2."""
+    """Run a command; expected errors are one line on standard error and exit status 1, invalid settings 2."""
     try:
         app(prog_name="hiring")
     except ValidationError as error:
-        for each in error.errors():
-            variable = "_".join(map(str, each["loc"])).upper()
-            print(f"{variable}={each['input']}: {each['msg']}", file=sys.stderr)  # noqa: T201
+        for problem in error.errors():
+            variable = "_".join(map(str, problem["loc"])).upper()
+            print(f"{variable}={problem['input']}: {problem['msg']}", file=sys.stderr)  # noqa: T201
         sys.exit(2)
     except Interrupted:
         sys.exit(130)

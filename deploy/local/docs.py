@@ -1,4 +1,4 @@
-"""The documentation of the models: dbt writes it as one page, which is served on loopback until Ctrl-C."""
+"""The documentation of the models: dbt generates a single page, which is served on loopback until Ctrl-C."""
 
 import signal
 import subprocess
@@ -18,7 +18,7 @@ from deploy.local.supervisor import StackError
 
 
 def docs(settings: Settings, console: Console) -> None:
-    """Write the documentation of the models and serve it until Ctrl-C or SIGTERM.
+    """Generate the documentation of the models and serve it until Ctrl-C or SIGTERM.
 
     Raises:
         StackError: the port is taken, or dbt failed.
@@ -35,19 +35,19 @@ def docs(settings: Settings, console: Console) -> None:
         _stop_on_signals()
         _write(settings, console, page)
         _stop_on_signals()
-        console.print(f"The models' documentation: http://{LOOPBACK}:{settings.docs_port} (Ctrl-C ends this)")
+        console.print(f"The models' documentation: http://{LOOPBACK}:{settings.docs_port} (Ctrl-C stops the server)")
         server.serve_forever()
 
 
 def _stop_on_signals() -> None:
-    """Stop at once, and not, as a stack's owner does, by waiting for the next step to notice."""
+    """Stop immediately, unlike a stack's owner, which stops at its next step."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.default_int_handler)
 
 
 def _write(settings: Settings, console: Console, page: Path) -> None:
     target = page.parent
-    with servers(settings, console, with_s3=False) as postgres, console.status("dbt describes the models"):
+    with servers(settings, console, with_s3=False) as postgres, console.status("Generating the documentation"):
         _stop_on_signals()
         failed = subprocess.run(  # noqa: S603
             [
@@ -58,17 +58,17 @@ def _write(settings: Settings, console: Console, page: Path) -> None:
             check=False,
         ).returncode
     if failed:
-        raise StackError("dbt cannot describe the models; what it says is above")
-    # In a folder of its own: what else dbt writes is nobody's to read over HTTP.
+        raise StackError("dbt cannot generate the documentation; its messages are above")
+    # In a folder of its own: dbt's other files must not be served.
     page.mkdir(exist_ok=True)
     (target / "static_index.html").replace(page / "index.html")
 
 
 class PageServer(ThreadingHTTPServer):
-    """A server that is silent about browsers that leave in the middle of an answer."""
+    """A server that does not report browsers that disconnect during a response."""
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Report what went wrong, unless the other side is gone."""
+        """Report an error, unless the client has disconnected."""
         if not isinstance(sys.exception(), ConnectionError):
             super().handle_error(request, client_address)
 
@@ -77,4 +77,4 @@ class PageHandler(SimpleHTTPRequestHandler):
     """A handler that does not print each request."""
 
     def log_message(self, *_: Any) -> None:
-        """Say nothing."""
+        """Log nothing."""

@@ -1,4 +1,4 @@
-"""The load engine's commands as commands of `hiring`: their own arguments and help, on the embedded servers."""
+"""The load engine's commands as commands of `hiring`: with their own arguments and help, on the embedded servers."""
 
 import sys
 from collections.abc import Callable
@@ -14,13 +14,13 @@ from orchestration.ingest.__main__ import dismiss_records, load, rejected, statu
 from orchestration.ingest.__main__ import main as run_engine
 
 PANEL = "Files and their records"
-# By its name in `hiring`, where `status` is that of the services; and what to type.
+# By the name in `hiring`, where `status` is that of the services; with examples.
 COMMANDS: dict[str, tuple[Callable[..., None], list[str]]] = {
     "validate": (validate, ["hiring validate hired_employees.csv", "hiring validate s3://landing/jobs.csv"]),
     "load": (
         load,
         [
-            "hiring load                          # all that is new in the landing folder",
+            "hiring load                          # everything new in the landing folder",
             "hiring load s3://landing/jobs.csv --reject-share 0.9",
             "hiring load s3://landing/jobs.csv --again",
         ],
@@ -36,18 +36,18 @@ ENGINE_NAMES = {"loads": "status"}
 
 
 class EngineCommand(TyperCommand):
-    """A command of the load engine: it takes its arguments here, which finds what is wrong with them, and runs there.
+    """A command of the load engine: its arguments are validated here, and it runs in another process.
 
-    There is another process, whose environment is the stack's. What needs no server starts none.
+    That process has the stack's environment. A command that needs no server starts none.
     """
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Keep the arguments as they were typed."""
+        """Keep the arguments as typed."""
         ctx.obj = [ENGINE_NAMES.get(str(self.name), str(self.name)), *args]
         return super().parse_args(ctx, args)
 
     def invoke(self, ctx: Any) -> None:
-        """Run the engine with them, and end with its status."""
+        """Run the engine with the arguments, and exit with its status."""
         command, arguments = ctx.obj[0], ctx.obj
         program = ctx.parent.command_path
         if command == "validate" and not ctx.params["source"].startswith("s3://"):
@@ -59,16 +59,16 @@ class EngineCommand(TyperCommand):
 
 
 def add_engine_commands(app: typer.Typer) -> None:
-    """Add the engine's commands to `hiring`, and all of them below `hiring ingest` by their own names."""
+    """Add the engine's commands to `hiring`, and under `hiring ingest` by their own names."""
     ingest = typer.Typer(no_args_is_help=True)
     for name, (command, examples) in COMMANDS.items():
         ingest.command(ENGINE_NAMES.get(name, name), cls=EngineCommand)(command)
         app.command(name, cls=EngineCommand, rich_help_panel=PANEL, epilog=examples_of(*examples))(command)
     app.add_typer(
-        ingest, name="ingest", rich_help_panel=PANEL, help="The same commands by their names in the load engine."
+        ingest, name="ingest", rich_help_panel=PANEL, help="The same commands under the load engine's own names."
     )
 
 
 def examples_of(*lines: str) -> str:
-    """Return command lines as the end of a command's help."""
+    """Return example command lines as the end of a command's help."""
     return "\n".join(["[bold]Examples[/]", *(f"  {line}" for line in lines)])

@@ -1,4 +1,4 @@
-"""A process of its own: marks runs as failed whose processes were killed together with the stack."""
+"""Marks runs as failed whose processes were killed together with the stack; runs in a process of its own."""
 
 import dagster as dg
 
@@ -7,13 +7,13 @@ from orchestration.monitoring.failures import STACK_STOPPED
 
 
 def main() -> None:
-    """Fail every run that Dagster believes to be under way. No run's process is alive when the stack starts.
+    """Mark every run as failed that Dagster believes to be in progress: no run's process survives a stop of the stack.
 
-    Those in the queue have never had one: the daemon starts them.
+    Queued runs have no process yet: the daemon launches them.
     """
     with dg.DagsterInstance.get() as instance:
-        cut_off = [status for status in UNDER_WAY if status != dg.DagsterRunStatus.QUEUED]
-        for run in instance.get_runs(dg.RunsFilter(statuses=cut_off)):
+        interrupted = [status for status in UNDER_WAY if status != dg.DagsterRunStatus.QUEUED]
+        for run in instance.get_runs(dg.RunsFilter(statuses=interrupted)):
             instance.report_run_failed(run, message=STACK_STOPPED)
 
 

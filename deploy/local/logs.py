@@ -1,4 +1,4 @@
-"""Keeps the logs of the embedded stack small while it runs: each is set aside at 10 MiB or after a week."""
+"""Rotates the logs of the embedded stack while it runs, at 10 MiB or after a week."""
 
 import os
 import shutil
@@ -7,39 +7,39 @@ from pathlib import Path
 
 MAX_BYTES = 10 << 20
 MAX_AGE_SECONDS = 7 * 86400
-# Besides the log itself: 40 MiB and four weeks of each service at most.
-KEPT = 3
+# In addition to the log itself: at most 40 MiB and four weeks per service.
+MAX_ROTATED_LOGS = 3
 
 
 def rotate(log: Path) -> bool:
-    """Set a log aside as `<name>.1`, and older ones as `.2` and `.3`, when it is too large or too old.
+    """Rotate a log to `<name>.1`, and older ones to `.2` and `.3`, if it is too large or too old.
 
-    Its writers keep it open, and append: so it is copied and emptied, not renamed. What is written between the two,
-    within a fraction of a millisecond, is lost.
+    Its writers keep it open and append to it, so it is copied and truncated, not renamed. Whatever is written between
+    the two, within a fraction of a millisecond, is lost.
 
     Args:
         log: the file; it may be missing.
 
     Returns:
-        Whether it was set aside.
+        Whether it was rotated.
     """
-    newest = _aside(log, 1)
+    newest = _rotated(log, 1)
     if not log.exists():
         return False
     if not newest.exists():
-        # Its time says when the log began; no file system that we run on keeps a file's own.
+        # Its modification time is when the log began, since the log's own changes with each line.
         newest.touch()
     is_old = time.time() - newest.stat().st_mtime > MAX_AGE_SECONDS
     size = log.stat().st_size
     if size == 0 or (size <= MAX_BYTES and not is_old):
         return False
-    for number in range(KEPT, 1, -1):
-        if _aside(log, number - 1).exists():
-            _aside(log, number - 1).replace(_aside(log, number))
+    for age in range(MAX_ROTATED_LOGS, 1, -1):
+        if _rotated(log, age - 1).exists():
+            _rotated(log, age - 1).replace(_rotated(log, age))
     shutil.copyfile(log, newest)
     os.truncate(log, 0)
     return True
 
 
-def _aside(log: Path, number: int) -> Path:
-    return log.with_name(f"{log.name}.{number}")
+def _rotated(log: Path, age: int) -> Path:
+    return log.with_name(f"{log.name}.{age}")

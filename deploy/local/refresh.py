@@ -1,4 +1,4 @@
-"""A process of its own: runs Dagster's refresh job, and writes why it failed in a line each to REFRESH_ERRORS."""
+"""Runs Dagster's refresh job in a process of its own, and writes the reasons of a failure to REFRESH_ERRORS."""
 
 import os
 import sys
@@ -14,9 +14,9 @@ ARRIVALS_STEP = arrivals.op.name
 
 
 def main() -> None:
-    """Run the job on the instance of DAGSTER_HOME; exit 1 when it fails, but not when it only met files that failed.
+    """Run the job on the instance of DAGSTER_HOME; exit with status 1 unless everything was built.
 
-    Its last step then fails after all else is built: the report names these files.
+    A job that only met files that failed counts as built: its last step fails, and the report names the files.
     """
     with dg.DagsterInstance.get() as instance:
         job = defs.resolve_job_def("refresh")

@@ -33,7 +33,13 @@ Rows = list[tuple[Any, ...]]
 
 
 def print_report(console: Console, connection: psycopg.Connection[tuple[Any, ...]], year: int) -> None:
-    """Print the report from the marts, staging and the ledger."""
+    """Print the report from the marts, staging and the ledger.
+
+    Args:
+        console: where to print it.
+        connection: of a role that may read marts and staging.
+        year: of the metrics.
+    """
 
     def rows(query: str, *parameters: Any) -> Rows:
         return connection.execute(query, parameters).fetchall()
@@ -60,7 +66,7 @@ def print_report(console: Console, connection: psycopg.Connection[tuple[Any, ...
 
 
 def _print_first(console: Console, title: str, columns: list[str], rows: Rows, relation: str) -> None:
-    """Print the first rows of a relation, and where the others are."""
+    """Print the first rows of a relation, and where to find the others."""
     _print(console, title, columns, rows[:ROWS_SHOWN])
     if len(rows) > ROWS_SHOWN:
         console.print(f"... and {len(rows) - ROWS_SHOWN:,} more in {relation}\n")
@@ -102,7 +108,13 @@ def _print_dispositions(console: Console, rows: Any) -> None:
 
 
 def print_loads_since(console: Console, connection: psycopg.Connection[tuple[Any, ...]], last: int) -> None:
-    """Print the loads after a load's number, and whatever else is not loaded."""
+    """Print the loads after a given one, and those that are not complete.
+
+    Args:
+        console: where to print them.
+        connection: of a role that may read the ledger.
+        last: number of the last load that is not new; 0 if there is none.
+    """
     loads = connection.execute(
         """
         select table_name, key, records, malformed, invalid, status, error from raw.loads
@@ -124,11 +136,11 @@ def print_loads_since(console: Console, connection: psycopg.Connection[tuple[Any
 def _print(console: Console, title: str, columns: list[str], rows: Rows) -> None:
     console.print(title, style="bold")
     table = Table(box=box.SIMPLE_HEAD)
-    numeric = {number for row in rows[:1] for number, value in enumerate(row) if isinstance(value, int)}
-    for number, column in enumerate(columns):
-        table.add_column(column, justify="right" if number in numeric else "left", overflow="fold")
+    numeric = {index for row in rows[:1] for index, value in enumerate(row) if isinstance(value, int)}
+    for index, column in enumerate(columns):
+        table.add_column(column, justify="right" if index in numeric else "left", overflow="fold")
     for row in rows:
-        # As text, not as markup: the values come out of files.
+        # As text, not as markup: the values come from files.
         table.add_row(
             *(Text("" if value is None else f"{value:,}" if isinstance(value, int) else str(value)) for value in row)
         )

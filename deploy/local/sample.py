@@ -1,7 +1,6 @@
-"""The sample: three CSV files as companies deliver them, with the dirt of real files, the same ones each time.
+"""The generated sample: three CSV files with the kinds of errors that real files have, the same ones each time.
 
-The files have no header: their columns stand in the order of the contract. Optional ones that the sample does not know
-are left out.
+The files have no header: their columns are in the order of the contract, without optional ones unknown to the sample.
 """
 
 from pathlib import Path
@@ -36,7 +35,7 @@ OTHER_SCRIPTS = ("王小明", "佐藤 花子", "Анна Петрова", "مح�
 def write_sample(folder: Path) -> None:
     """Write departments.csv, jobs.csv and hired_employees.csv into an existing folder: no header, CRLF, UTF-8."""
     for name, frame in sample().items():
-        # Renamed into place, since a sensor may be looking.
+        # Renamed into place, since a sensor may be listing the folder.
         draft = folder / f".{name}.new"
         columns = [column for column in table_named(name).column_names if column in frame]
         frame.to_csv(draft, columns=columns, header=False, index=False, lineterminator="\r\n", encoding="utf-8")
@@ -44,7 +43,7 @@ def write_sample(folder: Path) -> None:
 
 
 def sample() -> dict[str, pd.DataFrame]:
-    """Return the sample's records as text by table: about 2,000 hires of two years, some of them wrong."""
+    """Return the sample's records as text by table: about 2,000 hires of two years, some of them invalid."""
     random = np.random.default_rng(SEED)
     jobs = [f"{level} {trade}".strip() for trade in TRADES for level in LEVELS]
     return {
@@ -55,7 +54,7 @@ def sample() -> dict[str, pd.DataFrame]:
 
 
 def _hires(random: np.random.Generator, jobs: int) -> pd.DataFrame:
-    """Return valid hires of 2021 and 2022; the last department hires nobody, so that the mean has to know of it."""
+    """Return valid hires of 2021 and 2022; the last department hires nobody, but counts in the mean."""
     hiring = len(DEPARTMENTS) - 1
     sizes = random.dirichlet(np.full(hiring, 4.0))
     given, family = random.choice(GIVEN, HIRES), random.choice(FAMILY, HIRES)
@@ -77,7 +76,7 @@ def _hires(random: np.random.Generator, jobs: int) -> pd.DataFrame:
 
 
 def _with_dirt(hires: pd.DataFrame, random: np.random.Generator) -> pd.DataFrame:
-    """Spoil some records in the ways that real files are spoiled; the rest stays as it is."""
+    """Replace some values by errors that real files have; the other records stay unchanged."""
     rows = iter(random.choice(HIRES, 120, replace=False))
     for column in ("name", "datetime", "department_id", "job_id"):
         for _ in range(12):
@@ -91,6 +90,6 @@ def _with_dirt(hires: pd.DataFrame, random: np.random.Generator) -> pd.DataFrame
     hires.loc[next(rows), "job_id"] = "0"
     hires.loc[next(rows), "name"] = 'Garcia, Maria "Mía"'
     hires.loc[next(rows), "datetime"] = "2021-12-31T23:30:00-02:00"
-    # The same hires again, as a correction further down the file delivers them.
+    # The same hires again, as corrections further down in a file.
     corrected = hires.loc[[next(rows) for _ in range(10)]].assign(job_id="7")
     return pd.concat([hires, corrected], ignore_index=True)

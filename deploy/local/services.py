@@ -1,4 +1,4 @@
-"""The stack's services: the command of each, its environment, its port, and how to tell that it is ready."""
+"""The stack's services: command, environment, port and readiness probe of each."""
 
 import sys
 from collections.abc import Callable, Mapping
@@ -27,9 +27,9 @@ LOOPBACK = "127.0.0.1"
 
 @dataclass(frozen=True)
 class Service:
-    """A process of the stack. `port_variable` names the setting to change when its port is taken.
+    """A process of the stack. `port_variable` is the setting to change if its port is taken.
 
-    `is_ready` is asked after each start until it says yes.
+    After each start, `is_ready` is polled until it returns True.
     """
 
     name: str
@@ -41,7 +41,13 @@ class Service:
 
 
 def s3(settings: Settings, postgres_host: str, listing_seconds: int = 1) -> Service:
-    """Return the S3 server, for which each folder in its root is a bucket; a listing is kept for `listing_seconds`."""
+    """Return the S3 server, for which each folder in its root is a bucket.
+
+    Args:
+        settings: of the stack.
+        postgres_host: the folder of Postgres's socket.
+        listing_seconds: for how long the server caches a listing.
+    """
     root = settings.state_dir / "run" / "s3"
     root.mkdir(parents=True, exist_ok=True)
     for name, folder in ((settings.s3_bucket, settings.landing_folder), (ARCHIVE_BUCKET, settings.archive_folder)):
@@ -55,7 +61,7 @@ def s3(settings: Settings, postgres_host: str, listing_seconds: int = 1) -> Serv
         (
             str(PROGRAMS / "rclone"), "serve", "s3", str(root), "--addr", f"{LOOPBACK}:{settings.s3_port}",
             "--copy-links", "--vfs-cache-mode", "off", "--dir-cache-time", f"{listing_seconds}s", "--config", "",
-            # No ETags: for these every listing would read every file. The loader goes by dates and sizes instead.
+            # No ETags: to compute them, every listing would read every file. Dates and sizes identify versions instead.
             "--etag-hash", "",
         ),
         environment(postgres_host) | {"RCLONE_AUTH_KEY": keys},
@@ -66,7 +72,7 @@ def s3(settings: Settings, postgres_host: str, listing_seconds: int = 1) -> Serv
 
 
 def code_server(settings: Settings, postgres_host: str) -> Service:
-    """Return Dagster's code server, the one process that imports the definitions; the runs are forks of it."""
+    """Return Dagster's code server, the only process that imports the definitions; runs are forks of it."""
     return Service(
         "code-server",
         (
@@ -95,19 +101,25 @@ def webserver(settings: Settings, postgres_host: str) -> Service:
 
 
 def daemon(settings: Settings, postgres_host: str, conninfo: str) -> Service:
-    """Return Dagster's daemon, which ticks the sensors. `conninfo` is for Dagster's database."""
+    """Return Dagster's daemon, which ticks the sensors.
+
+    Args:
+        settings: of the stack.
+        postgres_host: the folder of Postgres's socket.
+        conninfo: libpq's connection string of Dagster's database.
+    """
     since: datetime | None = None
 
-    def has_beaten() -> bool:
-        """Compare with the time of the first question after a start: an earlier daemon's heartbeat stays for ever."""
+    def has_heartbeat() -> bool:
+        """Compare with the time of the first probe after a start: an earlier daemon's heartbeat is never deleted."""
         nonlocal since
         try:
             with psycopg.connect(conninfo) as connection:
-                now, last = sensor_heartbeat(connection)
+                now, heartbeat = sensor_heartbeat(connection)
         except psycopg.Error:
             return False
         since = since or now
-        if not (last and last > since):
+        if not (heartbeat and heartbeat > since):
             return False
         since = None
         return True
@@ -116,7 +128,7 @@ def daemon(settings: Settings, postgres_host: str, conninfo: str) -> Service:
         "dagster-daemon",
         (str(PROGRAMS / "dagster-daemon"), "run", "-w", str(WORKSPACE)),
         orchestration_environment(settings, postgres_host),
-        has_beaten,
+        has_heartbeat,
     )
 
 

@@ -1,4 +1,4 @@
-"""What the embedded stack reads from the environment, where it keeps its state, and the secrets that it makes."""
+"""The embedded stack's settings, the paths of its state, and the secrets that it generates."""
 
 import json
 import os
@@ -12,13 +12,13 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 PROJECT = Path(__file__).resolve().parents[2]
 ARCHIVE_BUCKET = "archive"
-UNUSABLE = re.compile(r"[*?[\]\x00-\x1f\x7f]")
+UNUSABLE_CHARACTERS = re.compile(r"[*?[\]\x00-\x1f\x7f]")
 
 
 class Secrets(BaseSettings):
-    """Passwords and keys of one STATE_DIR: random, made once, readable by their owner alone."""
+    """Passwords and keys of one STATE_DIR: random, generated once, readable by their owner only."""
 
-    # Those that a newer version has added are left to it.
+    # After a roll-back, those that a newer version has added are ignored.
     model_config = SettingsConfigDict(extra="ignore")
 
     postgres: str = Field(default_factory=lambda: secrets.token_urlsafe(24))
@@ -37,11 +37,11 @@ class Settings(BaseSettings):
     """The embedded stack's settings; each is the environment variable of the same name in capitals."""
 
     state_dir: Path = Field(Path(".local"), description="Folder of all state")
-    landing: Path | None = Field(None, description="Folder that is the bucket, by default STATE_DIR/s3/landing")
+    landing: Path | None = Field(None, description="Folder served as the bucket, by default STATE_DIR/s3/landing")
     dagster_port: int = Field(3000, ge=1, le=65535, description="Port of Dagster's UI")
     api_port: int = Field(8000, ge=1, le=65535, description="Port of the API")
     s3_port: int = Field(9000, ge=1, le=65535, description="Port of the S3 server")
-    # Not Postgres' own 5432, which the machine's own server often has.
+    # Not 5432, which another Postgres on this machine often uses.
     pg_port: int = Field(5433, ge=1, le=65535, description="Port of Postgres, for BI tools under `hiring up`")
     code_port: int = Field(4000, ge=1, le=65535, description="Port of Dagster's code server")
     docs_port: int = Field(8080, ge=1, le=65535, description="Port of the models' documentation")
@@ -64,8 +64,8 @@ class Settings(BaseSettings):
     @field_validator("state_dir")
     @classmethod
     def _is_no_pattern(cls, value: Path) -> Path:
-        # Dagster looks for its settings by this path as a pattern, and works without them where it finds none.
-        if UNUSABLE.search(str(value)):
+        # Dagster uses the path of its settings as a glob pattern, and runs without settings if nothing matches.
+        if UNUSABLE_CHARACTERS.search(str(value)):
             raise ValueError("choose a folder without *, ?, [, ] or control characters in its path")
         return value
 
@@ -100,45 +100,45 @@ class Settings(BaseSettings):
 
     @property
     def landing_folder(self) -> Path:
-        """The folder that is the bucket."""
+        """The folder that is served as the bucket."""
         return self.landing or self.own_landing
 
     @property
     def archive_folder(self) -> Path:
-        """The folder that is the bucket of exports."""
+        """The folder that is served as the bucket of exports."""
         return self.state_dir / "s3" / ARCHIVE_BUCKET
 
     @cached_property
     def secrets(self) -> Secrets:
-        """The secrets of STATE_DIR, made at their first use; what a newer version needs besides is added."""
+        """The secrets of STATE_DIR, generated at first use; secrets that a newer version needs are added."""
         path = self.state_dir / "secrets.json"
         known = json.loads(path.read_text()) if path.exists() else {}
-        made = Secrets(**known)
+        complete = Secrets(**known)
         if known.keys() >= Secrets.model_fields.keys():
-            return made
+            return complete
         self.state_dir.mkdir(parents=True, exist_ok=True)
-        # Written beside and renamed: a kill leaves either no file or a whole one.
+        # Renamed into place, so that a kill never leaves a partial file.
         draft = path.with_suffix(".new")
         draft.touch(mode=0o600)
-        draft.write_text(made.model_dump_json(indent=2))
+        draft.write_text(complete.model_dump_json(indent=2))
         draft.replace(path)
-        return made
+        return complete
 
 
-def settings_in_words() -> str:
-    """Return the settings, their defaults and what each is, as the end of a help text."""
+def settings_help() -> str:
+    """Return the settings with their descriptions and defaults, as the end of a help text."""
     lines = [
         f"  [cyan]{name.upper():<18}[/] {field.description} [dim]({field.default})[/]"
         for name, field in Settings.model_fields.items()
     ]
-    head = "[bold]Settings[/], environment variables all of them; README.md has the others"
+    head = "[bold]Settings[/] (environment variables; README.md has the others)"
     return "\n".join([head, *lines]).replace(" [dim](None)[/]", "")
 
 
 def environment(postgres_host: str) -> dict[str, str]:
     """Return the environment that is common to all services of the stack.
 
-    The caller's own PG*, AWS_*, DAGSTER_* and DBT_* variables are left out: they mean other servers.
+    The caller's PG*, AWS_*, DAGSTER_* and DBT_* variables are left out: they refer to other servers.
     """
     foreign = ("PG", "AWS_", "DAGSTER_", "DBT_", "S3_", "HIRING_", "API_")
     own = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
@@ -146,7 +146,7 @@ def environment(postgres_host: str) -> dict[str, str]:
         "PGHOST": postgres_host,
         "PGPORT": "5432",
         "PGDATABASE": "hiring",
-        # Services do not work in the checkout, and Dagster finds our run launcher by its name.
+        # The services' working folder is not the checkout, and Dagster imports our run launcher by name.
         "PYTHONPATH": str(PROJECT),
         "PYTHONUNBUFFERED": "1",
         "TZ": "UTC",
@@ -163,9 +163,9 @@ def orchestration_environment(settings: Settings, postgres_host: str) -> dict[st
         "S3_ENDPOINT_URL": f"http://127.0.0.1:{settings.s3_port}",
         "S3_BUCKET": settings.s3_bucket,
         "S3_ARCHIVE_BUCKET": ARCHIVE_BUCKET,
-        # No lifecycle rule ever deletes anything from a folder: exports are for whoever presses the job.
+        # A folder has no lifecycle rule that deletes old exports: only the job writes them, when it is launched.
         "EXPORT_EVERY_NIGHT": "false",
-        # A file that is still being copied into the folder is listed; on S3 proper an object appears whole.
+        # A folder lists files that are still being copied into it; S3 lists complete objects only.
         "S3_SETTLE_SECONDS": "1",
         "AWS_ACCESS_KEY_ID": own.s3_access_key,
         "AWS_SECRET_ACCESS_KEY": own.s3_secret_key,
@@ -175,7 +175,7 @@ def orchestration_environment(settings: Settings, postgres_host: str) -> dict[st
         "DAGSTER_PASSWORD": own.dagster,
         "DAGSTER_CODE_HOST": "127.0.0.1",
         "DAGSTER_CODE_PORT": str(settings.code_port),
-        # For the links in alerts, whose webhook is in the variables that are passed on as they are.
+        # For the links in alerts, whose webhook is in the variables that are passed on unchanged.
         "DAGSTER_UI_URL": f"http://127.0.0.1:{settings.dagster_port}",
         "DAGSTER_KEEP_DAYS": str(settings.dagster_keep_days),
         "DBT_TARGET_PATH": str(settings.state_dir / "dbt"),
@@ -184,16 +184,16 @@ def orchestration_environment(settings: Settings, postgres_host: str) -> dict[st
 
 
 def run_socket(postgres_host: str) -> str:
-    """Return the socket over which runs are launched: beside that of Postgres, whose folder's path is short enough."""
+    """Return the socket over which runs are launched, next to Postgres's socket, whose path is short enough."""
     return str(Path(postgres_host) / "runs.sock")
 
 
 def api_environment(settings: Settings, postgres_host: str) -> dict[str, str]:
-    """Return what the API needs: its own database role and the key that writers show."""
+    """Return what the API needs: its own database role and the key for writing."""
     return environment(postgres_host) | {
         "HIRING_API_PASSWORD": settings.secrets.hiring_api,
         "API_KEY": settings.secrets.api_key,
-        # Nobody but this machine's users can reach it.
+        # Only this machine's users can reach it.
         "API_OPEN_READS": "true",
         "API_PORT": str(settings.api_port),
     }

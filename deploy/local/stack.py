@@ -1,4 +1,4 @@
-"""The embedded stack as a whole: one owner a STATE_DIR, its servers in order, and everything stopped at the end."""
+"""The embedded stack as a whole: one owner per STATE_DIR, which starts servers in order and stops everything."""
 
 import fcntl
 import os
@@ -24,12 +24,12 @@ from orchestration.instance.tables import unfinished_runs
 from orchestration.migrations import ROLES, migrate
 from orchestration.warehouse.published import built_marts, unpublished_loads
 
-# Those who type `make psql` own the server: this keeps a slip of the hand from changing what the pipeline wrote.
+# Users of `make psql` own the server: this keeps a typo from changing what the pipeline wrote.
 READ_EVERYTHING = "-c role=pg_read_all_data -c default_transaction_read_only=on"
 
 
 class Stack:
-    """The servers of one STATE_DIR, started step by step; `own` gives it out."""
+    """The servers of one STATE_DIR, started step by step; created by `own`."""
 
     def __init__(self, settings: Settings, console: Console) -> None:
         self.settings = settings
@@ -38,17 +38,17 @@ class Stack:
         self.supervisor = Supervisor(settings.state_dir, settings.logs)
 
     def start_postgres(self, tcp_port: int | None = None) -> None:
-        """Start Postgres with its two databases, the roles, and the newest shape of schema raw.
+        """Start Postgres, create its two databases and the roles, and migrate schema raw.
 
         Args:
-            tcp_port: a loopback port for BI tools; without one it listens on its socket alone.
+            tcp_port: a loopback port for BI tools; without one it listens on its socket only.
 
         Raises:
             StackError: the port is taken.
         """
         with self.step("Postgres"):
             if tcp_port is not None and not self.postgres.listens_on(tcp_port):
-                # One that a killed stack left behind has another port, or none.
+                # One that a killed stack left running has another port, or none.
                 self.postgres.stop()
                 require_free_port("postgres", tcp_port, "PG_PORT")
             self.postgres.start(tcp_port)
@@ -60,22 +60,22 @@ class Stack:
             migrate(self.postgres.conninfo("hiring"), {role: getattr(secrets, role) for role in ROLES})
 
     def start_s3(self) -> None:
-        """Start the S3 server over the landing folder."""
+        """Start the S3 server on the landing folder."""
         with self.step("S3"):
             self.supervisor.start(services.s3(self.settings, self.postgres.host))
 
     def prepare_dagster(self) -> None:
-        """Write Dagster's instance settings, and end in its books the runs whose processes are gone."""
+        """Write Dagster's instance settings, and mark runs as failed whose processes are gone."""
         home = self.settings.dagster_home
         home.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(PROJECT / "deploy" / "dagster.yaml", home / "dagster.yaml")
         with psycopg.connect(self.postgres.conninfo("dagster")) as connection:
-            cut_off = unfinished_runs(connection)
-        if cut_off:
-            with self.step("Runs that were cut off"):
+            unfinished = unfinished_runs(connection)
+        if unfinished:
+            with self.step("Interrupted runs"):
                 if self.supervisor.run(self.module("deploy.local.interrupted_runs")):
                     log = self.settings.logs / "interrupted-runs.log"
-                    raise StackError(f"runs that were cut off cannot be ended in Dagster's books; the log is {log}")
+                    raise StackError(f"interrupted runs cannot be marked as failed in Dagster; the log is {log}")
 
     def start_dagster_and_api(self) -> None:
         """Start Dagster's code server, UI and daemon, and the API."""
@@ -83,12 +83,12 @@ class Stack:
         with self.step("API and Dagster's code server"):
             self.supervisor.start(services.api(settings, host), services.code_server(settings, host))
         with self.step("Dagster's UI and daemon"):
-            # The webserver makes Dagster's tables when it is first; two makers at once would disagree.
+            # The first process creates Dagster's tables; two that do so at the same time would collide.
             self.supervisor.start(services.webserver(settings, host))
             self.supervisor.start(services.daemon(settings, host, self.postgres.conninfo("dagster")))
 
     def refresh(self) -> None:
-        """Run Dagster's refresh job in a process of its own and show how far it is.
+        """Run Dagster's refresh job in a process of its own and show its progress.
 
         Raises:
             StackError: the job failed; the message says why.
@@ -109,12 +109,17 @@ class Stack:
         self.console.print(f"[green]✓[/] Dagster's job refresh [dim]{time.monotonic() - started:.1f} s[/]")
 
     def watch(self) -> None:
-        """Keep the services running until somebody asks to stop, Postgres included."""
+        """Keep the services, including Postgres, running until the stack is asked to stop."""
         for line in self.supervisor.watch():
             self.console.print("[yellow]![/]", escape(line), soft_wrap=True)
 
     def module(self, module: str, extra: Mapping[str, str] | None = None) -> Service:
-        """Return a process of this package that does one thing in Dagster's environment and ends."""
+        """Return a one-off process of this package in Dagster's environment.
+
+        Args:
+            module: its full name.
+            extra: further environment variables.
+        """
         environment = orchestration_environment(self.settings, self.postgres.host) | dict(extra or {})
         return Service(
             module.rpartition(".")[2].replace("_", "-"),
@@ -125,7 +130,7 @@ class Stack:
 
     @contextmanager
     def step(self, name: str) -> Iterator[None]:
-        """Show that a step of the start is under way, and then how long it took."""
+        """Show that a step of the start is in progress, and then how long it took."""
         started = time.monotonic()
         with self.console.status(name):
             yield
@@ -142,14 +147,14 @@ class Stack:
                 where l.source = 'object'
                 """
             ).fetchone() or (0, 0, 0)
-            ahead = bool(unpublished_loads(connection, built_marts(connection)))
-        stage = "loading" if loading else "building and testing the models" if ahead else "starting"
+            is_unpublished = bool(unpublished_loads(connection, built_marts(connection)))
+        stage = "loading" if loading else "building and testing the models" if is_unpublished else "starting"
         return f"{stage}, {records:,} records of {objects} objects in raw"
 
 
 @contextmanager
 def own(settings: Settings, console: Console) -> Iterator[Stack]:
-    """Own STATE_DIR for the length of a block; leftovers of a killed owner are ended first, all is stopped after it.
+    """Own STATE_DIR for the duration of a block, then stop everything. Leftovers of a killed owner are ended first.
 
     Raises:
         StackError: another process owns it.
@@ -167,7 +172,7 @@ def own(settings: Settings, console: Console) -> Iterator[Stack]:
 
 
 def stop_on_signals(supervisor: Supervisor) -> None:
-    """Let Ctrl-C and SIGTERM stop the stack in order instead of breaking it off."""
+    """Let Ctrl-C and SIGTERM shut the stack down in order instead of interrupting it."""
 
     def ask(_number: int, _frame: FrameType | None) -> None:
         supervisor.stopping.set()
@@ -178,7 +183,7 @@ def stop_on_signals(supervisor: Supervisor) -> None:
 
 @contextmanager
 def _lock(settings: Settings) -> Iterator[None]:
-    """Hold STATE_DIR. The system lets go of it when this process ends, however it ends."""
+    """Lock STATE_DIR. The system releases the lock when this process ends, however it ends."""
     settings.state_dir.mkdir(parents=True, exist_ok=True)
     with (settings.state_dir / "lock").open("a+") as lock:
         try:
@@ -205,21 +210,21 @@ def _is_owned(settings: Settings) -> bool:
 
 
 def psql(settings: Settings, console: Console, sql: str | None, is_superuser: bool) -> int:
-    """Run psql on the embedded server, which is started for it when it does not run; return its exit status.
+    """Run psql on the embedded server, which is started if necessary; return its exit status.
 
     Args:
         settings: of the stack.
-        console: for what starts.
-        sql: what to run and exit; None is a session.
+        console: shows the progress of a start.
+        sql: the statement to run; None opens an interactive session.
         is_superuser: whether it may change anything.
     """
     with servers(settings, console, with_s3=False) as postgres:
-        given = {"PGHOST": postgres.host, "PGPORT": "5432", "PGDATABASE": "hiring", "PGUSER": "postgres"}
+        address = {"PGHOST": postgres.host, "PGPORT": "5432", "PGDATABASE": "hiring", "PGUSER": "postgres"}
         options = "" if is_superuser else READ_EVERYTHING
         return _run(
             [str(postgres.bin / "psql"), "-X", *(["-c", sql] if sql else [])],
             os.environ
-            | given
+            | address
             | {"PGPASSWORD": postgres.password, "PGOPTIONS": f"{os.environ.get('PGOPTIONS', '')} {options}".strip()},
         )
 
@@ -227,14 +232,14 @@ def psql(settings: Settings, console: Console, sql: str | None, is_superuser: bo
 def on_servers(
     settings: Settings, console: Console, command: Sequence[str], with_s3: bool = False, without: Sequence[str] = ()
 ) -> int:
-    """Run a program of the project on the embedded servers, started if need be; return its exit status.
+    """Run a program of the project on the embedded servers, started if necessary; return its exit status.
 
     Args:
         settings: of the stack.
-        console: for what starts.
+        console: shows the progress of a start.
         command: the program and its arguments.
         with_s3: whether it needs the S3 server.
-        without: variables of the stack's environment that it is not given.
+        without: variables of the stack's environment that are not passed to it.
     """
     with servers(settings, console, with_s3) as postgres:
         variables = orchestration_environment(settings, postgres.host)
@@ -242,7 +247,7 @@ def on_servers(
 
 
 def _run(command: Sequence[str], environment: Mapping[str, str]) -> int:
-    """Run a program in this terminal until it ends, and pass on to it what asks this process to end."""
+    """Run a program in this terminal until it ends, and forward termination signals to it."""
     process = subprocess.Popen(command, env=environment)  # noqa: S603
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda number, _frame: process.send_signal(number))
@@ -251,9 +256,19 @@ def _run(command: Sequence[str], environment: Mapping[str, str]) -> int:
 
 @contextmanager
 def servers(settings: Settings, console: Console, with_s3: bool) -> Iterator[EmbeddedPostgres]:
-    """Give out the running stack's Postgres for the length of a block, or one that is started for it."""
+    """Yield the running stack's Postgres for the duration of a block, or start one for it.
+
+    Args:
+        settings: of the stack.
+        console: shows the progress of a start.
+        with_s3: whether the S3 server has to run, too.
+
+    Raises:
+        StackError: a server does not start.
+        Interrupted: a signal arrived while it was starting.
+    """
     postgres = EmbeddedPostgres(settings.state_dir / "postgres", settings.secrets.postgres)
-    # The owner restarts a Postgres that was killed. It outlives an owner that was killed, the S3 server does not.
+    # The owner restarts a Postgres that was killed. Postgres outlives an owner that was killed, the S3 server does not.
     if _is_owned(settings) or (postgres.is_running() and not with_s3):
         postgres.attach()
         yield postgres

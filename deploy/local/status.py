@@ -1,4 +1,4 @@
-"""How the embedded stack is doing: which of its services work, and what its state takes of the disk."""
+"""The status of the embedded stack: which of its services are up, and how much disk space its state takes."""
 
 import os
 from collections.abc import Callable, Mapping
@@ -12,14 +12,14 @@ from rich.table import Table
 from deploy.local.postgres import EmbeddedPostgres
 from deploy.local.services import LOOPBACK
 from deploy.local.settings import Settings
-from deploy.probes import answers_http, daemon_lives, serves_grpc
+from deploy.probes import answers_http, daemon_is_alive, serves_grpc
 from orchestration.monitoring.disk import Room, database_sizes, room
 
 MIB = 1 << 20
 
 
 def services(settings: Settings) -> dict[str, bool]:
-    """Return of each service whether it works, asked from outside; nothing is started for it."""
+    """Probe each service, and return by name whether it is up; nothing is started for this."""
     postgres = _postgres(settings)
     is_up = postgres is not None and postgres.is_ready()
     s3, code, ui, api = (settings.s3_port, settings.code_port, settings.dagster_port, settings.api_port)
@@ -28,24 +28,24 @@ def services(settings: Settings) -> dict[str, bool]:
         "api": lambda: answers_http(f"http://{LOOPBACK}:{api}/health/live"),
         "code-server": lambda: serves_grpc(LOOPBACK, code),
         "dagster-webserver": lambda: answers_http(f"http://{LOOPBACK}:{ui}/server_info"),
-        "dagster-daemon": lambda: is_up and postgres is not None and daemon_lives(postgres.conninfo("dagster")),
+        "dagster-daemon": lambda: is_up and postgres is not None and daemon_is_alive(postgres.conninfo("dagster")),
     }
     # Another stack's services would answer at the same ports.
     return {"postgres": is_up} | {name: is_up and probe() for name, probe in probes.items()}
 
 
 def sizes(settings: Settings) -> dict[str, int]:
-    """Return the bytes of what STATE_DIR holds, the largest first: folders by name, databases as "postgres: name"."""
-    found = {path.name: _bytes_of(path) for path in settings.state_dir.iterdir() if not path.is_symlink()}
+    """Return the bytes of STATE_DIR's contents, largest first: folders by name, databases as "postgres: name"."""
+    bytes_by_name = {path.name: _bytes_of(path) for path in settings.state_dir.iterdir() if not path.is_symlink()}
     postgres = _postgres(settings)
     if postgres is not None and postgres.is_ready():
         with psycopg.connect(postgres.conninfo("hiring")) as connection:
-            found |= {f"postgres: {name}": size for name, size in database_sizes(connection).items()}
-    return dict(sorted(found.items(), key=lambda item: -item[1]))
+            bytes_by_name |= {f"postgres: {name}": size for name, size in database_sizes(connection).items()}
+    return dict(sorted(bytes_by_name.items(), key=lambda item: -item[1]))
 
 
 def print_status(settings: Settings, console: Console) -> bool:
-    """Print all of it; return whether every service works and there is room on the disk."""
+    """Print the status; return whether every service is up and the disk has enough free space."""
     working, disk = services(settings), room(settings.state_dir)
     for name, works in working.items():
         console.print(f"  {name:<20} {'[green]works[/]' if works else '[red]does not answer[/]'}")
@@ -56,16 +56,16 @@ def print_status(settings: Settings, console: Console) -> bool:
             if size >= MIB / 10:
                 table.add_row(name, f"{size / MIB:,.1f}")
     console.print(table)
-    console.print(f"  {_described(disk)} on the disk of {settings.state_dir}", markup=False, soft_wrap=True)
+    console.print(f"  {_describe(disk)} on the disk of {settings.state_dir}", markup=False, soft_wrap=True)
     return all(working.values()) and disk.state != "low"
 
 
-def _described(disk: Room) -> str:
+def _describe(disk: Room) -> str:
     return f"{disk.free / 2**30:,.1f} GiB free ({disk.share:.0%}, {disk.state})"
 
 
 def _postgres(settings: Settings) -> EmbeddedPostgres | None:
-    """Return the server of STATE_DIR if it runs; its secrets are not made for this."""
+    """Return the server of STATE_DIR if it is running; no secrets are generated for this."""
     if not (settings.state_dir / "secrets.json").exists():
         return None
     postgres = EmbeddedPostgres(settings.state_dir / "postgres", settings.secrets.postgres)
@@ -73,10 +73,10 @@ def _postgres(settings: Settings) -> EmbeddedPostgres | None:
 
 
 def _bytes_of(path: Path) -> int:
-    """Return what a file or a folder takes of the disk; what vanishes meanwhile does not count."""
-    paths = [path, *(Path(folder, name) for folder, _, names in os.walk(path) for name in names)]
+    """Return the disk space of a file or a folder in bytes, without files that are deleted meanwhile."""
+    files = [path, *(Path(folder, name) for folder, _, names in os.walk(path) for name in names)]
     total = 0
-    for each in paths:
+    for file in files:
         with suppress(FileNotFoundError):
-            total += each.lstat().st_blocks * 512
+            total += file.lstat().st_blocks * 512
     return total

@@ -1,4 +1,4 @@
-"""Processes: started in waves, watched, restarted when they end by themselves, and stopped for certain."""
+"""Starts processes in waves, watches them, restarts those that end unexpectedly, and stops all of them reliably."""
 
 import os
 import signal
@@ -20,12 +20,12 @@ from deploy.local.services import LOOPBACK, Service
 
 READY_TIMEOUT_SECONDS = 120
 STOP_TIMEOUT_SECONDS = 15
-# Nobody waits for what a killed stack left behind; it gets the time to close files, not to finish work.
+# Nobody needs the results of processes that a killed stack left behind: they get time to close files, not more.
 LEFTOVER_TIMEOUT_SECONDS = 3
 POLL_SECONDS = 0.1
-# A program that ends within this time of its start was not healed by its restart: the next one waits longer.
+# If a program ends within this time after its start, the restart did not help: the next one waits longer.
 STABLE_SECONDS = 60
-# The first restart does not wait, the others do for 1, 2, 4 and 8 s; who ends once more is not started again.
+# The first restart is immediate, the others wait for 1, 2, 4 and 8 s; after that the stack gives up.
 MAX_RESTARTS = 5
 LAST_LINES = 10
 ROTATION_SECONDS = 10
@@ -33,7 +33,7 @@ MARK = "HIRING_STACK"
 
 
 class StackError(RuntimeError):
-    """The stack cannot start or go on; the message is for the person who started it."""
+    """The stack cannot start or continue; the message is for the person who started it."""
 
 
 class Interrupted(Exception):
@@ -41,36 +41,36 @@ class Interrupted(Exception):
 
 
 class Program(Protocol):
-    """What can be watched: a service's process, or Postgres, which may be another process's child."""
+    """A program to watch: a service's process, or Postgres, which may be another process's child."""
 
     @property
     def name(self) -> str:
-        """What it is called in messages."""
+        """Its name in messages."""
 
     @property
     def log(self) -> Path:
-        """Where it writes."""
+        """The file that it logs to."""
 
     @property
     def ready_timeout_seconds(self) -> float:
         """How long it may take from its start until it is ready."""
 
     def launch(self) -> None:
-        """Start it, and do not wait until it is ready."""
+        """Start it without waiting until it is ready."""
 
     def ended(self) -> str | None:
         """Return how it ended, such as "ended with status 1"; None while it runs."""
 
     def is_ready(self) -> bool:
-        """Return whether it does its work. Asked between a start and the first yes."""
+        """Return whether it is serving. Polled after a start until it returns True."""
 
     def stop(self) -> None:
-        """Stop it with everything that it started, and wait for that."""
+        """Stop it and all processes that it started, and wait until they have ended."""
 
 
 @dataclass
 class _Watched:
-    """A program and how it is doing. `ended_at` and `restart_at` are set while it is down."""
+    """A program and its state. `ended_at` and `restart_at` are set while it is down."""
 
     program: Program
     wave: int
@@ -82,7 +82,7 @@ class _Watched:
 
 
 class Supervisor:
-    """The processes of one STATE_DIR. Their environment carries a mark by which a later start finds leftovers."""
+    """The processes of one STATE_DIR. Their environment has a mark by which a later start finds leftover processes."""
 
     def __init__(self, state_dir: Path, logs: Path) -> None:
         self._mark = str(state_dir)
@@ -103,12 +103,12 @@ class Supervisor:
         return len(left)
 
     def adopt(self, program: Program) -> None:
-        """Watch and stop a program that runs already, as a wave of its own."""
+        """Watch and stop a program that is already running, as a wave of its own."""
         self._waves += 1
         self._running.append(_Watched(program, self._waves))
 
     def start(self, *services: Service) -> None:
-        """Start services side by side and wait until all of them are ready.
+        """Start services in parallel and wait until all of them are ready.
 
         Raises:
             StackError: a port is taken, or a service ended or did not get ready in time.
@@ -127,66 +127,73 @@ class Supervisor:
         while waiting:
             if self.stopping.wait(POLL_SECONDS):
                 raise Interrupted
-            for each in waiting:
-                if each.ended():
-                    raise StackError(f"{each.name} ended while starting: {_last_lines(each.log, 1)} ({each.log})")
+            for process in waiting:
+                if process.ended():
+                    raise StackError(
+                        f"{process.name} ended while starting: {_last_lines(process.log, 1)} ({process.log})"
+                    )
                 if time.monotonic() > deadline:
-                    raise StackError(f"{each.name} is not ready after {READY_TIMEOUT_SECONDS} s; its log is {each.log}")
-            waiting = [each for each in waiting if not each.is_ready()]
+                    raise StackError(
+                        f"{process.name} is not ready after {READY_TIMEOUT_SECONDS} s; its log is {process.log}"
+                    )
+            waiting = [process for process in waiting if not process.is_ready()]
 
     def watch(self) -> Iterator[str]:
-        """Restart what ends, and yield a line about each end and each return, until `stopping` is set.
+        """Restart programs that end, and yield a message about each end and recovery, until `stopping` is set.
 
-        What was started in a later wave needs the earlier ones: it is not started again before they are ready.
+        Later waves depend on earlier ones: a program is not restarted before all earlier waves are ready.
 
         Raises:
-            StackError: a program ends again and again; the message has the last lines of its log.
+            StackError: a program ends repeatedly; the message has the last lines of its log.
         """
         rotation = 0.0
         while not self.stopping.wait(POLL_SECONDS):
             if time.monotonic() >= rotation:
                 self._rotate_logs()
                 rotation = time.monotonic() + ROTATION_SECONDS
-            for each in self._running:
-                if all(other.is_ready for other in self._running if other.wave < each.wave) and (line := _tend(each)):
+            for watched in self._running:
+                earlier = (other for other in self._running if other.wave < watched.wave)
+                if all(other.is_ready for other in earlier) and (line := _supervise(watched)):
                     self._note(line)
-                    if each.crashes > MAX_RESTARTS:
+                    if watched.crashes > MAX_RESTARTS:
                         raise StackError(
-                            f"{line}. Everything is stopped. The last lines of {each.program.log}:\n"
-                            f"{_last_lines(each.program.log, LAST_LINES)}"
+                            f"{line}. Everything is stopped. The last lines of {watched.program.log}:\n"
+                            f"{_last_lines(watched.program.log, LAST_LINES)}"
                         )
                     yield line
 
     def stop(self) -> None:
-        """Stop all programs, the last started first, each with everything that it started."""
+        """Stop all programs and all processes that they started, in reverse order."""
         while self._running:
             self._running.pop().program.stop()
         self.end_leftovers()
 
     def run(self, service: Service, meanwhile: Callable[[], None] = lambda: None) -> int:
-        """Run a process that comes to its end by itself, and return its exit status.
+        """Run a process until it ends, and return its exit status.
 
-        `meanwhile` is called a few times a second.
+        Args:
+            service: the process; it is not restarted.
+            meanwhile: called a few times per second.
 
         Raises:
             Interrupted: `stopping` was set first; `stop` ends the process.
         """
         process = self._process(service)
         process.launch()
-        each = _Watched(process, self._waves)
-        self._running.append(each)
+        watched = _Watched(process, self._waves)
+        self._running.append(watched)
         while (status := process.poll()) is None:
             if self.stopping.wait(POLL_SECONDS):
                 raise Interrupted
             meanwhile()
-        self._running.remove(each)
+        self._running.remove(watched)
         return status
 
     def _process(self, service: Service) -> "_Process":
         return _Process(service, self._logs, self._mark)
 
     def _rotate_logs(self) -> None:
-        for log in {*self._logs.glob("*.log"), *(each.program.log for each in self._running)}:
+        for log in {*self._logs.glob("*.log"), *(watched.program.log for watched in self._running)}:
             rotate(log)
 
     def _note(self, line: str) -> None:
@@ -194,31 +201,31 @@ class Supervisor:
             log.write(f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC {line}\n")
 
 
-def _tend(each: _Watched) -> str | None:
-    """Do what a program needs now; return what there is to say about it."""
-    program, now = each.program, time.monotonic()
-    if each.restart_at is not None:
-        if now >= each.restart_at:
+def _supervise(watched: _Watched) -> str | None:
+    """Restart a program if it is due; return a message if its state has changed."""
+    program, now = watched.program, time.monotonic()
+    if watched.restart_at is not None:
+        if now >= watched.restart_at:
             program.launch()
-            each.started_at, each.restart_at = now, None
+            watched.started_at, watched.restart_at = now, None
         return None
     how = program.ended()
-    if how is None and not each.is_ready:
+    if how is None and not watched.is_ready:
         if program.is_ready():
-            each.is_ready = True
-            return f"{program.name} is ready again, {now - each.ended_at:.1f} s after its end"
-        if now - each.started_at > program.ready_timeout_seconds:
+            watched.is_ready = True
+            return f"{program.name} is ready again, {now - watched.ended_at:.1f} s after its end"
+        if now - watched.started_at > program.ready_timeout_seconds:
             program.stop()
             how = f"was not ready after {program.ready_timeout_seconds:.0f} s and was stopped"
     if how is None:
         return None
-    each.crashes = each.crashes + 1 if now - each.started_at < STABLE_SECONDS else 1
-    if each.is_ready:
-        each.ended_at, each.is_ready = now, False
-    if each.crashes > MAX_RESTARTS:
+    watched.crashes = watched.crashes + 1 if now - watched.started_at < STABLE_SECONDS else 1
+    if watched.is_ready:
+        watched.ended_at, watched.is_ready = now, False
+    if watched.crashes > MAX_RESTARTS:
         return f"{program.name} {how}, after {MAX_RESTARTS} restarts that did not last for {STABLE_SECONDS} s"
-    pause = 2.0 ** (each.crashes - 2) if each.crashes > 1 else 0
-    each.restart_at = now + pause
+    pause = 2.0 ** (watched.crashes - 2) if watched.crashes > 1 else 0
+    watched.restart_at = now + pause
     when = f"in {pause:.0f} s" if pause else "now"
     return f"{program.name} {how}, starting it again {when}; its log is {program.log}"
 
@@ -238,7 +245,7 @@ class _Process:
 
     def launch(self) -> None:
         if self._popen:
-            # Children that outlive a killed parent hold its port, and would be taken for the new one.
+            # Children that outlive a killed parent hold its port, and a probe would mistake them for the new process.
             _end_group(self._popen.pid)
         self.log.parent.mkdir(parents=True, exist_ok=True)
         rotate(self.log)
@@ -246,12 +253,12 @@ class _Process:
             self._popen = subprocess.Popen(  # noqa: S603
                 self._service.command,
                 env=dict(self._service.environment) | {MARK: self._mark},
-                # Not the checkout: Dagster heeds the file .env of its working folder, and that one is for containers.
+                # Not the checkout: Dagster reads the file .env in its working folder, and that one is for containers.
                 cwd=self.log.parent,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                # Ctrl-C goes to the terminal's group: only the supervisor is in it, and stops the others in order.
+                # Ctrl-C goes to the terminal's process group: only the supervisor gets it, and stops all in order.
                 start_new_session=True,
             )
 
@@ -275,19 +282,19 @@ class _Process:
 
 def _last_lines(log: Path, count: int) -> str:
     lines = log.read_text(errors="replace").strip().splitlines()[-count:]
-    return "\n".join(line.strip() for line in lines) or "it said nothing"
+    return "\n".join(line.strip() for line in lines) or "its log is empty"
 
 
 def require_free_port(name: str, port: int, variable: str) -> None:
-    """Make sure that a port is free on loopback.
+    """Check that a port is free on loopback.
 
     Args:
-        name: what it is for.
+        name: the service that needs it.
         port: its number.
-        variable: the setting to change when it is taken.
+        variable: the setting to change if it is taken.
 
     Raises:
-        StackError: it is taken; the message names the taker, where it can be told, and the setting to change.
+        StackError: it is taken; the message names the process that listens, if known, and the setting to change.
     """
     with closing(socket.socket(socket.AF_INET, socket.SOCK_STREAM)) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -295,12 +302,12 @@ def require_free_port(name: str, port: int, variable: str) -> None:
             probe.bind((LOOPBACK, port))
         except OSError as error:
             raise StackError(
-                f"port {port} for {name} is taken{_taker(port)} ({error.strerror}): free it, or choose another with "
+                f"port {port} for {name} is taken{_listener(port)} ({error.strerror}): free it, or choose another with "
                 f"{variable}={port + 1}"
             ) from None
 
 
-def _taker(port: int) -> str:
+def _listener(port: int) -> str:
     try:
         pid = next(
             c.pid
@@ -325,7 +332,7 @@ def _send(process: psutil.Process, number: signal.Signals) -> None:
 
 
 def _end_group(pid: int) -> None:
-    """End what is left of the group of a process that has ended: asked first, then killed."""
+    """End what is left of the group of a process that has ended: terminate it, then kill it."""
     deadline = time.monotonic() + LEFTOVER_TIMEOUT_SECONDS
     _signal_group(pid, signal.SIGTERM)
     while _signal_group(pid, 0) and time.monotonic() < deadline:
@@ -334,7 +341,7 @@ def _end_group(pid: int) -> None:
 
 
 def _signal_group(pid: int, number: int) -> bool:
-    """Send a signal, 0 for none, to a group of processes; return whether there is anybody in it."""
+    """Send a signal, 0 for none, to a process group; return whether the group has any processes."""
     try:
         os.killpg(pid, number)
     except ProcessLookupError:

@@ -100,7 +100,7 @@ def test_the_lock_of_a_server_that_lives_is_left_alone(server: EmbeddedPostgres)
     text = lock.read_text()
     lock.unlink()
     try:
-        with pytest.raises(PostgresRefused, match=rf"pid {process.pid}\) works on .* without its file"):
+        with pytest.raises(PostgresRefused, match=rf"pid {process.pid}\) is running on .* without its file"):
             server.start()
         assert process.is_running()
     finally:

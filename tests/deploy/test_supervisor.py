@@ -213,7 +213,7 @@ def test_a_stop_while_starting_breaks_the_start_off(supervisor: Supervisor) -> N
         supervisor.start(service(SLEEP, lambda: False))
 
 
-def test_a_log_that_grows_large_is_set_aside_while_its_service_writes_it(
+def test_a_log_that_grows_large_is_rotated_while_its_service_writes_it(
     supervisor: Supervisor, tmp_path: Path, watch: Callable[[], list[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A stack that runs for months is never started anew."""
@@ -242,7 +242,7 @@ def test_a_log_that_grows_large_is_set_aside_while_its_service_writes_it(
     assert watched == []
 
 
-def test_a_log_is_set_aside_after_a_week_however_small(tmp_path: Path) -> None:
+def test_a_log_is_rotated_after_a_week_however_small(tmp_path: Path) -> None:
     """Else a quiet service's log keeps names and addresses of years."""
     log = tmp_path / "worker.log"
     log.write_text("old\n")

@@ -125,7 +125,7 @@ def test_an_empty_folder_is_filled_with_the_sample(tmp_path: Path) -> None:
         ("jobs/2021.csv", True, False),
     ],
 )
-def test_a_file_that_is_not_taken_is_named_and_fails_the_run_if_it_seems_to_be_delivered(
+def test_a_file_that_is_ignored_is_named_and_fails_the_run_if_it_seems_to_be_delivered(
     name: str, is_taken: bool, is_refused: bool
 ) -> None:
     assert (table_of(name) is not None) == is_taken

@@ -65,7 +65,7 @@ def test_a_folder_without_any_table_is_refused(tmp_path: Path) -> None:
     done = command("deploy.local", "run", STATE_DIR=str(tmp_path / "state"), LANDING=str(tmp_path))
 
     assert done.returncode == 1
-    assert "holds no file that is named after a table" in only_line(done.stderr)
+    assert "has no file that is named after a table" in only_line(done.stderr)
 
 
 def test_a_state_folder_of_any_name_and_length_works(tmp_path: Path) -> None:
