@@ -1,6 +1,6 @@
-"""`python -m deploy.docker.secrets`: write .env with the secrets of docker-compose.yml, random, for its owner alone.
+"""`python -m deploy.docker.secrets`: write random secrets for docker-compose.yml to .env, readable by its owner only.
 
-Needs nothing but Python. What is in .env already stays: a newer version only adds what it needs besides.
+Needs nothing but Python. Existing lines of .env stay: a newer version only adds what is missing.
 """
 
 import os
@@ -21,29 +21,29 @@ PASSWORDS = (
     "S3_SECRET_ACCESS_KEY",
     "API_KEY",
 )
-# Letters and digits only, about 190 bits: they stand in URLs and in .env as they are.
+# Letters and digits only, about 190 bits: they need no quoting in URLs and in .env.
 VALUES: Mapping[str, Callable[[], str]] = {
     **dict.fromkeys(PASSWORDS, lambda: secrets.token_hex(24)),
-    # The S3 server reads the landing folder as whoever made the secrets, not as root.
+    # The S3 server reads the landing folder as the user who ran this, not as root.
     "FILES_OWNER": lambda: f"{os.getuid()}:{os.getgid()}",
 }
 
 
 def write_secrets(path: Path) -> list[str]:
-    """Add to an env file what it lacks.
+    """Add the missing secrets to an env file.
 
     Args:
-        path: the file; made, readable by its owner alone, when it is not there.
+        path: the file; created, readable by its owner only, if it does not exist.
 
     Returns:
-        The names of what was added.
+        The names of the added secrets.
     """
     before = path.read_text() if path.exists() else ""
     known = {line.partition("=")[0].strip() for line in before.splitlines()}
     missing = [name for name in VALUES if name not in known]
     if missing:
         lines = before.splitlines() + [f"{name}={VALUES[name]()}" for name in missing]
-        # Written beside and renamed: a kill leaves the file as it was, or whole.
+        # Renamed into place, so that a kill never leaves a partial file.
         draft = path.with_name(path.name + ".new")
         draft.unlink(missing_ok=True)
         draft.touch(mode=0o600)
@@ -53,10 +53,10 @@ def write_secrets(path: Path) -> list[str]:
 
 
 def main() -> None:
-    """Write .env and make the folders that are buckets, and the one of backups."""
+    """Write .env and create the folders of the buckets and of backups."""
     path = Path(".env")
     added = write_secrets(path)
-    # Docker would make them for root.
+    # Docker would create them as root.
     for folder in ("landing", "archive", "backups"):
         Path(folder).mkdir(exist_ok=True)
     sys.stdout.write(f"{path}: {', '.join(added) + ' added' if added else 'nothing was missing'}\n")
