@@ -1,1 +1,5 @@
-"""The deployment on AWS: Terraform, Dagster's instance there, and the check of both without an account."""
+"""The deployment on AWS: Terraform code, Dagster's instance settings there, and scripts for releases.
+
+deploy/aws/check tests them without an account. Images are in deploy/docker; code that runs in the tasks is in
+orchestration and api.
+"""

@@ -1,4 +1,4 @@
-# The deployment: what there is of each, and what it is told of the others. What each is, is in its module.
+# The deployment: its modules and how they are connected.
 locals {
   prefix   = "${var.name}-${var.environment}"
   api_port = 8000
@@ -8,7 +8,7 @@ locals {
     name => { uri = "${repository.url}:${var.image_tag}", repository_arn = repository.arn }
   }
 
-  # The UI's name leads to private addresses, which is nobody's secret; the zone may be private all the same.
+  # The UI's name resolves to private addresses, which are not secret; the zone may still be private.
   dns = {
     for name, domain in { api = var.api_domain_name, ui = var.ui_domain_name } :
     name => var.hosted_zone_id == null || domain == null ? null : { zone_id = var.hosted_zone_id, name = domain }
@@ -143,7 +143,7 @@ module "orchestration" {
   log_retention_days       = var.log_retention_days
 }
 
-# The tasks that are run by hand before there are services, with all that they need: the target of the apply for them.
+# The target of the first apply: the tasks that are run manually before there are services, with their dependencies.
 resource "terraform_data" "migration" {
   input      = [module.orchestration.migrate_definition_arn, module.orchestration.run_definition_arn]
   depends_on = [aws_ecs_cluster.this, module.network, module.secrets, module.database]
@@ -160,8 +160,8 @@ module "api_balancer" {
   allowed_cidrs            = var.api_allowed_cidrs
   target_security_group_id = module.network.api_security_group_id
   port                     = local.api_port
-  # Not /health/ready: ECS stops a task that fails this, and while the database is away the API gives known answers. Not
-  # /health/live: a version that starts before its migration would take over from the one that works.
+  # Not /health/ready: ECS stops a task that fails this, and while the database is down the API serves cached responses. Not
+  # /health/live: a version without its migration would replace the one that works.
   health_path     = "/health/started"
   certificate_arn = var.api_certificate_arn
   dns             = local.dns.api

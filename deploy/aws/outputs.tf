@@ -1,11 +1,11 @@
-# What the steps after an apply need: where to push, what to run, which names to point where.
+# What the steps after an apply need: repositories, tasks and load balancers.
 output "repositories" {
-  description = "Where to push the images orchestration and api."
+  description = "Repositories of the images orchestration and api."
   value       = { for name, repository in module.images.repositories : name => repository.url }
 }
 
 output "push_role_arn" {
-  description = "AWS_PUSH_ROLE_ARN of the release workflow, where github names its repository."
+  description = "AWS_PUSH_ROLE_ARN of the release workflow, if github names its repository."
   value       = module.images.push_role_arn
 }
 
@@ -20,7 +20,7 @@ output "service_names" {
 }
 
 output "migrate_task_definition_arn" {
-  description = "Task to run once for each version and for each rotation of passwords."
+  description = "Task to run once per version and per rotation of passwords."
   value       = module.orchestration.migrate_definition_arn
 }
 
@@ -35,7 +35,7 @@ output "vpc_id" {
 }
 
 output "private_route_table_ids" {
-  description = "Route tables that a peering or a VPN adds its routes to."
+  description = "Route tables for the routes of a peering or a VPN."
   value       = module.network.private_route_table_ids
 }
 
@@ -45,42 +45,42 @@ output "private_subnet_ids" {
 }
 
 output "task_security_group_id" {
-  description = "Security group of Dagster's tasks, the migrate task's too."
+  description = "Security group of Dagster's tasks and the migrate task."
   value       = module.network.orchestration_security_group_id
 }
 
 output "api_load_balancer" {
-  description = "What the API's public name has to be an alias of."
+  description = "Alias target for the API's public name."
   value       = module.api_balancer.dns_name
 }
 
 output "ui_load_balancer" {
-  description = "What ui_domain_name has to be an alias of, in a zone that the VPN asks."
+  description = "Alias target for ui_domain_name, in a zone that the VPN's resolver uses."
   value       = module.ui_balancer.dns_name
 }
 
 output "landing_bucket" {
-  description = "Where companies deliver."
+  description = "Bucket that companies deliver to."
   value       = module.storage.landing.name
 }
 
 output "archive_bucket" {
-  description = "Where exports of the raw tables are."
+  description = "Bucket of exports of the raw tables."
   value       = module.storage.archive.name
 }
 
 output "database_host" {
-  description = "The database, from inside the VPC."
+  description = "Host of the database, inside the VPC."
   value       = module.database.address.host
 }
 
 output "database_cluster_arn" {
-  description = "The database, as `aws rds-data execute-statement` takes it."
+  description = "ARN of the database, for `aws rds-data execute-statement`."
   value       = module.database.cluster_arn
 }
 
 output "database_reader_host" {
-  description = "Instances of the database that only read."
+  description = "Read-only endpoint of the database."
   value       = module.database.reader_host
 }
 
@@ -90,7 +90,7 @@ output "administrator_secret_arn" {
 }
 
 output "secret_arns" {
-  description = "Secrets by the environment variables that they are; API_KEYS and ALERT_WEBHOOK_URL are filled in by hand."
+  description = "Secrets by environment variable; API_KEYS and ALERT_WEBHOOK_URL are filled in manually."
   value       = module.secrets.arns
 }
 
@@ -100,7 +100,7 @@ output "log_groups" {
 }
 
 output "alarm_topic_arn" {
-  description = "What alarms write to."
+  description = "Topic of the alarms."
   value       = module.observability.topic_arn
 }
 
@@ -110,7 +110,7 @@ output "dashboard_name" {
 }
 
 output "fargate_vcpus" {
-  description = "Most vCPUs that tasks take at once: the API at its most, both webservers of a roll-out, migrate and four runs. The account's quota of Fargate on-demand vCPUs has to be as much."
+  description = "Maximum vCPUs that tasks use at the same time: the API at its maximum, both webservers of a rollout, migrate and four runs. The account's quota of Fargate on-demand vCPUs must be at least as high."
   value = ceil((
     var.api_tasks.max * var.task_sizes.api.cpu + 2 * var.task_sizes.webserver.cpu + var.task_sizes.daemon.cpu +
     var.task_sizes.code.cpu + 4 * var.task_sizes.run.cpu + 512

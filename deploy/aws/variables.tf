@@ -1,11 +1,11 @@
-# What an operator decides. The first five have no default; sizes/*.tfvars have the rest for three sizes.
+# Settings for operators. The first five have no default; sizes/*.tfvars have values for three sizes.
 variable "image_tag" {
-  description = "Tag of both images in ECR, such as a commit's hash. Tags cannot be moved, so a tag is a version."
+  description = "Tag of both images in ECR, such as a commit hash. Tags are immutable, so a tag is a version."
   type        = string
 
   validation {
     condition     = can(regex("^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$", var.image_tag)) && var.image_tag != "latest"
-    error_message = "image_tag must name one version (a commit's hash, v1.2.3), not latest."
+    error_message = "image_tag must name one version (a commit hash, v1.2.3), not latest."
   }
 }
 
@@ -30,7 +30,7 @@ variable "ui_certificate_arn" {
 }
 
 variable "ui_domain_name" {
-  description = "Name under which the Dagster UI is reached, such as dagster.example.com; links in alerts begin with it."
+  description = "Host name of the Dagster UI, such as dagster.example.com; links in alerts use it."
   type        = string
 
   validation {
@@ -40,17 +40,17 @@ variable "ui_domain_name" {
 }
 
 variable "alarm_emails" {
-  description = "Who is told of alarms and of the budget. Each address has to confirm a subscription."
+  description = "Recipients of alarms and budget notifications. Each address has to confirm a subscription."
   type        = list(string)
 
   validation {
     condition     = length(var.alarm_emails) > 0 && alltrue([for email in var.alarm_emails : can(regex("^\\S+@\\S+$", email))])
-    error_message = "alarm_emails must hold at least one e-mail address."
+    error_message = "alarm_emails must contain at least one e-mail address."
   }
 }
 
 variable "alarm_https_endpoints" {
-  description = "Addresses of PagerDuty, Opsgenie and the like that take what SNS posts and confirm by themselves: alarms reach them without any of our tasks, unlike what is posted to alert_webhook. The state has them."
+  description = "Endpoints of PagerDuty, Opsgenie and the like, which confirm SNS subscriptions automatically: unlike alert_webhook, alarms reach them without any of our tasks. The state contains them."
   type        = list(string)
   default     = []
 
@@ -61,35 +61,35 @@ variable "alarm_https_endpoints" {
 }
 
 variable "region" {
-  description = "Region of everything."
+  description = "Region of all resources."
   type        = string
   default     = "us-east-1"
 }
 
 variable "name" {
-  description = "What every name begins with."
+  description = "Prefix of all names."
   type        = string
   default     = "hiring"
 
   validation {
     condition     = can(regex("^[a-z][a-z0-9]{1,11}$", var.name))
-    error_message = "name must be 2 to 12 small letters and digits."
+    error_message = "name must be 2 to 12 lower-case letters and digits."
   }
 }
 
 variable "environment" {
-  description = "Which of several deployments this is; the second part of every name."
+  description = "Name of this deployment among several; the second part of all names."
   type        = string
   default     = "prod"
 
   validation {
     condition     = can(regex("^[a-z][a-z0-9]{1,7}$", var.environment))
-    error_message = "environment must be 2 to 8 small letters and digits."
+    error_message = "environment must be 2 to 8 lower-case letters and digits."
   }
 }
 
 variable "existing_vpc" {
-  description = "A VPC that is there already: two or more public and private subnets in different zones, the private ones with a way to AWS (a NAT gateway or endpoints). Without it one is made."
+  description = "An existing VPC with two or more public and private subnets in different zones, the private ones with access to AWS (a NAT gateway or endpoints). Without it one is created."
   type        = object({ vpc_id = string, cidr = string, public_subnet_ids = list(string), private_subnet_ids = list(string) })
   default     = null
 
@@ -100,13 +100,13 @@ variable "existing_vpc" {
 }
 
 variable "existing_landing_bucket" {
-  description = "A bucket of this account that is there already, to which companies deliver, and the key that encrypts it, if it has one. Without it one is made."
+  description = "An existing bucket of this account that companies deliver to, and the key that encrypts it, if any. Without it one is created."
   type        = object({ name = string, key_arn = optional(string) })
   default     = null
 }
 
 variable "hosted_zone_id" {
-  description = "Hosted zone of Route 53 that gets a record for ui_domain_name and api_domain_name. Without it both names are pointed at the load balancers by hand."
+  description = "Route 53 hosted zone that gets records for ui_domain_name and api_domain_name. Without it both names have to be pointed at the load balancers manually."
   type        = string
   default     = null
 }
@@ -118,13 +118,13 @@ variable "api_domain_name" {
 }
 
 variable "disposable" {
-  description = "A trial: `terraform destroy` deletes everything, data and backups with it. Without it databases and load balancers are protected, buckets have to be empty, and a last snapshot is kept."
+  description = "Whether `terraform destroy` deletes everything, including data and backups. If not, databases and load balancers are protected, buckets have to be empty, and a final snapshot is kept."
   type        = bool
   default     = false
 }
 
 variable "vpc_cidr" {
-  description = "Addresses of the VPC, a /16 to /20."
+  description = "CIDR block of the VPC, a /16 to /20."
   type        = string
   default     = "10.40.0.0/16"
 
@@ -135,7 +135,7 @@ variable "vpc_cidr" {
 }
 
 variable "availability_zones" {
-  description = "The two or three zones of the region to spread over, by name: a list from AWS would shift when it adds a zone."
+  description = "Two or three availability zones by name: a list queried from AWS would shift when a zone is added."
   type        = list(string)
   default     = ["us-east-1a", "us-east-1b"]
 
@@ -146,19 +146,19 @@ variable "availability_zones" {
 }
 
 variable "nat_gateway_per_zone" {
-  description = "A NAT gateway in each zone. With one in all, its zone's outage cuts runs and new tasks off from AWS."
+  description = "One NAT gateway per zone. With a single one, an outage of its zone cuts off runs and new tasks from AWS."
   type        = bool
   default     = false
 }
 
 variable "interface_endpoints" {
-  description = "Reach ECR, Secrets Manager, CloudWatch Logs and ECS inside the VPC: nothing of these crosses the NAT gateway, about 7 USD a month for each of the five in each zone."
+  description = "Interface endpoints for ECR, Secrets Manager, CloudWatch Logs and ECS, whose traffic then bypasses the NAT gateway: about 7 USD per month for each of the five in each zone."
   type        = bool
   default     = false
 }
 
 variable "database_engine_version" {
-  description = "Major version of Aurora PostgreSQL. Minor ones come in the maintenance window; named here, one would be a downgrade that AWS refuses as soon as the next has come."
+  description = "Major version of Aurora PostgreSQL. Minor versions are installed in the maintenance window; a minor version here would become a downgrade, which AWS refuses, after the next one."
   type        = string
   default     = "17"
 
@@ -169,7 +169,7 @@ variable "database_engine_version" {
 }
 
 variable "database_capacity" {
-  description = "Least and most Aurora capacity units of an instance (1 is about 2 GiB of memory). Sensors ask every second, so it never pauses: min is at least 0.5."
+  description = "Minimum and maximum Aurora capacity units per instance (1 is about 2 GiB of memory). Sensors query it every second, so it never pauses: min is at least 0.5."
   type        = object({ min = number, max = number })
   default     = { min = 0.5, max = 4 }
 
@@ -180,7 +180,7 @@ variable "database_capacity" {
 }
 
 variable "database_instances" {
-  description = "Instances of the cluster: with two or more, another zone takes over within a minute."
+  description = "Number of instances: with two or more, another zone takes over within a minute."
   type        = number
   default     = 1
 
@@ -191,7 +191,7 @@ variable "database_instances" {
 }
 
 variable "database_backup_days" {
-  description = "For how many days the cluster can be taken back to any second."
+  description = "Days for which the cluster can be restored to any second."
   type        = number
   default     = 14
 
@@ -202,13 +202,13 @@ variable "database_backup_days" {
 }
 
 variable "database_storage_alarm_gib" {
-  description = "Alarm when the database holds more than this, in GiB. Aurora's storage grows by itself; so does its cost."
+  description = "Storage in GiB above which there is an alarm. Aurora's storage, and its cost, grow automatically."
   type        = number
   default     = 50
 }
 
 variable "passwords_version" {
-  description = "Raise it by one to give hiring_loader, hiring_transformer, hiring_restorer, hiring_api, hiring_reader and dagster new passwords. Then run the migrate task, then start the services anew: docs/deployment.md."
+  description = "Increment it to give hiring_loader, hiring_transformer, hiring_restorer, hiring_api, hiring_reader and dagster new passwords. Then run the migrate task and restart the services: docs/deployment.md."
   type        = number
   default     = 1
 
@@ -219,13 +219,13 @@ variable "passwords_version" {
 }
 
 variable "alert_webhook" {
-  description = "Whether the secret alert_webhook_url is given to the pipeline as ALERT_WEBHOOK_URL. Fill the secret first."
+  description = "Whether the pipeline gets the secret alert_webhook_url as ALERT_WEBHOOK_URL. Fill in the secret first."
   type        = bool
   default     = false
 }
 
 variable "landing_writer_arns" {
-  description = "Roles, of this account or others, that may put objects into the landing bucket, and nothing else."
+  description = "Roles, of this account or others, that may put objects into the landing bucket and do nothing else."
   type        = list(string)
   default     = []
 
@@ -236,13 +236,13 @@ variable "landing_writer_arns" {
 }
 
 variable "landing_noncurrent_days" {
-  description = "For how many days an overwritten or deleted object of the landing bucket can be brought back."
+  description = "Days for which an overwritten or deleted object of the landing bucket can be recovered."
   type        = number
   default     = 90
 }
 
 variable "archive_days" {
-  description = "For how many days exports of the raw tables are kept."
+  description = "Days for which exports of the raw tables are kept."
   type        = number
   default     = 365
 
@@ -253,7 +253,7 @@ variable "archive_days" {
 }
 
 variable "cpu_architecture" {
-  description = "What the images were built for: X86_64, or ARM64, which costs a fifth less."
+  description = "Architecture of the images: X86_64, or ARM64, which costs a fifth less."
   type        = string
   default     = "X86_64"
 
@@ -264,7 +264,7 @@ variable "cpu_architecture" {
 }
 
 variable "github" {
-  description = "The GitHub repository, OWNER/NAME, whose release workflow may push images. provider_arn names GitHub's identity provider where the account has it already."
+  description = "GitHub repository, OWNER/NAME, whose release workflow may push images. provider_arn names GitHub's identity provider if the account already has it."
   type        = object({ repository = string, provider_arn = optional(string) })
   default     = null
 
@@ -275,7 +275,7 @@ variable "github" {
 }
 
 variable "task_sizes" {
-  description = "CPU units (1024 is a core) and MiB of memory of each kind of task, in a pair that Fargate offers. A single run is made larger by its tags ecs/cpu and ecs/memory."
+  description = "CPU units (1024 is a core) and MiB of memory of each kind of task, in a combination that Fargate offers. The tags ecs/cpu and ecs/memory override them for a single run."
   type = object({
     api       = optional(object({ cpu = number, memory = number }), { cpu = 256, memory = 512 })
     webserver = optional(object({ cpu = number, memory = number }), { cpu = 512, memory = 1024 })
@@ -295,7 +295,7 @@ variable "task_sizes" {
 }
 
 variable "api_tasks" {
-  description = "Least and most tasks of the API."
+  description = "Minimum and maximum number of API tasks."
   type        = object({ min = number, max = number })
   default     = { min = 1, max = 4 }
 
@@ -306,19 +306,19 @@ variable "api_tasks" {
 }
 
 variable "api_requests_per_task" {
-  description = "Requests a minute to each API task from which on another is started."
+  description = "Requests per minute and API task above which another task is started."
   type        = number
   default     = 6000
 }
 
 variable "api_slow_seconds" {
-  description = "A 99th percentile of the API's seconds to answer above this, for a quarter of an hour, raises an alarm."
+  description = "99th percentile of the API's response time in seconds above which, for a quarter of an hour, there is an alarm."
   type        = number
   default     = 2
 }
 
 variable "api_requests_per_address" {
-  description = "Requests to the API of one address in five minutes above which WAF refuses it (429), together with requests of known attacks: about 6 USD a month, and 0.60 a million requests. Null for no WAF."
+  description = "Requests from one address in five minutes above which WAF refuses them (429); it also refuses known attacks. About 6 USD per month, and 0.60 per million requests. Null for no WAF."
   type        = number
   default     = null
 
@@ -329,7 +329,7 @@ variable "api_requests_per_address" {
 }
 
 variable "api_allowed_cidrs" {
-  description = "Who may reach the API's load balancer."
+  description = "Networks that may reach the API's load balancer."
   type        = list(string)
   default     = ["0.0.0.0/0"]
 }
@@ -341,18 +341,18 @@ variable "api_open_reads" {
 }
 
 variable "ui_allowed_cidrs" {
-  description = "Private addresses (the VPN, a peered network) from which the UI can be reached. Empty: nobody."
+  description = "Private networks (the VPN, a peered network) that may reach the UI. Empty: none."
   type        = list(string)
   default     = []
 
   validation {
     condition     = alltrue([for cidr in var.ui_allowed_cidrs : can(cidrhost(cidr, 0)) && !endswith(cidr, "/0")])
-    error_message = "ui_allowed_cidrs must be networks such as 10.8.0.0/24, never everybody: who reaches the UI may start jobs."
+    error_message = "ui_allowed_cidrs must be networks such as 10.8.0.0/24, never the whole internet: anyone who can reach the UI may start jobs."
   }
 }
 
 variable "ui_oidc" {
-  description = "Login for the UI: an application of your OpenID Connect provider with the redirect address https://<ui_domain_name>/oauth2/idpresponse. Without it everybody who reaches the UI may use it."
+  description = "Login for the UI: an application of your OpenID Connect provider with the redirect URL https://<ui_domain_name>/oauth2/idpresponse. Without it anyone who can reach the UI may use it."
   type = object({
     issuer                 = string
     authorization_endpoint = string
@@ -364,7 +364,7 @@ variable "ui_oidc" {
 }
 
 variable "ui_oidc_client_secret" {
-  description = "Secret of that application, as TF_VAR_ui_oidc_client_secret. A listener takes it as a plain attribute, so the state has it: the only secret there."
+  description = "Secret of that application, as TF_VAR_ui_oidc_client_secret. A listener needs it as a plain attribute, so it is in the state, the only secret there."
   type        = string
   default     = null
   sensitive   = true
@@ -387,7 +387,7 @@ variable "container_insights" {
 }
 
 variable "log_retention_days" {
-  description = "For how long logs are kept, in one of the numbers of days that CloudWatch offers."
+  description = "Days for which logs are kept, one of the values that CloudWatch offers."
   type        = number
   default     = 365
 
@@ -398,7 +398,7 @@ variable "log_retention_days" {
 }
 
 variable "monthly_budget_usd" {
-  description = "What the account may cost a month. It is told when 80 % are spent, and when a month is forecast to exceed it."
+  description = "Monthly budget of the account. Notifications are sent at 80 %, and when the forecast exceeds it."
   type        = number
   default     = 300
 

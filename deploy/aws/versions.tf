@@ -1,6 +1,6 @@
-# Versions that this configuration was written for, and where its state is kept.
+# Required versions, and the backend of the state.
 terraform {
-  # 1.11 brought write-only arguments: passwords are in neither the state nor a plan.
+  # 1.11 introduced write-only arguments, which keep passwords out of state and plans.
   required_version = ">= 1.11"
 
   required_providers {
@@ -10,7 +10,7 @@ terraform {
     }
   }
 
-  # Bucket, key and region are given to `terraform init -backend-config=…`.
+  # Pass bucket, key and region to `terraform init -backend-config=…`.
   backend "s3" {
     encrypt      = true
     use_lockfile = true

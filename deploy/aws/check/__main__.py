@@ -13,7 +13,7 @@ from pathlib import Path
 from rich.console import Console
 
 from deploy.aws.check import alarms, network, roles, state, storage, tasks
-from deploy.aws.check.checkov import NotToBeHad, checkov
+from deploy.aws.check.checkov import CheckovUnavailable, checkov
 from deploy.aws.check.cloud import Cloud, running_cloud
 from deploy.aws.check.deployment import Deployment
 from deploy.aws.check.terraform import FOLDER, Terraform, TerraformFailed, copied
@@ -24,74 +24,81 @@ console = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
 
 @dataclass
 class Report:
-    """Prints each sentence with whether it is true, and counts those that are not."""
+    """Prints the result of each check, and counts the failed ones."""
 
-    wrong: int = 0
+    failed: int = 0
 
-    def tell(self, sentence: str, complaints: Iterable[str]) -> None:
-        """Print a sentence, and why it is not true where it is not."""
-        found = list(complaints)
-        self.wrong += bool(found)
-        console.print(f"[red]✗[/] {sentence}" if found else f"[green]✓[/] {sentence}")
-        for each in found:
-            console.print(f"    {each}", markup=False, emoji=False, soft_wrap=True)
+    def add(self, expectation: str, violations: Iterable[str]) -> None:
+        """Print an expectation, whether it is met, and its violations."""
+        lines = list(violations)
+        self.failed += bool(lines)
+        console.print(f"[red]✗[/] {expectation}" if lines else f"[green]✓[/] {expectation}")
+        for line in lines:
+            console.print(f"    {line}", markup=False, emoji=False, soft_wrap=True)
 
 
 @contextmanager
 def step(what: str) -> Iterator[None]:
-    """Say what is under way, where somebody is looking."""
+    """Show what is in progress, on a terminal."""
     with console.status(what):
         yield
 
 
 def check(program: str, plugins: Path, source: Path) -> int:
-    """Apply a configuration to an AWS of our own, look at it, and return how many sentences are not true."""
+    """Apply a configuration to an AWS emulator, check the result, and return how many checks failed.
+
+    Args:
+        program: the path of terraform.
+        plugins: a folder with the AWS provider.
+        source: the folder of the configuration.
+    """
     report = Report()
     with tempfile.TemporaryDirectory() as temporary, running_cloud() as cloud:
         terraform = copied(program, source, Path(temporary) / "aws", cloud)
         try:
             _apply(terraform, plugins, cloud, report)
         except TerraformFailed as error:
-            report.tell("Terraform can be initialised, validated, planned and applied", [str(error)])
+            report.add("Terraform can initialise, validate, plan and apply", [str(error)])
     try:
         with step("checkov"):
-            report.tell("checkov finds nothing but what is excused with a reason", checkov(source))
-    except NotToBeHad as error:
+            report.add("checkov finds nothing except findings that are suppressed with a reason", checkov(source))
+    except CheckovUnavailable as error:
         console.print(f"- checkov skipped: {error}", markup=False, emoji=False)
-    return report.wrong
+    return report.failed
 
 
 def _apply(terraform: Terraform, plugins: Path, cloud: Cloud, report: Report) -> None:
     unformatted = terraform.run("fmt", "-check", "-recursive", allowed=(0, 3)).split()
-    report.tell("Every file is as `terraform fmt` writes it", unformatted)
+    report.add("Every file is formatted by `terraform fmt`", unformatted)
     with step("terraform init, validate, plan"):
-        # With the versions of the lock alone: what is released has been checked with the same.
+        # With the locked versions only, which are those of a release.
         terraform.run("init", "-input=false", "-no-color", "-lockfile=readonly", f"-plugin-dir={plugins}")
         terraform.run("validate", "-no-color")
         plan = terraform.plan()
-    report.tell("Terraform takes the configuration", [])
+    report.add("The configuration is valid and can be planned", [])
     with step("terraform apply: a minute and a half"):
         terraform.apply_planned()
-    report.tell(f"All {len(plan['resource_changes'])} resources can be made", [])
+    report.add(f"All {len(plan['resource_changes'])} resources can be created", [])
     deployment = Deployment(cloud, terraform.outputs, state.planned(plan))
-    for sentence, complaints in CHECKS:
-        report.tell(sentence, complaints(deployment))
-    with step("terraform plan, once more"):
-        again = terraform.plan()
-    report.tell("A second plan changes nothing", state.nothing_to_do(again))
-    texts = {"state": terraform.state, "plan": str(plan), "second plan": str(again)}
-    report.tell("No secret's value is in the state or a plan", state.without_secrets(state.secret_values(cloud), texts))
+    for expectation, violations in CHECKS:
+        report.add(expectation, violations(deployment))
+    with step("terraform plan, again"):
+        second_plan = terraform.plan()
+    report.add("A second plan changes nothing", state.unexpected_changes(second_plan))
+    texts = {"state": terraform.state, "plan": str(plan), "second plan": str(second_plan)}
+    report.add("No secret's value is in the state or a plan", state.exposed_secrets(state.secret_values(cloud), texts))
     with step("terraform apply, with new passwords"):
-        report.tell(
-            "Raising passwords_version makes new passwords and changes nothing else", state.rotated(terraform, cloud)
+        report.add(
+            "Incrementing passwords_version creates new passwords and changes nothing else",
+            state.rotation_problems(terraform, cloud),
         )
     with step("terraform plan of each size"):
-        report.tell("Every size can be planned", _sizes(terraform))
-        report.tell(
-            "What is there already can be used, names be led here, one address be limited, and a trial be ended",
+        report.add("Every size can be planned", _sizes(terraform))
+        report.add(
+            "Existing resources, DNS records, a rate limit per address and disposable deployments can be planned",
             _options(terraform),
         )
-        report.tell("With ui_oidc the UI asks for a login before anything else", _login(terraform))
+        report.add("With ui_oidc the UI requires a login", _login(terraform))
 
 
 def _sizes(terraform: Terraform) -> Iterator[str]:
@@ -122,13 +129,13 @@ def _options(terraform: Terraform) -> Iterator[str]:
     kinds = {each["address"]: each["type"] for each in plan["resource_changes"]}
     for kind in ("aws_vpc", "aws_subnet", "aws_nat_gateway", "aws_route_table", "aws_flow_log"):
         if kind in (kinds[address] for address in after):
-            yield f"{kind} is made in a VPC that was given"
+            yield f"{kind} is created in an existing VPC"
     for wanted in ("module.api_balancer.aws_route53_record.this[0]", "module.ui_balancer.aws_route53_record.this[0]"):
         if wanted not in after:
-            yield f"{wanted} is not made"
+            yield f"{wanted} is not created"
     limits = [each for address, each in after.items() if kinds[address] == "aws_wafv2_web_acl"]
     if [each["rule"][0]["statement"][0]["rate_based_statement"][0]["limit"] for each in limits] != [2000]:
-        yield "one address may ask as often as it likes"
+        yield "there is no rate limit per address"
     for address, each in after.items():
         protected = {
             "aws_lb": each.get("enable_deletion_protection") is True,
@@ -138,12 +145,12 @@ def _options(terraform: Terraform) -> Iterator[str]:
             "aws_secretsmanager_secret": each.get("recovery_window_in_days") != 0,
         }
         if protected.get(kinds[address]):
-            yield f"{address} would be in the way of terraform destroy"
+            yield f"{address} would prevent terraform destroy"
     if any(address.startswith("module.storage.module.landing[0].aws_s3_bucket.") for address in after):
-        yield "a landing bucket is made although one was given"
+        yield "a landing bucket is created although there is an existing one"
     run = json.dumps(after.get('module.orchestration.module.run.aws_iam_role_policy.task["buckets"]', {}))
     if "arn:aws:s3:::deliveries/*" not in run or "key/theirs" not in run:
-        yield "runs may not read the bucket that was given"
+        yield "runs may not read the existing bucket"
 
 
 def _login(terraform: Terraform) -> Iterator[str]:
@@ -161,21 +168,21 @@ def _login(terraform: Terraform) -> Iterator[str]:
 
 
 def main() -> None:
-    """Check the folder; without Terraform or its AWS provider, say so and end well."""
+    """Check deploy/aws; without Terraform or its AWS provider, say so and exit with status 0."""
     program, plugins = shutil.which("terraform"), os.environ.get("TF_PLUGIN_DIR")
     if program is None:
         console.print("aws-check skipped: terraform (1.11 or later) is not on PATH.")
         return
     if not plugins or not Path(plugins).is_dir():
         console.print(
-            "aws-check skipped: TF_PLUGIN_DIR names no folder with the provider hashicorp/aws. In deploy/aws, "
-            "`terraform get && terraform providers mirror FOLDER` makes one.",
+            "aws-check skipped: TF_PLUGIN_DIR is not a folder with the provider hashicorp/aws. In deploy/aws, "
+            "`terraform get && terraform providers mirror FOLDER` creates one.",
             soft_wrap=True,
         )
         return
-    wrong = check(program, Path(plugins).absolute(), FOLDER)
-    console.print(f"\n{wrong} of the sentences above are not true." if wrong else "\nAll of it is true.")
-    sys.exit(bool(wrong))
+    failed = check(program, Path(plugins).absolute(), FOLDER)
+    console.print(f"\n{failed} checks failed." if failed else "\nAll checks passed.")
+    sys.exit(bool(failed))
 
 
 if __name__ == "__main__":

@@ -1,10 +1,10 @@
-"""Alarms: whether each tells somebody, and whether who tells may do so."""
+"""Alarms: whether each has recipients, and whether services may publish to the topic."""
 
 import json
 from typing import Any, cast
 
 from deploy.aws.check.cloud import REGION
-from deploy.aws.check.deployment import PREFIX, RUNNING, TASKS, Check, Complaints, Deployment, statements
+from deploy.aws.check.deployment import PREFIX, RUNNING, TASKS, Check, Deployment, Violations, statements
 
 WANTED = {
     "failed-runs",
@@ -29,8 +29,8 @@ CLUSTER = f"arn:aws:ecs:{REGION}:123456789012:cluster/{PREFIX}"
 STOPPED = {"clusterArn": CLUSTER, "lastStatus": "STOPPED"}
 NOT_STARTED = STOPPED | {"stopCode": "TaskFailedToStart"}
 EXITED = STOPPED | {"stopCode": "EssentialContainerExited"}
-# What ECS sends, by what it means, and whether somebody is to be told of it. Containers are a list in truth, in which
-# EventBridge looks at each; moto does not.
+# Events of ECS by their meaning, and whether they should raise an alert. Containers are really a list, whose elements
+# EventBridge matches one by one; moto does not.
 EVENTS: dict[str, tuple[str, dict[str, Any], bool]] = {
     **{
         f"a task of {task} that cannot start": (
@@ -45,50 +45,50 @@ EVENTS: dict[str, tuple[str, dict[str, Any], bool]] = {
         EXITED | {"group": f"family:{PREFIX}-run", "containers": {"exitCode": 137}},
         True,
     ),
-    "a run that ended well": (
+    "a run that succeeded": (
         "ECS Task State Change",
         EXITED | {"group": f"family:{PREFIX}-run", "containers": {"exitCode": 0}},
         False,
     ),
     "tasks of another cluster": ("ECS Task State Change", NOT_STARTED | {"clusterArn": f"{CLUSTER}x"}, False),
     "a service that cannot start tasks": ("ECS Service Action", {"eventName": "SERVICE_TASK_START_IMPAIRED"}, True),
-    "a service without room": ("ECS Service Action", {"eventName": "SERVICE_TASK_PLACEMENT_FAILURE"}, True),
-    "a service that is well": ("ECS Service Action", {"eventName": "SERVICE_STEADY_STATE"}, False),
+    "a service without capacity": ("ECS Service Action", {"eventName": "SERVICE_TASK_PLACEMENT_FAILURE"}, True),
+    "a healthy service": ("ECS Service Action", {"eventName": "SERVICE_STEADY_STATE"}, False),
     "a version that fails": ("ECS Deployment State Change", {"eventName": "SERVICE_DEPLOYMENT_FAILED"}, True),
 }
 
 
-def _told(deployment: Deployment) -> Complaints:
+def _recipients(deployment: Deployment) -> Violations:
     topic = deployment.outputs["alarm_topic_arn"]
     found = deployment.cloud.pages("cloudwatch", "describe_alarms", "MetricAlarms")
     ours = {
         each["AlarmName"].removeprefix("hiring-prod-"): each for each in found if topic in str(each["AlarmActions"])
     }
     if missing := WANTED - set(ours):
-        yield f"nobody is told of {', '.join(sorted(missing))}"
+        yield f"nobody is notified of {', '.join(sorted(missing))}"
     if not deployment.cloud.client("sns").list_subscriptions_by_topic(TopicArn=topic)["Subscriptions"]:
         yield "nobody subscribes to the topic"
 
 
-def _may_tell(deployment: Deployment) -> Complaints:
+def _publishers(deployment: Deployment) -> Violations:
     topic = deployment.outputs["alarm_topic_arn"]
     policy = deployment.cloud.client("sns").get_topic_attributes(TopicArn=topic)["Attributes"]["Policy"]
     may = {name for each in statements(policy) if each.allows("sns:Publish") for name in each.services}
     for service in ("cloudwatch", "events", "budgets"):
         if f"{service}.amazonaws.com" not in may:
-            yield f"{service} may not write to the topic"
+            yield f"{service} may not publish to the topic"
 
 
-def _counted(deployment: Deployment) -> Complaints:
+def _counted(deployment: Deployment) -> Violations:
     filters = deployment.cloud.pages("logs", "describe_metric_filters", "metricFilters")
     emitted = {each["metricTransformations"][0]["metricName"] for each in filters}
     for each in deployment.cloud.pages("cloudwatch", "describe_alarms", "MetricAlarms"):
         if each["Namespace"] == "hiring-prod/pipeline" and each["MetricName"] not in emitted:
-            yield f"{each['AlarmName']} waits for {each['MetricName']}, which nothing counts"
+            yield f"{each['AlarmName']} uses {each['MetricName']}, which no filter emits"
 
 
-def _events(deployment: Deployment) -> Complaints:
-    # It knows patterns, yet not the request that tries one.
+def _events(deployment: Deployment) -> Violations:
+    # moto implements patterns, but not TestEventPattern.
     from moto.events.models import EventPattern
 
     client, topic = deployment.cloud.client("events"), deployment.outputs["alarm_topic_arn"]
@@ -97,7 +97,7 @@ def _events(deployment: Deployment) -> Complaints:
         for each in client.list_rules()["Rules"]
         if topic in [target["Arn"] for target in client.list_targets_by_rule(Rule=each["Name"])["Targets"]]
     ]
-    for meaning, (kind, detail, is_told) in EVENTS.items():
+    for meaning, (kind, detail, is_alert) in EVENTS.items():
         service = f"{CLUSTER.replace(':cluster/', ':service/')}/api"
         event = {
             "id": "1",
@@ -110,13 +110,13 @@ def _events(deployment: Deployment) -> Complaints:
             "detail": detail,
         }
         matching = [each for each in patterns if EventPattern(each, json.loads(each)).matches_event(cast("Any", event))]
-        if bool(matching) != is_told:
-            yield f"{'nobody' if is_told else 'somebody'} is alerted of {meaning}"
+        if bool(matching) != is_alert:
+            yield f"{meaning} raises {'no' if is_alert else 'an'} alert"
 
 
 CHECKS: list[Check] = [
-    ("Every alarm tells the topic, which somebody subscribes to", _told),
-    ("Alarms, events and the budget may write to the topic", _may_tell),
-    ("Tasks that cannot start, runs that are killed and versions that fail raise an alert, and nothing else", _events),
-    ("Every line that an alarm waits for is counted", _counted),
+    ("Every alarm notifies the topic, which has subscribers", _recipients),
+    ("Alarms, events and the budget may publish to the topic", _publishers),
+    ("Tasks that cannot start, killed runs and failed rollouts raise an alert, and nothing else does", _events),
+    ("Every metric of an alarm is emitted by a filter", _counted),
 ]

@@ -1,4 +1,4 @@
-"""An AWS of our own on loopback, as far as moto knows AWS, and clients to look at it."""
+"""An AWS emulator (moto) on loopback, and clients for it."""
 
 import logging
 from collections.abc import Iterator
@@ -10,17 +10,17 @@ from typing import Any
 import boto3
 
 REGION = "us-east-1"
-# What moto takes for anybody.
+# moto accepts any key.
 KEY = "testing"
 
 
 @dataclass(frozen=True)
 class Cloud:
-    """Where the AWS of our own listens."""
+    """A running AWS emulator."""
 
     url: str
 
-    @cache  # noqa: B019 - there is one cloud, for as long as the check takes
+    @cache  # noqa: B019 - there is a single instance for the whole check
     def client(self, service: str) -> Any:
         """Return a boto3 client of a service."""
         make: Any = boto3.client
@@ -29,31 +29,38 @@ class Cloud:
         )
 
     def pages(self, service: str, operation: str, key: str, **arguments: Any) -> list[Any]:
-        """Return everything that an operation in pages lists under a key."""
+        """Return all items that a paginated operation lists under a key.
+
+        Args:
+            service: boto3's name of the service.
+            operation: boto3's name of the operation.
+            key: of the list in each page.
+            arguments: of the operation.
+        """
         pages = self.client(service).get_paginator(operation).paginate(**arguments)
         return [each for page in pages for each in page[key]]
 
     def certificate(self, name: str) -> str:
-        """Make a certificate of a name and return its ARN: a load balancer takes none that is not there."""
+        """Create a certificate for a name and return its ARN: a load balancer accepts existing ones only."""
         arn: str = self.client("acm").request_certificate(DomainName=name)["CertificateArn"]
         return arn
 
 
 @contextmanager
 def running_cloud() -> Iterator[Cloud]:
-    """Start an empty AWS on a free port of loopback, and end it with the block."""
+    """Run an empty emulator on a free loopback port for the duration of a block."""
     from moto.applicationautoscaling.responses import ApplicationAutoScalingResponse
     from moto.budgets.responses import BudgetsResponse
     from moto.server import ThreadedMotoServer
 
-    # Terraform asks for these after it has made a budget or a scaling target, and moto does not know them.
-    for answers, question, answer in (
+    # Terraform calls these after it has created a budget or a scaling target, and moto does not implement them.
+    for responses, operation, response in (
         (BudgetsResponse, "list_tags_for_resource", "{}"),
         (BudgetsResponse, "describe_subscribers_for_notification", '{"Subscribers": []}'),
         (ApplicationAutoScalingResponse, "list_tags_for_resource", "{}"),
     ):
-        setattr(answers, question, lambda _self, answer=answer: answer)
-    # It would print a line for every request.
+        setattr(responses, operation, lambda _self, response=response: response)
+    # Otherwise it logs every request.
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
     server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
     server.start()

@@ -1,4 +1,4 @@
-"""What the checks look at: a deployment that was applied, and what they have in common when they ask about it."""
+"""An applied deployment as the checks see it, and what they have in common."""
 
 import json
 from collections.abc import Callable, Iterator, Mapping
@@ -13,9 +13,9 @@ PREFIX = "hiring-prod"
 RUNNING = ("api", "webserver", "daemon", "code")
 TASKS = (*RUNNING, "run", "migrate")
 
-Complaints = Iterator[str]
-# A sentence that is to be true, and what yields why it is not.
-Check = tuple[str, Callable[["Deployment"], Complaints]]
+Violations = Iterator[str]
+# An expectation, and a function that yields its violations.
+Check = tuple[str, Callable[["Deployment"], Violations]]
 
 
 @dataclass(frozen=True)
@@ -30,18 +30,18 @@ class Statement:
 
     @property
     def services(self) -> list[str]:
-        """The services of AWS that it is about."""
+        """The AWS services among its principals."""
         return _listed(self.principals.get("Service")) if isinstance(self.principals, dict) else []
 
     def allows(self, pattern: str) -> list[str]:
-        """Return the actions that it allows and a pattern covers, or that cover the pattern, as s3:* does s3:Get*."""
+        """Return its allowed actions that match a pattern, or that cover it, as s3:* covers s3:Get*."""
         if self.effect != "Allow":
             return []
         return [each for each in self.actions if fnmatchcase(each, pattern) or fnmatchcase(pattern, each)]
 
 
 def statements(document: str | Mapping[str, Any]) -> list[Statement]:
-    """Read a policy, as JSON or as what JSON is in Python."""
+    """Return the statements of a policy, given as JSON or as parsed JSON."""
     read = json.loads(document) if isinstance(document, str) else document
     return [
         Statement(
@@ -61,22 +61,22 @@ def _listed(value: Any) -> list[Any]:
 
 @dataclass(frozen=True)
 class Deployment:
-    """A deployment in an AWS of our own."""
+    """A deployment in the AWS emulator."""
 
     cloud: Cloud
     outputs: Mapping[str, Any]
-    # What was planned, by address: for what moto does not keep.
+    # Planned resources by address: for attributes that moto does not store.
     planned: Mapping[str, Mapping[str, Any]]
 
     @cached_property
     def definitions(self) -> dict[str, dict[str, Any]]:
-        """The task definitions by the name of their task."""
+        """The task definitions by name of task."""
         ecs = self.cloud.client("ecs")
-        found = {}
+        definitions = {}
         for name in TASKS:
             answer = ecs.describe_task_definition(taskDefinition=f"{PREFIX}-{name}")
-            found[name] = answer["taskDefinition"]
-        return found
+            definitions[name] = answer["taskDefinition"]
+        return definitions
 
     def container(self, task: str) -> dict[str, Any]:
         """Return the only container of a task.
@@ -95,31 +95,31 @@ class Deployment:
 
     @cached_property
     def balancers(self) -> dict[str, dict[str, Any]]:
-        """The load balancers by what is behind them."""
-        found = self.cloud.pages("elbv2", "describe_load_balancers", "LoadBalancers")
-        return {each["LoadBalancerName"].removeprefix(f"{PREFIX}-"): each for each in found}
+        """The load balancers by service."""
+        balancers = self.cloud.pages("elbv2", "describe_load_balancers", "LoadBalancers")
+        return {balancer["LoadBalancerName"].removeprefix(f"{PREFIX}-"): balancer for balancer in balancers}
 
     @cached_property
     def groups(self) -> dict[str, dict[str, Any]]:
         """The VPC's security groups by id."""
         vpc = next(iter(self.balancers.values()))["VpcId"]
-        found = self.cloud.pages(
+        groups = self.cloud.pages(
             "ec2", "describe_security_groups", "SecurityGroups", Filters=[{"Name": "vpc-id", "Values": [vpc]}]
         )
-        return {each["GroupId"]: each for each in found}
+        return {group["GroupId"]: group for group in groups}
 
     def allowed(self, role: str) -> list[Statement]:
-        """Return all that the policies of a role say, attached ones as one statement of everything."""
+        """Return the statements of a role's policies; an attached policy counts as one that allows everything."""
         iam = self.cloud.client("iam")
-        found = []
+        allowed = []
         for name in iam.list_role_policies(RoleName=role)["PolicyNames"]:
-            found += statements(iam.get_role_policy(RoleName=role, PolicyName=name)["PolicyDocument"])
-        for each in iam.list_attached_role_policies(RoleName=role)["AttachedPolicies"]:
-            found.append(Statement("Allow", ("*",), (each["PolicyArn"],), None, {}))
-        return found
+            allowed += statements(iam.get_role_policy(RoleName=role, PolicyName=name)["PolicyDocument"])
+        for policy in iam.list_attached_role_policies(RoleName=role)["AttachedPolicies"]:
+            allowed.append(Statement("Allow", ("*",), (policy["PolicyArn"],), None, {}))
+        return allowed
 
     @property
     def buckets(self) -> dict[str, str]:
-        """The buckets' names by what they are for."""
+        """The buckets' names by purpose."""
         names = [each["Name"] for each in self.cloud.client("s3").list_buckets()["Buckets"]]
         return {name.removeprefix(f"{PREFIX}-").rpartition("-")[0]: name for name in names}

@@ -1,11 +1,11 @@
-"""Who reaches what: security groups, subnets, load balancers."""
+"""Network access: security groups, subnets, load balancers."""
 
 from typing import Any
 
 from api.settings import Settings
-from deploy.aws.check.deployment import PREFIX, RUNNING, Check, Complaints, Deployment
+from deploy.aws.check.deployment import PREFIX, RUNNING, Check, Deployment, Violations
 
-EVERYBODY = ("0.0.0.0/0", "::/0")
+ANYWHERE = ("0.0.0.0/0", "::/0")
 SAFE_CIPHERS = ("ELBSecurityPolicy-TLS13-1-2-Res-2021-06", "ELBSecurityPolicy-TLS13-1-3-2021-06")
 
 
@@ -15,35 +15,35 @@ def _networks(permission: dict[str, Any]) -> list[str]:
     ]
 
 
-def _from_everywhere(deployment: Deployment) -> Complaints:
+def _from_everywhere(deployment: Deployment) -> Violations:
     (public,) = deployment.balancers["api"]["SecurityGroups"]
     for group in deployment.groups.values():
         for permission in group["IpPermissions"]:
-            if group["GroupId"] != public and set(_networks(permission)) & set(EVERYBODY):
-                yield f"{group['GroupName']} lets everybody in"
+            if group["GroupId"] != public and set(_networks(permission)) & set(ANYWHERE):
+                yield f"{group['GroupName']} is open to the internet"
 
 
-def _from_networks(deployment: Deployment) -> Complaints:
+def _from_networks(deployment: Deployment) -> Violations:
     balancers = {group for each in deployment.balancers.values() for group in each["SecurityGroups"]}
     for group in deployment.groups.values():
         for permission in group["IpPermissions"]:
             if group["GroupId"] not in balancers and _networks(permission):
-                yield f"{group['GroupName']} lets {', '.join(_networks(permission))} in"
+                yield f"{group['GroupName']} is open to {', '.join(_networks(permission))}"
 
 
-def _database(deployment: Deployment) -> Complaints:
+def _database(deployment: Deployment) -> Violations:
     (cluster,) = deployment.cloud.client("rds").describe_db_clusters()["DBClusters"]
     tasks = {group for name in ("api", "daemon") for group in _groups_of(deployment, name)}
     for member in cluster["VpcSecurityGroups"]:
         group = deployment.groups[member["VpcSecurityGroupId"]]
         sources = {pair["GroupId"] for each in group["IpPermissions"] for pair in each.get("UserIdGroupPairs", [])}
         if sources != tasks:
-            yield f"{group['GroupName']} lets {sorted(sources)} in, the tasks' groups are {sorted(tasks)}"
+            yield f"{group['GroupName']} is open to {sorted(sources)}, the tasks' groups are {sorted(tasks)}"
         if any(_networks(each) for each in group["IpPermissions"]):
-            yield f"{group['GroupName']} lets a network in"
-        # RDS makes every group with this one rule out; ours have it taken away.
+            yield f"{group['GroupName']} is open to a network"
+        # New groups have an outbound rule for everything; ours must not have it.
         if any(_networks(each) for each in group["IpPermissionsEgress"]):
-            yield f"{group['GroupName']} may reach out"
+            yield f"{group['GroupName']} has outbound access"
 
 
 def _groups_of(deployment: Deployment, service: str) -> list[str]:
@@ -51,20 +51,20 @@ def _groups_of(deployment: Deployment, service: str) -> list[str]:
     return found
 
 
-def _outgoing(deployment: Deployment) -> Complaints:
+def _outgoing(deployment: Deployment) -> Violations:
     for group in deployment.groups.values():
         for permission in group["IpPermissionsEgress"]:
             if _networks(permission) and permission.get("FromPort") != 443:
-                yield f"{group['GroupName']} reaches {', '.join(_networks(permission))} on any port"
+                yield f"{group['GroupName']} can reach {', '.join(_networks(permission))} on any port"
 
 
-def _default_group(deployment: Deployment) -> Complaints:
+def _default_group(deployment: Deployment) -> Violations:
     for group in deployment.groups.values():
         if group["GroupName"] == "default" and (group["IpPermissions"] or group["IpPermissionsEgress"]):
-            yield "the VPC's default group lets something through"
+            yield "the VPC's default group has rules"
 
 
-def _private(deployment: Deployment) -> Complaints:
+def _private(deployment: Deployment) -> Violations:
     tables = deployment.cloud.pages("ec2", "describe_route_tables", "RouteTables")
     public = {
         association.get("SubnetId")
@@ -89,26 +89,26 @@ def _private(deployment: Deployment) -> Complaints:
             yield f"{name} is in one zone only"
 
 
-def _internal(deployment: Deployment) -> Complaints:
+def _internal(deployment: Deployment) -> Violations:
     if deployment.balancers["ui"].get("Scheme") != "internal":
         yield "the UI's load balancer is public"
 
 
-def _https(deployment: Deployment) -> Complaints:
+def _https(deployment: Deployment) -> Violations:
     for name, balancer in deployment.balancers.items():
         listeners = deployment.cloud.pages(
             "elbv2", "describe_listeners", "Listeners", LoadBalancerArn=balancer["LoadBalancerArn"]
         )
         for each in listeners:
             if each["Protocol"] == "HTTP" and each["DefaultActions"][0].get("Type") != "redirect":
-                yield f"{name}: HTTP on port {each['Port']} is not sent to HTTPS"
+                yield f"{name}: HTTP on port {each['Port']} is not redirected to HTTPS"
             if each["Protocol"] == "HTTPS" and each.get("SslPolicy") not in SAFE_CIPHERS:
-                yield f"{name}: HTTPS takes the ciphers of {each.get('SslPolicy')}"
+                yield f"{name}: HTTPS accepts the ciphers of {each.get('SslPolicy')}"
         if {each["Protocol"] for each in listeners} != {"HTTP", "HTTPS"}:
             yield f"{name} listens for {sorted(each['Protocol'] for each in listeners)}"
 
 
-def _idle(deployment: Deployment) -> Complaints:
+def _idle(deployment: Deployment) -> Violations:
     kept = Settings.model_fields["api_keep_alive_seconds"].default
     client = deployment.cloud.client("elbv2")
     for name, balancer in deployment.balancers.items():
@@ -118,7 +118,7 @@ def _idle(deployment: Deployment) -> Complaints:
             yield f"it keeps connections for {seconds} s, the API for {kept:g} s"
 
 
-def _kept(deployment: Deployment) -> Complaints:
+def _kept(deployment: Deployment) -> Violations:
     client = deployment.cloud.client("elbv2")
     for name, balancer in deployment.balancers.items():
         found = client.describe_load_balancer_attributes(LoadBalancerArn=balancer["LoadBalancerArn"])["Attributes"]
@@ -126,37 +126,37 @@ def _kept(deployment: Deployment) -> Complaints:
             yield f"{name} can be deleted"
 
 
-def _asked(deployment: Deployment) -> Complaints:
+def _asked(deployment: Deployment) -> Violations:
     groups = deployment.cloud.pages("elbv2", "describe_target_groups", "TargetGroups")
     paths = {each["TargetGroupName"]: each["HealthCheckPath"] for each in groups}
     if (path := paths.get(f"{PREFIX}-api")) != "/health/started":
-        yield f"the API is asked {path}: a version without its migration would take over, or an outage end every task"
+        yield f"the API's health check is {path}: a version without its migration passes it, or an outage fails it"
 
 
-def _endpoint(deployment: Deployment) -> Complaints:
+def _endpoint(deployment: Deployment) -> Violations:
     endpoints = deployment.cloud.pages("ec2", "describe_vpc_endpoints", "VpcEndpoints")
     gateways = [each for each in endpoints if each["VpcEndpointType"] == "Gateway"]
     if len(gateways) != 1 or not gateways[0]["RouteTableIds"]:
         yield "there is no gateway endpoint for S3 in the private route tables"
 
 
-def _refused(deployment: Deployment) -> Complaints:
+def _refused(deployment: Deployment) -> Violations:
     if not deployment.cloud.client("ec2").describe_flow_logs()["FlowLogs"]:
-        yield f"nothing logs what {PREFIX} refuses"
+        yield f"nothing logs refused connections of {PREFIX}"
 
 
 CHECKS: list[Check] = [
-    ("Nobody but the API's load balancer is reached from everywhere", _from_everywhere),
-    ("Only load balancers are reached from a network, everything else from a group", _from_networks),
-    ("The database is reached from the tasks only, and reaches nobody", _database),
-    ("What reaches out of the VPC does so with HTTPS only", _outgoing),
-    ("Who is given no security group reaches nobody", _default_group),
+    ("Only the API's load balancer is open to the internet", _from_everywhere),
+    ("Only load balancers are open to networks, everything else only to security groups", _from_networks),
+    ("The database is open to the tasks only, and has no outbound access", _database),
+    ("Outbound access from the VPC is HTTPS only", _outgoing),
+    ("The default security group has no access", _default_group),
     ("Tasks, database and UI are in private subnets of several zones", _private),
     ("The UI's load balancer is internal", _internal),
-    ("HTTP leads to HTTPS, which takes TLS 1.3 and safe ciphers of 1.2", _https),
+    ("HTTP is redirected to HTTPS, which accepts TLS 1.3 and safe ciphers of 1.2", _https),
     ("The API keeps connections for longer than its load balancer", _idle),
-    ("Load balancers, whose names others point to, cannot be deleted", _kept),
-    ("The API takes over once its migration is there, and stays in an outage of the database", _asked),
-    ("S3 is reached without the NAT gateway", _endpoint),
+    ("Load balancers, which DNS records point to, cannot be deleted", _kept),
+    ("A new API version needs its migration to become healthy, and stays healthy in a database outage", _asked),
+    ("S3 traffic bypasses the NAT gateway", _endpoint),
     ("Refused connections are logged", _refused),
 ]

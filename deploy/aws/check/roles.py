@@ -1,29 +1,29 @@
-"""What tasks may do in AWS, read out of the policies of their roles."""
+"""Permissions of the tasks in AWS, according to their roles' policies."""
 
-from deploy.aws.check.deployment import PREFIX, TASKS, Check, Complaints, Deployment, Statement, statements
+from deploy.aws.check.deployment import PREFIX, TASKS, Check, Deployment, Statement, Violations, statements
 from deploy.aws.check.terraform import GITHUB
 
 LIST = {"s3:ListBucket", "s3:ListBucketVersions", "s3:GetBucketVersioning"}
 READ = {"s3:GetObject", "s3:GetObjectVersion"}
 ADD = {"s3:GetObject", "s3:PutObject", "s3:AbortMultipartUpload"}
 ROLES = [f"{PREFIX}-{task}-{kind}" for task in TASKS for kind in ("task", "execution")]
-# What AWS offers for all resources only.
+# Actions that AWS supports for all resources only.
 UNNARROWABLE = {"ecr:GetAuthorizationToken", "ecs:DescribeTaskDefinition", "ec2:DescribeNetworkInterfaces"}
 
 
 def _without(task: str) -> Check:
-    def check(deployment: Deployment) -> Complaints:
+    def check(deployment: Deployment) -> Violations:
         for each in deployment.allowed(f"{PREFIX}-{task}-task"):
             yield f"it may {', '.join(each.actions)}"
 
-    return f"The role of {task} may do nothing in AWS", check
+    return f"The role of {task} has no permissions in AWS", check
 
 
 def _of_bucket(found: list[Statement], arn: str) -> set[str]:
     return {action for each in found if any(arn in one for one in each.resources) for action in each.actions}
 
 
-def _buckets(deployment: Deployment) -> Complaints:
+def _buckets(deployment: Deployment) -> Violations:
     landing, archive = (f"arn:aws:s3:::{deployment.buckets[name]}" for name in ("landing", "archive"))
     wanted = {"run": (LIST | READ, ADD | {"s3:ListBucket"}), "code": (LIST, set()), "daemon": (set(), set())}
     wanted["webserver"] = wanted["daemon"]
@@ -34,34 +34,34 @@ def _buckets(deployment: Deployment) -> Complaints:
                 yield f"{task} and {name}: {', '.join(sorted(more))}"
 
 
-def _wide(deployment: Deployment) -> Complaints:
+def _wide(deployment: Deployment) -> Violations:
     for role in ROLES:
         for each in deployment.allowed(role):
             if any("*" in action for action in each.actions):
                 yield f"{role} may {', '.join(each.actions)}"
             if "*" in each.resources and not set(each.actions) <= UNNARROWABLE:
-                yield f"{role} may {', '.join(each.actions)} to everything"
+                yield f"{role} may {', '.join(each.actions)} on every resource"
             if any(set(each.allows(pattern)) for pattern in ("s3:Delete*", "iam:Create*", "iam:Put*", "iam:Attach*")):
                 yield f"{role} may {', '.join(each.actions)}"
 
 
-def _pass(deployment: Deployment) -> Complaints:
+def _pass(deployment: Deployment) -> Violations:
     run = deployment.definitions["run"]
     wanted = {run["taskRoleArn"], run["executionRoleArn"]}
     for role in ROLES:
         passed = [each for each in deployment.allowed(role) if each.allows("iam:PassRole")]
         if role not in (f"{PREFIX}-daemon-task", f"{PREFIX}-webserver-task"):
             if passed:
-                yield f"{role} may pass roles on"
+                yield f"{role} may pass roles"
             continue
         if [set(each.resources) for each in passed] != [wanted]:
-            yield f"{role} may pass on {[each.resources for each in passed]}"
+            yield f"{role} may pass {[each.resources for each in passed]}"
         for each in passed:
             if each.conditions.get("StringEquals", {}).get("iam:PassedToService") != "ecs-tasks.amazonaws.com":
-                yield f"{role} may pass roles on to other services"
+                yield f"{role} may pass roles to other services"
 
 
-def _runs(deployment: Deployment) -> Complaints:
+def _runs(deployment: Deployment) -> Violations:
     family = deployment.definitions["run"]["taskDefinitionArn"].rpartition(":")[0]
     for task in ("daemon", "webserver"):
         found = deployment.allowed(f"{PREFIX}-{task}-task")
@@ -70,10 +70,10 @@ def _runs(deployment: Deployment) -> Complaints:
             yield f"{task} may start {[each.resources for each in started]}"
         stopped = [each for each in found if each.allows("ecs:StopTask")]
         if len(stopped) != 1 or "aws:ResourceTag/dagster/run_id" not in str(stopped[0].conditions):
-            yield f"{task} may stop tasks that are no runs"
+            yield f"{task} may stop tasks that are not runs"
 
 
-def _secrets(deployment: Deployment) -> Complaints:
+def _secrets(deployment: Deployment) -> Violations:
     for task in TASKS:
         given = {":".join(each["valueFrom"].split(":")[:7]) for each in deployment.container(task).get("secrets", [])}
         found = deployment.allowed(f"{PREFIX}-{task}-execution")
@@ -82,27 +82,27 @@ def _secrets(deployment: Deployment) -> Complaints:
             yield f"{task}: {sorted(readable ^ given)}"
 
 
-def _trust(deployment: Deployment) -> Complaints:
+def _trust(deployment: Deployment) -> Violations:
     for role in ROLES:
         answer = deployment.cloud.client("iam").get_role(RoleName=role)["Role"]
         for each in statements(answer["AssumeRolePolicyDocument"]):
             if each.services != ["ecs-tasks.amazonaws.com"] or len(each.principals) > 1:
-                yield f"{role} can be taken on by {each.principals}"
+                yield f"{role} can be assumed by {each.principals}"
 
 
-def _push(deployment: Deployment) -> Complaints:
+def _push(deployment: Deployment) -> Violations:
     role = f"{PREFIX}-push"
     document = deployment.cloud.client("iam").get_role(RoleName=role)["Role"]["AssumeRolePolicyDocument"]
     trusted = [each.conditions.get("StringLike", {}) for each in statements(document)]
     wanted = {"token.actions.githubusercontent.com:sub": f"repo:{GITHUB}:ref:refs/tags/v*"}
     if trusted != [wanted]:
-        yield f"it is taken on by {trusted}"
+        yield f"it can be assumed by {trusted}"
     repositories = {
         each["repositoryArn"] for each in deployment.cloud.pages("ecr", "describe_repositories", "repositories")
     }
     for each in deployment.allowed(role):
         if not set(each.actions) <= UNNARROWABLE and set(each.resources) != repositories:
-            yield f"it may {', '.join(each.actions)} to {', '.join(each.resources)}"
+            yield f"it may {', '.join(each.actions)} on {', '.join(each.resources)}"
         if not all(action.startswith("ecr:") for action in each.actions) or each.allows("ecr:*Delete*"):
             yield f"it may {', '.join(each.actions)}"
 
@@ -110,14 +110,11 @@ def _push(deployment: Deployment) -> Complaints:
 CHECKS: list[Check] = [
     _without("api"),
     _without("migrate"),
-    ("Runs may read landing and add to archive, the code server lists landing, the others touch no bucket", _buckets),
-    ("No role may delete an object, change rights, or do anything to everything", _wide),
-    ("Daemon and webserver may pass on the two roles of runs, to ECS, and nobody else may pass any", _pass),
-    ("Daemon and webserver may start runs in this cluster only, and stop nothing but runs", _runs),
-    ("Every execution role reads the secrets of its own task and no other", _secrets),
-    ("Roles are taken on by tasks of ECS only", _trust),
-    (
-        "The release workflow may push to the two repositories, on tags of one GitHub repository, and nothing else",
-        _push,
-    ),
+    ("Runs may read landing and add to archive, the code server may list landing, others access no bucket", _buckets),
+    ("No role may delete objects or change permissions, and none has wildcard actions or resources", _wide),
+    ("Daemon and webserver may pass the two roles of runs to ECS, and no other role may pass any", _pass),
+    ("Daemon and webserver may start runs in this cluster only, and may only stop runs", _runs),
+    ("Every execution role may read the secrets of its own task only", _secrets),
+    ("Roles can be assumed by ECS tasks only", _trust),
+    ("The release workflow may push to the two repositories, for tags of one GitHub repository, nothing else", _push),
 ]

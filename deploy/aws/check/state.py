@@ -1,14 +1,14 @@
-"""What Terraform keeps and plans: no secrets, nothing left to do, new passwords when they are asked for."""
+"""Terraform's state and plans: no secrets, no unexpected changes, and new passwords on request."""
 
 import json
 from collections.abc import Iterator
 from typing import Any
 
 from deploy.aws.check.cloud import Cloud
-from deploy.aws.check.deployment import Complaints
+from deploy.aws.check.deployment import Violations
 from deploy.aws.check.terraform import Terraform
 
-# What moto does not keep, or makes up, by type of resource. Nothing else may differ in a second plan.
+# Attributes that moto does not store, or invents, by type of resource. Only these may differ in a second plan.
 UNKNOWN_TO_MOTO = {
     "aws_appautoscaling_target": {"tags_all"},
     "aws_budgets_budget": {"tags_all", "notification"},
@@ -22,20 +22,20 @@ UNKNOWN_TO_MOTO = {
     "aws_vpc_security_group_egress_rule": {"description"},
     "aws_vpc_security_group_ingress_rule": {"description"},
 }
-# Shorter ones may be anything's name.
-LEAST_CHARACTERS = 12
+# Shorter ones may occur as names.
+MIN_SECRET_CHARACTERS = 12
 VERSIONS = "module.secrets.aws_secretsmanager_secret_version"
 # Four roles and Dagster.
-LEAST_PASSWORDS = 5
+MIN_PASSWORDS = 5
 
 
 def planned(plan: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """Return what a plan makes of each resource, by address."""
+    """Return the planned attributes of each resource, by address."""
     return {each["address"]: each["change"]["after"] or {} for each in plan["resource_changes"]}
 
 
 def secret_values(cloud: Cloud) -> dict[str, str]:
-    """Return the values of all secrets that have one, by name; of an address, the password alone."""
+    """Return the values of all secrets that have one, by name; of a URL, only the password."""
     client, found = cloud.client("secretsmanager"), {}
     for each in cloud.pages("secretsmanager", "list_secrets", "SecretList"):
         if each.get("SecretVersionsToStages"):
@@ -50,19 +50,19 @@ def _password(value: str) -> str:
     return str(json.loads(value)["password"]) if value.startswith("{") else value
 
 
-def without_secrets(values: dict[str, str], texts: dict[str, str]) -> Complaints:
-    """Complain of each secret whose value is in one of the texts."""
-    passwords = [name for name, value in values.items() if len(value) >= LEAST_CHARACTERS]
-    if len(passwords) < LEAST_PASSWORDS:
+def exposed_secrets(values: dict[str, str], texts: dict[str, str]) -> Violations:
+    """Yield each secret whose value is in one of the texts."""
+    passwords = [name for name, value in values.items() if len(value) >= MIN_SECRET_CHARACTERS]
+    if len(passwords) < MIN_PASSWORDS:
         yield f"only {passwords} have values"
     for name, value in values.items():
         for where, text in texts.items():
-            if len(value) >= LEAST_CHARACTERS and value in text:
+            if len(value) >= MIN_SECRET_CHARACTERS and value in text:
                 yield f"the value of {name} is in the {where}"
 
 
-def nothing_to_do(plan: dict[str, Any]) -> Complaints:
-    """Complain of each attribute that a second plan would change."""
+def unexpected_changes(plan: dict[str, Any]) -> Violations:
+    """Yield each attribute that a second plan would change."""
     for address, differing in _changes(plan):
         yield f"{address}: {', '.join(sorted(differing))}"
 
@@ -79,20 +79,20 @@ def _changes(plan: dict[str, Any]) -> Iterator[tuple[str, set[str]]]:
             yield each["address"], more
 
 
-def rotated(terraform: Terraform, cloud: Cloud) -> Complaints:
-    """Raise passwords_version, and complain of what changes too and of each password that does not."""
-    anew = ("-refresh=false", "-var=passwords_version=2")
-    changing = dict(_changes(terraform.plan(*anew)))
+def rotation_problems(terraform: Terraform, cloud: Cloud) -> Violations:
+    """Increment passwords_version, and yield everything else that changes and each password that does not."""
+    rotation = ("-refresh=false", "-var=passwords_version=2")
+    changing = dict(_changes(terraform.plan(*rotation)))
     for address, differing in changing.items():
         if not address.startswith(VERSIONS):
-            yield f"{address} would change too: {', '.join(sorted(differing))}"
-    if len(changing) < LEAST_PASSWORDS:
+            yield f"{address} would change, too: {', '.join(sorted(differing))}"
+    if len(changing) < MIN_PASSWORDS:
         yield f"only {list(changing)} would change"
     before = secret_values(cloud)
-    # These alone: the others of a plan are what moto does not keep, and a database takes its time.
-    terraform.plan(*anew, f"-target={VERSIONS}.password")
+    # Only these: other changes of the plan are attributes that moto does not store, and a database takes a while.
+    terraform.plan(*rotation, f"-target={VERSIONS}.password")
     terraform.apply_planned()
     after = secret_values(cloud)
     for name in before:
         if name.endswith("_password") and before[name] == after[name]:
-            yield f"{name} is as it was"
+            yield f"{name} has not changed"

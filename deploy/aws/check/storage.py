@@ -1,18 +1,18 @@
-"""Buckets, images and the database: what is kept, and how well."""
+"""Buckets, images and the database: encryption, access, backups and retention."""
 
 from botocore.exceptions import ClientError
 
-from deploy.aws.check.deployment import Check, Complaints, Deployment, Statement, statements
+from deploy.aws.check.deployment import Check, Deployment, Statement, Violations, statements
 
-LEAST_BACKUP_DAYS = 7
+MIN_BACKUP_DAYS = 7
 
 
-def _three(deployment: Deployment) -> Complaints:
+def _three(deployment: Deployment) -> Violations:
     if set(deployment.buckets) != {"landing", "archive", "logs"}:
         yield f"there are {sorted(deployment.buckets)}"
 
 
-def _private(deployment: Deployment) -> Complaints:
+def _private(deployment: Deployment) -> Violations:
     s3 = deployment.cloud.client("s3")
     for purpose, name in deployment.buckets.items():
         try:
@@ -23,7 +23,7 @@ def _private(deployment: Deployment) -> Complaints:
             yield f"{purpose} does not block {', '.join(sorted(key for key in blocked if not blocked[key]))}"
 
 
-def _tls(deployment: Deployment) -> Complaints:
+def _tls(deployment: Deployment) -> Violations:
     for purpose, name in deployment.buckets.items():
         arn = f"arn:aws:s3:::{name}"
         if not any(
@@ -34,14 +34,14 @@ def _tls(deployment: Deployment) -> Complaints:
             and each.conditions == {"Bool": {"aws:SecureTransport": "false"}}
             for each in _policy(deployment, name)
         ):
-            yield f"{purpose} may be asked without TLS"
+            yield f"{purpose} can be accessed without TLS"
 
 
-def _strangers(deployment: Deployment) -> Complaints:
+def _foreign_principals(deployment: Deployment) -> Violations:
     for purpose, name in deployment.buckets.items():
         for each in _policy(deployment, name):
             if each.effect == "Allow" and each.principals in ("*", {"AWS": "*"}):
-                yield f"{purpose} allows everybody {', '.join(each.actions)}"
+                yield f"{purpose} allows anyone {', '.join(each.actions)}"
             if any(set(each.allows(pattern)) for pattern in ("s3:Delete*", "s3:PutBucket*")):
                 yield f"{purpose} allows others {', '.join(each.actions)}"
 
@@ -53,7 +53,7 @@ def _policy(deployment: Deployment, bucket: str) -> list[Statement]:
         return []
 
 
-def _encrypted(deployment: Deployment) -> Complaints:
+def _encrypted(deployment: Deployment) -> Violations:
     for purpose, name in deployment.buckets.items():
         answer = deployment.cloud.client("s3").get_bucket_encryption(Bucket=name)
         (rule,) = answer["ServerSideEncryptionConfiguration"]["Rules"]
@@ -62,13 +62,13 @@ def _encrypted(deployment: Deployment) -> Complaints:
             yield f"{purpose} is encrypted by {found}"
 
 
-def _versioned(deployment: Deployment) -> Complaints:
+def _versioned(deployment: Deployment) -> Violations:
     for purpose, name in deployment.buckets.items():
         if deployment.cloud.client("s3").get_bucket_versioning(Bucket=name).get("Status") != "Enabled":
-            yield f"{purpose} keeps no versions"
+            yield f"{purpose} is not versioned"
 
 
-def _tidy(deployment: Deployment) -> Complaints:
+def _tidy(deployment: Deployment) -> Violations:
     for purpose, name in deployment.buckets.items():
         try:
             rules = deployment.cloud.client("s3").get_bucket_lifecycle_configuration(Bucket=name)["Rules"]
@@ -82,34 +82,34 @@ def _tidy(deployment: Deployment) -> Complaints:
             yield f"landing deletes what was delivered after {days[0]} days"
 
 
-def _images(deployment: Deployment) -> Complaints:
+def _images(deployment: Deployment) -> Violations:
     for each in deployment.cloud.pages("ecr", "describe_repositories", "repositories"):
         if each["imageTagMutability"] != "IMMUTABLE":
-            yield f"tags of {each['repositoryName']} can be moved"
+            yield f"tags of {each['repositoryName']} are mutable"
         if not each["imageScanningConfiguration"]["scanOnPush"]:
             yield f"{each['repositoryName']} is not scanned"
 
 
-def _database(deployment: Deployment) -> Complaints:
+def _database(deployment: Deployment) -> Violations:
     rds = deployment.cloud.client("rds")
     (cluster,) = rds.describe_db_clusters()["DBClusters"]
     if not cluster["StorageEncrypted"]:
         yield "it is not encrypted"
     if not cluster["DeletionProtection"]:
         yield "it can be deleted"
-    if cluster["BackupRetentionPeriod"] < LEAST_BACKUP_DAYS:
+    if cluster["BackupRetentionPeriod"] < MIN_BACKUP_DAYS:
         yield f"its backups are kept for {cluster['BackupRetentionPeriod']} days"
     if not cluster.get("MasterUserSecret", {}).get("SecretArn"):
         yield "its administrator's password is not managed by RDS"
     planned = deployment.planned["module.database.aws_rds_cluster.this"]
     if planned["skip_final_snapshot"]:
-        yield "it leaves no snapshot when it is deleted after all"
+        yield "it leaves no snapshot when it is deleted"
     for instance in rds.describe_db_instances()["DBInstances"]:
         if instance["PubliclyAccessible"]:
             yield f"{instance['DBInstanceIdentifier']} has a public address"
 
 
-def _forced_tls(deployment: Deployment) -> Complaints:
+def _forced_tls(deployment: Deployment) -> Violations:
     rds = deployment.cloud.client("rds")
     (cluster,) = rds.describe_db_clusters()["DBClusters"]
     answer = rds.describe_db_cluster_parameters(DBClusterParameterGroupName=cluster["DBClusterParameterGroup"])
@@ -121,12 +121,12 @@ def _forced_tls(deployment: Deployment) -> Complaints:
 CHECKS: list[Check] = [
     ("There are three buckets: landing, archive, logs", _three),
     ("Every bucket blocks all public access", _private),
-    ("Every bucket refuses to be asked without TLS", _tls),
-    ("No bucket lets everybody in, or others delete", _strangers),
+    ("Every bucket refuses access without TLS", _tls),
+    ("No bucket is public, or lets other principals delete", _foreign_principals),
     ("Every bucket is encrypted, landing and archive with our own key", _encrypted),
-    ("Every bucket keeps versions", _versioned),
-    ("Every bucket cleans up after itself, and landing keeps what was delivered", _tidy),
-    ("Tags of images cannot be moved, and images are scanned", _images),
-    ("The database is encrypted, backed up, private, protected, its administrator managed by RDS", _database),
-    ("The database takes connections with TLS only", _forced_tls),
+    ("Every bucket is versioned", _versioned),
+    ("Every bucket has lifecycle rules, and landing keeps its objects", _tidy),
+    ("Image tags are immutable, and images are scanned", _images),
+    ("The database is encrypted, backed up, private and protected, and RDS manages its administrator", _database),
+    ("The database accepts connections with TLS only", _forced_tls),
 ]

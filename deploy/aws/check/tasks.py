@@ -1,10 +1,10 @@
-"""Tasks and services: how containers run, what they are given, how a version follows another."""
+"""Tasks and services: hardening of containers, their secrets and images, and rollouts."""
 
 import re
 from collections.abc import Mapping
 from typing import Any
 
-from deploy.aws.check.deployment import PREFIX, RUNNING, TASKS, Check, Complaints, Deployment
+from deploy.aws.check.deployment import PREFIX, RUNNING, TASKS, Check, Deployment, Violations
 from deploy.aws.check.terraform import FOLDER
 
 DOCKERFILE = FOLDER.parent / "docker" / "Dockerfile"
@@ -14,18 +14,19 @@ SECRETS = {
     "webserver": {"DAGSTER_PG_URL"},
     "daemon": {"DAGSTER_PG_URL"},
 }
-ONE_AT_ONCE, NO_GAP = (0, 100), (100, 200)
-TAKE_OVER = {"daemon": ONE_AT_ONCE, "code": ONE_AT_ONCE, "webserver": NO_GAP, "api": NO_GAP}
+# Minimum and maximum percentage of healthy tasks during a rollout.
+STOP_FIRST, START_FIRST = (0, 100), (100, 200)
+ROLLOUTS = {"daemon": STOP_FIRST, "code": STOP_FIRST, "webserver": START_FIRST, "api": START_FIRST}
 
 
-def _hardened(deployment: Deployment) -> Complaints:
+def _hardened(deployment: Deployment) -> Violations:
     for task in TASKS:
         container = deployment.container(task)
         mounts = [(each["containerPath"], each.get("readOnly", False)) for each in container.get("mountPoints", [])]
         linux = container.get("linuxParameters", {})
         for what, is_so in (
-            ("has a root file system that can be written to", container.get("readonlyRootFilesystem") is not True),
-            (f"can write to {mounts}", mounts != [("/tmp", False)]),  # noqa: S108 - the one place there is
+            ("has a writable root file system", container.get("readonlyRootFilesystem") is not True),
+            (f"can write to {mounts}", mounts != [("/tmp", False)]),  # noqa: S108 - the only writable folder
             (f"runs as {container.get('user', 'root')}", container.get("user") != "10001:10001"),
             ("is privileged", container.get("privileged") is True),
             ("keeps capabilities", linux.get("capabilities", {}).get("drop") != ["ALL"]),
@@ -35,12 +36,12 @@ def _hardened(deployment: Deployment) -> Complaints:
                 yield f"{task} {what}"
 
 
-def _volume(_deployment: Deployment) -> Complaints:
+def _volume(_deployment: Deployment) -> Violations:
     if not VOLUME.search(DOCKERFILE.read_text()):
-        yield "the Dockerfile has no VOLUME /tmp: Fargate gives a folder that is none to root alone"
+        yield "the Dockerfile has no VOLUME /tmp: on Fargate only root could write to the folder"
 
 
-def _references(deployment: Deployment) -> Complaints:
+def _references(deployment: Deployment) -> Violations:
     secret_names = set(deployment.outputs["secret_arns"]) | {"PGPASSWORD", "PGUSER", "API_KEY"}
     for task in TASKS:
         container = deployment.container(task)
@@ -49,21 +50,21 @@ def _references(deployment: Deployment) -> Complaints:
                 yield f"{task} has {each['name']} in plain text"
         for each in container.get("secrets", []):
             if not each["valueFrom"].startswith("arn:aws:secretsmanager:"):
-                yield f"{task} takes {each['name']} from {each['valueFrom']}"
+                yield f"{task} gets {each['name']} from {each['valueFrom']}"
 
 
-def _needed(deployment: Deployment) -> Complaints:
+def _needed(deployment: Deployment) -> Violations:
     for task, needed in SECRETS.items():
-        given = {each["name"] for each in deployment.container(task).get("secrets", [])}
-        if given != needed:
-            yield f"{task} is given {sorted(given)}"
+        secrets = {secret["name"] for secret in deployment.container(task).get("secrets", [])}
+        if secrets != needed:
+            yield f"{task} has the secrets {sorted(secrets)}"
     for task in TASKS:
-        given = {each["name"] for each in deployment.container(task).get("secrets", [])}
-        if task != "migrate" and "PGPASSWORD" in given:
-            yield f"{task} is given the administrator's password"
+        secrets = {secret["name"] for secret in deployment.container(task).get("secrets", [])}
+        if task != "migrate" and "PGPASSWORD" in secrets:
+            yield f"{task} has the administrator's password"
 
 
-def _version(deployment: Deployment) -> Complaints:
+def _version(deployment: Deployment) -> Violations:
     for task in TASKS:
         image = deployment.container(task)["image"]
         repository = deployment.outputs["repositories"]["api" if task == "api" else "orchestration"]
@@ -71,24 +72,24 @@ def _version(deployment: Deployment) -> Complaints:
             yield f"{task} runs {image}"
 
 
-def _run(deployment: Deployment) -> Complaints:
+def _run(deployment: Deployment) -> Violations:
     wanted = deployment.outputs["run_task_definition_arn"]
     if deployment.definitions["run"]["taskDefinitionArn"] != wanted:
         yield f"{wanted} is not the newest definition of runs"
     for task in ("daemon", "webserver"):
-        given = {each["name"]: each["value"] for each in deployment.container(task)["environment"]}
-        if given.get("DAGSTER_RUN_TASK_DEFINITION") != wanted:
-            yield f"{task} starts {given.get('DAGSTER_RUN_TASK_DEFINITION')}"
+        variables = {variable["name"]: variable["value"] for variable in deployment.container(task)["environment"]}
+        if variables.get("DAGSTER_RUN_TASK_DEFINITION") != wanted:
+            yield f"{task} starts {variables.get('DAGSTER_RUN_TASK_DEFINITION')}"
 
 
-def _healthy(deployment: Deployment) -> Complaints:
+def _healthy(deployment: Deployment) -> Violations:
     for task in RUNNING:
         if not deployment.container(task).get("healthCheck", {}).get("command"):
-            yield f"nothing asks whether {task} is well"
+            yield f"{task} has no health check"
 
 
-def _take_over(deployment: Deployment) -> Complaints:
-    for name, wanted in TAKE_OVER.items():
+def _rollouts(deployment: Deployment) -> Violations:
+    for name, wanted in ROLLOUTS.items():
         service = _service(deployment, name)
         found = (service["deployment_minimum_healthy_percent"], service["deployment_maximum_percent"])
         if found != wanted:
@@ -104,13 +105,13 @@ def _service(deployment: Deployment, name: str) -> Mapping[str, Any]:
     return deployment.planned[address]
 
 
-def _closed(deployment: Deployment) -> Complaints:
+def _closed(deployment: Deployment) -> Violations:
     for name in RUNNING:
         if _service(deployment, name)["enable_execute_command"]:
             yield f"a shell can be opened in {name}"
 
 
-def _logs(deployment: Deployment) -> Complaints:
+def _logs(deployment: Deployment) -> Violations:
     groups = deployment.cloud.pages("logs", "describe_log_groups", "logGroups")
     known = {each["logGroupName"]: each for each in groups}
     for task in TASKS:
@@ -119,20 +120,20 @@ def _logs(deployment: Deployment) -> Complaints:
             yield f"{task} logs to {group}"
     for name, group in known.items():
         if not group.get("retentionInDays"):
-            yield f"{name} is kept for ever"
+            yield f"{name} is kept forever"
         if not group.get("kmsKeyId"):
             yield f"{name} is not encrypted"
 
 
 CHECKS: list[Check] = [
-    ("The images declare /tmp a volume, so that their user may write there on Fargate", _volume),
-    ("Containers run as nobody, without capabilities, and write to /tmp only", _hardened),
-    ("Containers are given secrets by reference only", _references),
-    ("The API, webserver and daemon are given no secret but what they need; the administrator's has migrate", _needed),
-    ("Every task runs the image with the tag that was asked for", _version),
+    ("The images declare /tmp a volume, so that their user can write there on Fargate", _volume),
+    ("Containers run unprivileged, without capabilities, and can write to /tmp only", _hardened),
+    ("Containers get secrets by reference only", _references),
+    ("API, webserver and daemon have only the secrets that they need; only migrate has the administrator's", _needed),
+    ("Every task runs the image with the configured tag", _version),
     ("Daemon and webserver start runs of their own version", _run),
     ("Every service has a health check", _healthy),
-    ("Two daemons never run at once, the API never pauses, and what fails is rolled back", _take_over),
+    ("Daemons never overlap, the API has no downtime, and failed rollouts are rolled back", _rollouts),
     ("Nobody can open a shell in a task", _closed),
-    ("Every log is encrypted and kept for a time", _logs),
+    ("Every log is encrypted and has a retention period", _logs),
 ]

@@ -1,4 +1,4 @@
-"""Terraform, in a copy of the folder, so that nothing is ever written beside the code."""
+"""Runs Terraform in a copy of deploy/aws, so that nothing is written next to the code."""
 
 import json
 import os
@@ -30,26 +30,30 @@ SERVICES = (
 
 
 class TerraformFailed(RuntimeError):
-    """A command of Terraform's ended in an error; the message is what it said."""
+    """A Terraform command failed; the message has its output."""
 
 
 @dataclass(frozen=True)
 class Terraform:
-    """A copy of the configuration, and how its commands are run."""
+    """A copy of the configuration, and how to run commands in it."""
 
     program: str
     folder: Path
 
     def run(self, *arguments: str, allowed: tuple[int, ...] = (0,)) -> str:
-        """Run a command and return what it printed.
+        """Run a command and return its output.
+
+        Args:
+            arguments: of terraform.
+            allowed: exit statuses that are no failure.
 
         Raises:
-            TerraformFailed: its exit status is none of the allowed ones.
+            TerraformFailed: its exit status is not allowed.
         """
-        done = subprocess.run(  # noqa: S603
+        process = subprocess.run(  # noqa: S603
             [self.program, *arguments],
             cwd=self.folder,
-            # Nothing of the caller's: neither an account nor settings of Terraform's own.
+            # Without the caller's environment: no AWS account, and no settings for Terraform.
             env={
                 "PATH": os.environ["PATH"],
                 "HOME": str(self.folder),
@@ -60,12 +64,13 @@ class Terraform:
             text=True,
             check=False,
         )
-        if done.returncode not in allowed:
-            raise TerraformFailed(f"terraform {' '.join(arguments)}\n{done.stdout[-2000:]}\n{done.stderr[-6000:]}")
-        return done.stdout
+        if process.returncode not in allowed:
+            output = f"{process.stdout[-2000:]}\n{process.stderr[-6000:]}"
+            raise TerraformFailed(f"terraform {' '.join(arguments)}\n{output}")
+        return process.stdout
 
     def plan(self, *arguments: str) -> dict[str, Any]:
-        """Return a plan as Terraform's own JSON; arguments are those of `terraform plan`."""
+        """Return a plan as Terraform's JSON; arguments are those of `terraform plan`."""
         self.run("plan", "-input=false", "-no-color", "-out=check.plan", *arguments)
         plan: dict[str, Any] = json.loads(self.run("show", "-json", "check.plan"))
         return plan
@@ -76,8 +81,8 @@ class Terraform:
 
     @property
     def outputs(self) -> dict[str, Any]:
-        """The outputs of what is applied."""
-        return {name: each["value"] for name, each in json.loads(self.run("output", "-json")).items()}
+        """The outputs of the applied configuration."""
+        return {name: output["value"] for name, output in json.loads(self.run("output", "-json")).items()}
 
     @property
     def state(self) -> str:
@@ -86,7 +91,14 @@ class Terraform:
 
 
 def copied(program: str, source: Path, folder: Path, cloud: Cloud) -> Terraform:
-    """Copy a configuration and turn the copy to an AWS of our own, with its state in a file."""
+    """Copy a configuration and point the copy at the emulator, with its state in a file.
+
+    Args:
+        program: the path of terraform.
+        source: the folder of the configuration.
+        folder: where to copy it.
+        cloud: the emulator.
+    """
     shutil.copytree(source, folder, ignore=shutil.ignore_patterns(".terraform", "*.tfstate*", "*.py", "__pycache__"))
     provider = {
         "access_key": KEY,

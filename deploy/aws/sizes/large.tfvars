@@ -1,9 +1,9 @@
-# Millions of records a day: about 1,620 USD at rest a month.
+# Millions of records per day: about 1,620 USD per month when idle.
 availability_zones   = ["us-east-1a", "us-east-1b", "us-east-1c"]
 nat_gateway_per_zone = true
 interface_endpoints  = true
 database_capacity    = { min = 4, max = 64 }
-# One that writes, one that takes over: nothing reads from a reader.
+# A writer and a standby: nothing reads from a reader.
 database_instances         = 2
 database_backup_days       = 35
 database_storage_alarm_gib = 500

@@ -1,4 +1,4 @@
-# Some hundred thousand records a day, goes on when a zone fails: about 490 USD at rest a month.
+# Some hundred thousand records per day, survives the loss of a zone: about 490 USD per month when idle.
 availability_zones    = ["us-east-1a", "us-east-1b"]
 nat_gateway_per_zone  = true
 database_capacity     = { min = 1, max = 16 }

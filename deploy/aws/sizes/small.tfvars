@@ -1,4 +1,4 @@
-# Some thousand records a day, one zone's outage is borne: about 220 USD a month at rest.
+# Some thousand records per day, down while its zone is: about 220 USD per month when idle.
 availability_zones      = ["us-east-1a", "us-east-1b"]
 database_capacity       = { min = 0.5, max = 4 }
 database_instances      = 1

@@ -6,7 +6,7 @@ import pytest
 
 from deploy.aws.check.__main__ import main
 from deploy.aws.check.deployment import statements
-from deploy.aws.check.state import nothing_to_do, without_secrets
+from deploy.aws.check.state import exposed_secrets, unexpected_changes
 
 PASSWORDS = {name: f"{name}-0123456789" for name in ("loader", "transformer", "restorer", "api", "dagster")}
 
@@ -41,22 +41,22 @@ def test_without_the_aws_provider_it_skips_in_one_line_that_says_how_to_get_it(
     assert "terraform providers mirror" in line
 
 
-def test_a_password_in_the_state_is_told_by_its_name_and_never_shown() -> None:
-    told = list(without_secrets(PASSWORDS, {"state": f"… {PASSWORDS['api']} …", "plan": ""}))
+def test_a_password_in_the_state_is_reported_by_its_name_and_never_shown() -> None:
+    reported = list(exposed_secrets(PASSWORDS, {"state": f"… {PASSWORDS['api']} …", "plan": ""}))
 
-    assert told == ["the value of api is in the state"]
+    assert reported == ["the value of api is in the state"]
 
 
 def test_secrets_that_were_never_filled_prove_nothing() -> None:
-    assert list(without_secrets({"api": PASSWORDS["api"]}, {"state": ""})) == ["only ['api'] have values"]
+    assert list(exposed_secrets({"api": PASSWORDS["api"]}, {"state": ""})) == ["only ['api'] have values"]
 
 
 def test_a_second_plan_may_differ_in_what_moto_does_not_keep_and_in_nothing_else() -> None:
     known = change("aws_ecs_service", enable_ecs_managed_tags="after")
     other = change("aws_ecs_service", enable_ecs_managed_tags="after", desired_count="after")
 
-    assert list(nothing_to_do({"resource_changes": [known]})) == []
-    assert list(nothing_to_do({"resource_changes": [other]})) == ["aws_ecs_service.this: desired_count"]
+    assert list(unexpected_changes({"resource_changes": [known]})) == []
+    assert list(unexpected_changes({"resource_changes": [other]})) == ["aws_ecs_service.this: desired_count"]
 
 
 @pytest.mark.parametrize("action", ["s3:DeleteObject", "s3:Delete*", "s3:*", "*"])

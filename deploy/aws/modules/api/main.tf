@@ -1,4 +1,4 @@
-# The API: its task, which may do nothing in AWS, its service, and how many of it there are.
+# The API: its task, which has no permissions in AWS, its service, and its autoscaling.
 module "task" {
   source = "../task"
 
@@ -8,7 +8,7 @@ module "task" {
     API_HOST       = "0.0.0.0"
     API_PORT       = tostring(var.port)
     API_OPEN_READS = tostring(var.open_reads)
-    # The load balancer's; nobody else reaches the tasks.
+    # The load balancer's; nothing else can reach the tasks.
     API_TRUSTED_PROXIES = jsonencode([var.proxy_cidr])
     PGHOST              = var.database.host
     PGPORT              = tostring(var.database.port)
@@ -35,7 +35,7 @@ resource "aws_ecs_service" "this" {
   launch_type     = "FARGATE"
   desired_count   = var.tasks.min
 
-  # The new ones answer before the old ones end.
+  # New tasks are healthy before the old ones stop.
   deployment_minimum_healthy_percent = 100
   deployment_maximum_percent         = 200
   health_check_grace_period_seconds  = 60
@@ -63,7 +63,7 @@ resource "aws_ecs_service" "this" {
   }
 
   lifecycle {
-    # Autoscaling decides.
+    # Managed by autoscaling.
     ignore_changes = [desired_count]
   }
 }

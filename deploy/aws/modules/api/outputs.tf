@@ -1,5 +1,5 @@
 output "log_group" {
-  description = "Name of its log group."
+  description = "Name of the log group."
   value       = module.task.log_group.name
 }
 

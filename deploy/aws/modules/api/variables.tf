@@ -1,5 +1,5 @@
 variable "prefix" {
-  description = "What every name begins with."
+  description = "Prefix of all names."
   type        = string
 }
 
@@ -14,7 +14,7 @@ variable "subnet_ids" {
 }
 
 variable "security_group_id" {
-  description = "Group of its tasks."
+  description = "Security group of the tasks."
   type        = string
 }
 
@@ -34,12 +34,12 @@ variable "size" {
 }
 
 variable "tasks" {
-  description = "Least and most tasks."
+  description = "Minimum and maximum number of tasks."
   type        = object({ min = number, max = number })
 }
 
 variable "requests_per_task" {
-  description = "Requests a minute to each task from which on another is started."
+  description = "Requests per minute and task above which another task is started."
   type        = number
 }
 
@@ -54,36 +54,36 @@ variable "port" {
 }
 
 variable "database" {
-  description = "Where the database is."
+  description = "Host, port and name of the database."
   type        = object({ host = string, port = number, database = string })
 }
 
 variable "secret_arns" {
-  description = "Secrets by the environment variables that they are."
+  description = "ARNs of secrets by environment variable."
   type        = map(string)
 }
 
 variable "target_group_arn" {
-  description = "Target group of its load balancer."
+  description = "Target group of the load balancer."
   type        = string
 }
 
 variable "metric_names" {
-  description = "What metrics know its load balancer and targets by."
+  description = "Identifiers of load balancer and target group in metrics."
   type        = object({ load_balancer = string, target_group = string })
 }
 
 variable "key_arn" {
-  description = "Key of all data at rest."
+  description = "KMS key of all data at rest."
   type        = string
 }
 
 variable "log_retention_days" {
-  description = "For how many days its log is kept."
+  description = "Days for which the log is kept."
   type        = number
 }
 
 variable "proxy_cidr" {
-  description = "Addresses that the load balancer may have."
+  description = "CIDR block of the load balancer's addresses."
   type        = string
 }

@@ -1,4 +1,4 @@
-# A bucket as all of ours are: private, encrypted, versioned, reached with TLS only, cleaned up by itself.
+# A bucket: private, encrypted, versioned, accessible with TLS only, with lifecycle rules.
 resource "aws_s3_bucket" "this" {
   bucket        = var.name
   force_destroy = var.disposable
@@ -16,7 +16,7 @@ resource "aws_s3_bucket_public_access_block" "this" {
 resource "aws_s3_bucket_ownership_controls" "this" {
   bucket = aws_s3_bucket.this.id
 
-  # What others deliver belongs to the bucket's owner.
+  # Objects of other accounts belong to the bucket's owner.
   rule {
     object_ownership = "BucketOwnerEnforced"
   }
@@ -69,7 +69,7 @@ resource "aws_s3_bucket_lifecycle_configuration" "this" {
       }
     }
 
-    # Without an age of its own, this takes away the marks that deleted objects leave behind.
+    # Without an age, this removes delete markers that have no versions left.
     expiration {
       days                         = var.expire_days
       expired_object_delete_marker = var.expire_days == null ? true : null
@@ -113,6 +113,6 @@ resource "aws_s3_bucket_policy" "this" {
   bucket = aws_s3_bucket.this.id
   policy = data.aws_iam_policy_document.this.json
 
-  # Both change who may do what; S3 refuses to do so at the same time.
+  # Both change access to the bucket, which S3 refuses to do at the same time.
   depends_on = [aws_s3_bucket_public_access_block.this]
 }

@@ -10,41 +10,41 @@ variable "key_arn" {
 }
 
 variable "for_logs" {
-  description = "Whether AWS writes logs into it: load balancers can do so with S3's own key only, and its requests are not logged."
+  description = "Whether it is a bucket for AWS's logs: load balancers can only use S3's own key, and requests to it are not logged."
   type        = bool
   default     = false
 }
 
 variable "expire_days" {
-  description = "Objects are deleted after so many days; null keeps them."
+  description = "Days after which objects are deleted; null keeps them."
   type        = number
   default     = null
 }
 
 variable "infrequent_access_days" {
-  description = "Objects move to cheaper storage after so many days; null leaves them."
+  description = "Days after which objects move to cheaper storage; null leaves them."
   type        = number
   default     = null
 }
 
 variable "noncurrent_days" {
-  description = "Overwritten and deleted objects are gone after so many days."
+  description = "Days after which overwritten and deleted objects are removed."
   type        = number
 }
 
 variable "access_log_bucket" {
-  description = "Bucket that is told of every request; not for a bucket of logs."
+  description = "Bucket of access logs; not for a bucket of logs."
   type        = string
   default     = null
 }
 
 variable "policies" {
-  description = "Further statements of its policy, as JSON documents by a name of their own."
+  description = "Further policy statements, as JSON documents by name."
   type        = map(string)
   default     = {}
 }
 
 variable "disposable" {
-  description = "Whether what is in it goes with it."
+  description = "Whether it can be deleted together with its contents."
   type        = bool
 }

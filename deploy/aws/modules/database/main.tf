@@ -60,14 +60,14 @@ resource "aws_rds_cluster_parameter_group" "this" {
   }
 }
 
-# RDS would make it by itself, and keep it for ever.
+# Otherwise RDS would create it with unlimited retention.
 resource "aws_cloudwatch_log_group" "postgres" {
   name              = "/aws/rds/cluster/${var.prefix}/postgresql"
   retention_in_days = var.log_retention_days
   kms_key_id        = var.key_arn
 }
 
-# Snapshots stay when a cluster goes, and the next one of the same name needs another name for its own.
+# Snapshots outlive a cluster, and the next cluster of the same name needs another name for its snapshot.
 resource "terraform_data" "made_at" {
   input = plantimestamp()
 
@@ -84,7 +84,7 @@ resource "aws_rds_cluster" "this" {
   database_name      = local.database
   port               = local.port
 
-  # Its secret is made and rotated every week by RDS. Only the migrate task reads it, at its start.
+  # RDS creates the secret and rotates it every week. Only the migrate task reads it, when it starts.
   master_username               = "administrator"
   manage_master_user_password   = true
   master_user_secret_kms_key_id = var.key_arn
@@ -107,7 +107,7 @@ resource "aws_rds_cluster" "this" {
 
   enabled_cloudwatch_logs_exports = ["postgresql"]
 
-  # SQL from the console and `aws rds-data execute-statement`, for whom IAM allows it, without a way into the VPC.
+  # SQL from the console and `aws rds-data execute-statement`, without network access to the VPC, if IAM allows it.
   enable_http_endpoint = true
 
   serverlessv2_scaling_configuration {
@@ -129,11 +129,11 @@ resource "aws_rds_cluster_instance" "this" {
   promotion_tier     = 0
 
   publicly_accessible = false
-  # In the maintenance window. engine_version names the major version only, so no plan wants to go back.
+  # In the maintenance window. engine_version is the major version only, so no plan contains a downgrade.
   auto_minor_version_upgrade = true
   copy_tags_to_snapshot      = true
 
-  # Where an instance may shrink below 2 units, which it needs as it is, it would have too little memory left for work.
+  # It needs 2 units: an instance that may shrink below that would have too little memory left.
   performance_insights_enabled    = local.has_insights
   performance_insights_kms_key_id = local.has_insights ? var.key_arn : null
 }

@@ -1,24 +1,24 @@
 output "address" {
-  description = "Where to connect: the instance that writes."
+  description = "Endpoint of the writer."
   value       = { host = aws_rds_cluster.this.endpoint, port = local.port, database = local.database }
 }
 
 output "reader_host" {
-  description = "Instances that only read; with one instance it is the one that writes."
+  description = "Read-only endpoint; with a single instance that is the writer."
   value       = aws_rds_cluster.this.reader_endpoint
 }
 
 output "administrator_secret_arn" {
-  description = "Secret with username and password of the administrator."
+  description = "Secret with the administrator's username and password."
   value       = aws_rds_cluster.this.master_user_secret[0].secret_arn
 }
 
 output "cluster_identifier" {
-  description = "The cluster's name in metrics."
+  description = "Identifier of the cluster in metrics."
   value       = aws_rds_cluster.this.cluster_identifier
 }
 
 output "cluster_arn" {
-  description = "The cluster, as `aws rds-data` takes it."
+  description = "ARN of the cluster, for `aws rds-data`."
   value       = aws_rds_cluster.this.arn
 }

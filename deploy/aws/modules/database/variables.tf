@@ -1,5 +1,5 @@
 variable "prefix" {
-  description = "What every name begins with."
+  description = "Prefix of all names."
   type        = string
 }
 
@@ -9,12 +9,12 @@ variable "vpc_id" {
 }
 
 variable "subnet_ids" {
-  description = "Private subnets in two zones or more."
+  description = "Private subnets in two or more zones."
   type        = list(string)
 }
 
 variable "client_security_groups" {
-  description = "Groups of the tasks that may connect, by name."
+  description = "Security groups of the tasks that may connect, by name."
   type        = map(string)
 }
 
@@ -29,26 +29,26 @@ variable "engine_version" {
 }
 
 variable "capacity" {
-  description = "Least and most capacity units of an instance."
+  description = "Minimum and maximum capacity units of an instance."
   type        = object({ min = number, max = number })
 }
 
 variable "instances" {
-  description = "How many instances, each in a zone of its own as far as there are."
+  description = "Number of instances, spread over the zones."
   type        = number
 }
 
 variable "backup_days" {
-  description = "For how many days backups are kept."
+  description = "Days for which backups are kept."
   type        = number
 }
 
 variable "log_retention_days" {
-  description = "For how many days Postgres' log is kept."
+  description = "Days for which Postgres's log is kept."
   type        = number
 }
 
 variable "disposable" {
-  description = "Whether it can be deleted, without a last snapshot."
+  description = "Whether it can be deleted, without a final snapshot."
   type        = bool
 }

@@ -4,7 +4,7 @@ data "aws_region" "current" {}
 data "aws_caller_identity" "current" {}
 
 data "aws_iam_policy_document" "key" {
-  # Without this the key could not be administered; who may use it is then said by the policies of roles.
+  # Without this the key could not be administered; the roles' policies grant its use.
   statement {
     sid       = "PoliciesOfThisAccount"
     actions   = ["kms:*"]
@@ -51,7 +51,7 @@ data "aws_iam_policy_document" "key" {
     }
   }
 
-  # EventBridge does not reliably say for whom it writes: a condition could silence it.
+  # EventBridge does not reliably set the source account: a condition could block it.
   statement {
     sid       = "Events"
     actions   = ["kms:Decrypt", "kms:GenerateDataKey*"]
@@ -68,7 +68,7 @@ data "aws_iam_policy_document" "key" {
 
     content {
       sid = "LandingWriters"
-      # S3 asks for both when an object comes in several parts.
+      # S3 needs both for multipart uploads.
       actions   = ["kms:GenerateDataKey", "kms:Decrypt"]
       resources = ["*"]
 
@@ -83,7 +83,7 @@ data "aws_iam_policy_document" "key" {
         values   = ["s3.${data.aws_region.current.name}.amazonaws.com"]
       }
 
-      # Only what they themselves may write: a bucket key is bound to its bucket.
+      # Only for what they may write: a bucket key is bound to its bucket.
       condition {
         test     = "ArnLike"
         variable = "kms:EncryptionContext:aws:s3:arn"

@@ -1,4 +1,4 @@
 output "key_arn" {
-  description = "The key."
+  description = "ARN of the key."
   value       = aws_kms_key.this.arn
 }

@@ -1,9 +1,9 @@
 variable "prefix" {
-  description = "What every name begins with."
+  description = "Prefix of all names."
   type        = string
 }
 
 variable "landing_writer_arns" {
-  description = "Who puts encrypted objects into the landing bucket."
+  description = "ARNs of roles that put encrypted objects into the landing bucket."
   type        = list(string)
 }

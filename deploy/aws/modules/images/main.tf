@@ -1,4 +1,4 @@
-# Where the two images are.
+# Repositories of the two images.
 resource "aws_ecr_repository" "this" {
   for_each = toset(["orchestration", "api"])
 
@@ -30,7 +30,7 @@ resource "aws_ecr_lifecycle_policy" "this" {
       },
       {
         rulePriority = 2
-        description  = "All but the newest fifty, which are enough to roll back to"
+        description  = "All but the newest fifty, which are enough for rolling back"
         selection    = { tagStatus = "any", countType = "imageCountMoreThan", countNumber = 50 }
         action       = { type = "expire" }
       },

@@ -1,11 +1,11 @@
-# Who pushes images: the release workflow of one GitHub repository, on a version's tag, without a key that lasts.
+# Lets the release workflow of one GitHub repository push images for version tags, without a long-lived key.
 locals {
   github   = var.github == null ? {} : { this = var.github }
   issuer   = "token.actions.githubusercontent.com"
   provider = { for name, each in local.github : name => coalesce(each.provider_arn, one(aws_iam_openid_connect_provider.github[*].arn)) }
 }
 
-# An account has one of each issuer: where there is one already, provider_arn names it.
+# An account can have only one per issuer: an existing one is named by provider_arn.
 resource "aws_iam_openid_connect_provider" "github" {
   count = var.github != null && try(var.github.provider_arn, null) == null ? 1 : 0
 

@@ -1,5 +1,5 @@
 variable "prefix" {
-  description = "What every name begins with."
+  description = "Prefix of all names."
   type        = string
 }
 
@@ -9,11 +9,11 @@ variable "key_arn" {
 }
 
 variable "github" {
-  description = "The repository whose release workflow may push, and GitHub's identity provider where the account has it already."
+  description = "Repository whose release workflow may push, and GitHub's identity provider if the account already has it."
   type        = object({ repository = string, provider_arn = optional(string) })
 }
 
 variable "disposable" {
-  description = "Whether what is in it goes with it."
+  description = "Whether it can be deleted together with its contents."
   type        = bool
 }

@@ -1,4 +1,4 @@
-# An application load balancer with HTTPS, for one service, with a login where one is given.
+# An application load balancer with HTTPS for one service, optionally with a login.
 resource "aws_security_group" "this" {
   name        = "${var.prefix}-${var.name}-balancer"
   description = "Load balancer of ${var.name}"
@@ -6,7 +6,7 @@ resource "aws_security_group" "this" {
 }
 
 resource "aws_vpc_security_group_ingress_rule" "clients" {
-  # HTTP only leads to HTTPS.
+  # HTTP is redirected to HTTPS.
   for_each = { for pair in setproduct(var.allowed_cidrs, [80, 443]) : "${pair[0]} ${pair[1]}" => pair }
 
   security_group_id = aws_security_group.this.id
@@ -30,7 +30,7 @@ resource "aws_vpc_security_group_egress_rule" "login" {
   count = var.oidc == null ? 0 : 1
 
   security_group_id = aws_security_group.this.id
-  description       = "Who logs people in"
+  description       = "The identity provider"
   cidr_ipv4         = "0.0.0.0/0"
   ip_protocol       = "tcp"
   from_port         = 443
@@ -55,7 +55,7 @@ resource "aws_lb" "this" {
 
   drop_invalid_header_fields = true
   enable_deletion_protection = !var.disposable
-  # Less than the API keeps its connections (75 s): otherwise requests meet connections that are being closed.
+  # Less than the API's keep-alive (75 s): otherwise requests arrive on connections that are being closed.
   idle_timeout = 60
 
   access_logs {
@@ -72,7 +72,7 @@ resource "aws_lb_target_group" "this" {
   port        = var.port
   protocol    = "HTTP"
 
-  # The API lets running requests finish for ten seconds, the UI's sockets come back by themselves.
+  # The API lets running requests finish for ten seconds; the UI's sockets reconnect.
   deregistration_delay = 15
 
   health_check {
@@ -105,7 +105,7 @@ resource "aws_lb_listener" "https" {
   load_balancer_arn = aws_lb.this.arn
   port              = 443
   protocol          = "HTTPS"
-  # TLS 1.3, and 1.2 with its safe ciphers only: payroll systems are old.
+  # TLS 1.3, and 1.2 with safe ciphers for old payroll systems.
   ssl_policy      = "ELBSecurityPolicy-TLS13-1-2-Res-2021-06"
   certificate_arn = var.certificate_arn
 
@@ -136,12 +136,12 @@ resource "aws_lb_listener" "https" {
   }
 }
 
-# Where a number is given, an address that asks more often than that is refused for as long as it does.
+# If a limit is set, an address that exceeds it is refused for as long as it does.
 resource "aws_wafv2_web_acl" "this" {
   count = var.requests_per_address == null ? 0 : 1
 
   name        = "${var.prefix}-${var.name}"
-  description = "How often one address may ask"
+  description = "Rate limit per address"
   scope       = "REGIONAL"
 
   default_action {
@@ -175,7 +175,7 @@ resource "aws_wafv2_web_acl" "this" {
     }
   }
 
-  # Requests that only an attacker makes, of the kind of the last years' holes in libraries.
+  # Requests that exploit known vulnerabilities.
   rule {
     name     = "known-bad-inputs"
     priority = 1
@@ -212,7 +212,7 @@ resource "aws_wafv2_web_acl_association" "this" {
   web_acl_arn  = aws_wafv2_web_acl.this[0].arn
 }
 
-# Where a hosted zone is given, the name in it; elsewhere somebody points the name here by hand.
+# A record in the hosted zone, if one is given; otherwise the name has to be pointed here manually.
 resource "aws_route53_record" "this" {
   count = var.dns == null ? 0 : 1
 

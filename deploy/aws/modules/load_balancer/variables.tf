@@ -1,10 +1,10 @@
 variable "prefix" {
-  description = "What every name begins with."
+  description = "Prefix of all names."
   type        = string
 }
 
 variable "name" {
-  description = "What is behind it."
+  description = "Name of the service."
   type        = string
 }
 
@@ -19,17 +19,17 @@ variable "vpc_id" {
 }
 
 variable "subnet_ids" {
-  description = "Its subnets: public ones, or private ones for an internal one."
+  description = "Subnets: public ones, or private ones for an internal load balancer."
   type        = list(string)
 }
 
 variable "allowed_cidrs" {
-  description = "Who may reach it."
+  description = "Networks that may reach it."
   type        = list(string)
 }
 
 variable "target_security_group_id" {
-  description = "Group of the tasks behind it, which is opened for it."
+  description = "Security group of the tasks, to which a rule for the load balancer is added."
   type        = string
 }
 
@@ -39,7 +39,7 @@ variable "port" {
 }
 
 variable "health_path" {
-  description = "Answers 200 when a task is well."
+  description = "Path that answers 200 if a task is healthy."
   type        = string
 }
 
@@ -54,7 +54,7 @@ variable "log_bucket" {
 }
 
 variable "oidc" {
-  description = "Whose login it asks for; null for none."
+  description = "OpenID Connect provider of the login; null for no login."
   type = object({
     issuer                 = string
     authorization_endpoint = string
@@ -66,20 +66,20 @@ variable "oidc" {
 }
 
 variable "oidc_client_secret" {
-  description = "Secret of the login's application."
+  description = "Client secret of the login."
   type        = string
   default     = null
   sensitive   = true
 }
 
 variable "requests_per_address" {
-  description = "Requests of one address in five minutes above which it is refused; null for no such limit, and no WAF."
+  description = "Requests from one address in five minutes above which they are refused; null for no limit and no WAF."
   type        = number
   default     = null
 }
 
 variable "dns" {
-  description = "Hosted zone and name that lead here; null for none."
+  description = "Hosted zone and name of a record for it; null for none."
   type        = object({ zone_id = string, name = string })
   default     = null
 }

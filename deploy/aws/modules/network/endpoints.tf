@@ -1,4 +1,4 @@
-# Ways to AWS' services that do not cross the NAT gateway: to S3 always (it is free), to others where asked for.
+# Endpoints of AWS services that bypass the NAT gateway: always for S3, which is free, for others if enabled.
 locals {
   has_endpoints = var.interface_endpoints && local.own == 1
 }
@@ -21,7 +21,7 @@ data "aws_iam_policy_document" "s3" {
     }
   }
 
-  # ECR keeps the layers of images in a bucket of its own.
+  # ECR stores image layers in a bucket of its own.
   statement {
     sid       = "LayersOfImages"
     actions   = ["s3:GetObject"]

@@ -1,4 +1,4 @@
-# Connections that were refused, for whoever looks for an intruder or for a missing rule.
+# Logs refused connections, to find intruders or missing rules.
 resource "aws_cloudwatch_log_group" "refused" {
   count = local.own
 
@@ -37,7 +37,7 @@ resource "aws_iam_role" "flow_logs" {
   count = local.own
 
   name               = "${var.prefix}-flow-logs"
-  description        = "The VPC writes its log of refused connections"
+  description        = "Lets the VPC write its log of refused connections"
   assume_role_policy = data.aws_iam_policy_document.trust.json
 }
 

@@ -1,5 +1,5 @@
-# The VPC: public subnets hold load balancers and NAT gateways only, everything else is in private ones. Where one is given
-# that is there already, nothing here is made but groups of tasks: routes, gateways and flow logs are its owner's.
+# The VPC: public subnets contain load balancers and NAT gateways only, everything else is in private ones. In an existing
+# VPC only security groups of tasks are created here: its owner is responsible for routes, gateways and flow logs.
 data "aws_region" "current" {}
 
 data "aws_caller_identity" "current" {}
@@ -22,7 +22,7 @@ resource "aws_vpc" "this" {
   tags = { Name = var.prefix }
 }
 
-# Whatever is not given a group of its own reaches nothing.
+# Resources without a security group of their own can reach nothing.
 resource "aws_default_security_group" "closed" {
   count = local.own
 

@@ -14,16 +14,16 @@ output "private_subnet_ids" {
 }
 
 output "orchestration_security_group_id" {
-  description = "Group of Dagster's tasks."
+  description = "Security group of Dagster's tasks."
   value       = aws_security_group.orchestration.id
 }
 
 output "api_security_group_id" {
-  description = "Group of the API's tasks."
+  description = "Security group of the API's tasks."
   value       = aws_security_group.api.id
 }
 
 output "private_route_table_ids" {
-  description = "Route tables of the private subnets, for a peering or a VPN; none in a VPC that was given."
+  description = "Route tables of the private subnets, for a peering or a VPN; none in an existing VPC."
   value       = aws_route_table.private[*].id
 }

@@ -1,4 +1,4 @@
-# The two groups of tasks. Who may come in is said where it is known: by the load balancers and the database.
+# The two security groups of tasks. Rules for inbound traffic are with the load balancers and the database.
 locals {
   task_groups = {
     orchestration = aws_security_group.orchestration.id
@@ -6,7 +6,7 @@ locals {
   }
 }
 
-# One for webserver, daemon, code server and runs: Dagster starts a run with the groups of the task that starts it.
+# One for webserver, daemon, code server and runs: Dagster starts a run with the groups of the launching task.
 resource "aws_security_group" "orchestration" {
   name        = "${var.prefix}-orchestration"
   description = "Dagster: webserver, daemon, code server, runs, migrations"

@@ -1,30 +1,30 @@
 variable "prefix" {
-  description = "What every name begins with."
+  description = "Prefix of all names."
   type        = string
 }
 
 variable "cidr" {
-  description = "Addresses of the VPC."
+  description = "CIDR block of the VPC."
   type        = string
 }
 
 variable "availability_zones" {
-  description = "Names of the zones to spread over."
+  description = "Names of the availability zones."
   type        = list(string)
 }
 
 variable "nat_gateway_per_zone" {
-  description = "A NAT gateway in each zone, or one in all."
+  description = "Whether there is one NAT gateway per zone, or a single one."
   type        = bool
 }
 
 variable "interface_endpoints" {
-  description = "Whether AWS' services are reached inside the VPC."
+  description = "Whether there are interface endpoints for AWS services."
   type        = bool
 }
 
 variable "log_retention_days" {
-  description = "For how long refused connections are kept in the log."
+  description = "Days for which the log of refused connections is kept."
   type        = number
 }
 
@@ -34,6 +34,6 @@ variable "key_arn" {
 }
 
 variable "existing" {
-  description = "A VPC that is there already, whose private subnets reach AWS; null for one of our own."
+  description = "An existing VPC whose private subnets can reach AWS; null creates one."
   type        = object({ vpc_id = string, public_subnet_ids = list(string), private_subnet_ids = list(string) })
 }

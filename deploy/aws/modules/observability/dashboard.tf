@@ -1,4 +1,4 @@
-# One look at everything: alarms, runs, API, database.
+# The dashboard: alarms, runs, API, database.
 locals {
   region = data.aws_region.current.name
   api_lb = ["LoadBalancer", var.api_metric_names.load_balancer]
@@ -16,7 +16,7 @@ locals {
       metrics = [for name in ["RequestCount", "HTTPCode_Target_5XX_Count", "HTTPCode_ELB_5XX_Count"] : concat(["AWS/ApplicationELB", name], local.api_lb)]
     },
     {
-      title   = "API: seconds to answer, 99 of 100 requests"
+      title   = "API: 99th percentile of the response time in seconds"
       stat    = "p99"
       metrics = [concat(["AWS/ApplicationELB", "TargetResponseTime"], local.api_lb)]
     },

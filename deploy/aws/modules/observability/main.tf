@@ -1,4 +1,4 @@
-# Who is told: a topic, which alarms, events and the budget write to.
+# Notifications: a topic for alarms, events and the budget.
 data "aws_region" "current" {}
 
 data "aws_caller_identity" "current" {}
@@ -16,7 +16,7 @@ resource "aws_sns_topic_subscription" "email" {
   endpoint  = each.key
 }
 
-# Each confirms by itself, as PagerDuty, Opsgenie and the like do.
+# These confirm the subscription automatically, like PagerDuty and Opsgenie.
 resource "aws_sns_topic_subscription" "https" {
   for_each = toset(var.https_endpoints)
 
@@ -62,7 +62,7 @@ resource "aws_sns_topic_policy" "alarms" {
   policy = data.aws_iam_policy_document.topic.json
 }
 
-# Of the whole account: a budget by tag shows nothing until the tag is activated for billing.
+# For the whole account: a budget by tag shows nothing until the tag is activated for billing.
 resource "aws_budgets_budget" "this" {
   name         = "${var.prefix}-month"
   budget_type  = "COST"

@@ -1,5 +1,5 @@
 output "topic_arn" {
-  description = "What alarms write to."
+  description = "Topic of the alarms."
   value       = aws_sns_topic.alarms.arn
 }
 

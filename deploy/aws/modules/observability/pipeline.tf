@@ -1,8 +1,8 @@
-# Alarms of the pipeline. Nothing is emitted for them: each counts lines that Dagster logs anyway.
+# Alarms of the pipeline. They count lines that Dagster logs anyway.
 locals {
   namespace = "${var.prefix}/pipeline"
 
-  # Every part in quotes has to be in the line.
+  # The line has to contain every quoted part.
   lines = {
     failed_runs = {
       log_group = var.log_groups.run
@@ -40,7 +40,7 @@ locals {
 
   pipeline_alarms = {
     failed_runs = {
-      description = "A run has failed. Its page in the Dagster UI says what, where and why."
+      description = "A run has failed. Its page in the Dagster UI has the error."
       period      = 60
       periods     = 1
       comparison  = "GreaterThanThreshold"
@@ -55,7 +55,7 @@ locals {
       threshold   = 0
       missing     = "notBreaching"
     }
-    # The sensor looks each minute, and itself waits for what recovers by itself.
+    # The sensor runs every minute, and allows time for loads that recover without help.
     waiting_loads = {
       description = "Complete loads have waited for the marts for more than 15 minutes. Open the last failed run of refresh."
       period      = 300
@@ -65,7 +65,7 @@ locals {
       missing     = "notBreaching"
     }
     unlaunched_runs = {
-      description = "A run could not be launched: no task could be started for it. The log of the daemon says why; sensors try again."
+      description = "A run could not be launched: no task could be started for it. The daemon's log has the reason; sensors try again."
       period      = 60
       periods     = 1
       comparison  = "GreaterThanThreshold"
@@ -73,7 +73,7 @@ locals {
       missing     = "notBreaching"
     }
     given_up = {
-      description = "A sensor has given up after several attempts at the same work, and makes no more by itself. Its last tick in the Dagster UI says what to press."
+      description = "A sensor has given up after several attempts at the same work. Its last tick in the Dagster UI says what to do."
       period      = 300
       periods     = 1
       comparison  = "GreaterThanThreshold"
@@ -82,23 +82,23 @@ locals {
     }
     # A new version's code server takes a minute or two to take over; ticks fail meanwhile.
     failed_ticks = {
-      description = "Sensors or schedules have failed for a quarter of an hour: their last ticks in the Dagster UI say why. Does the service code run? Does the database answer?"
+      description = "Sensors or schedules have failed for a quarter of an hour: see their last ticks in the Dagster UI. Is the service code running? Is the database up?"
       period      = 300
       periods     = 3
       comparison  = "GreaterThanThreshold"
       threshold   = 0
       missing     = "notBreaching"
     }
-    # late_marts looks each minute. Without a code server no sensor is asked, and without a daemon nobody asks.
+    # late_marts runs every minute. Sensors need both the code server and the daemon.
     finished_ticks = {
-      description = "No sensor has looked for ten minutes: nothing is loaded. See the services daemon and code in ECS, and their logs."
+      description = "No sensor has run for ten minutes: nothing is loaded. See the services daemon and code in ECS, and their logs."
       period      = 300
       periods     = 2
       comparison  = "LessThanThreshold"
       threshold   = 1
       missing     = "breaching"
     }
-    # A day has to have one: whatever is broken (daemon, schedule, runs, database), this tells.
+    # There has to be one per day: whatever is broken (daemon, schedule, runs, database), this detects it.
     nightly_builds = {
       description = "No nightly_build has succeeded for 26 hours: the marts are stale. Is the service daemon up, is build_every_night on, has its run failed?"
       period      = 3600
@@ -141,8 +141,8 @@ resource "aws_cloudwatch_metric_alarm" "pipeline" {
   ok_actions          = [aws_sns_topic.alarms.arn]
 }
 
-# What ECS says of tasks and services. A run that fails by itself ends with 0 and has said so; one that was killed, or any
-# task that never started, says nothing.
+# ECS's events of tasks and services. A run that fails exits with 0 and has logged it; one that was killed, or any
+# task that never started, logs nothing.
 locals {
   events = {
     killed-tasks = {
@@ -163,10 +163,10 @@ locals {
         }
       }
       paths = { what = "$.detail.group", task = "$.detail.taskArn", why = "$.detail.stoppedReason" }
-      text  = "A task of <what> was killed or did not start: <why> (<task>). A run is started again, twice at most; a service tries for ever."
+      text  = "A task of <what> was killed or did not start: <why> (<task>). A run is retried at most twice; a service retries forever."
     }
     failing-services = {
-      description = "Services whose tasks do not start or cannot be placed, and versions that ECS has given up on or rolled back"
+      description = "Services whose tasks do not start or cannot be placed, and rollouts that ECS has given up or rolled back"
       pattern = {
         detail-type = ["ECS Service Action", "ECS Deployment State Change"]
         resources   = [{ prefix = "${replace(var.cluster.arn, ":cluster/", ":service/")}/" }]
@@ -175,7 +175,7 @@ locals {
         }
       }
       paths = { what = "$.resources[0]", name = "$.detail.eventName" }
-      text  = "<name>: <what>. Its events in ECS and the log of its tasks say why."
+      text  = "<name>: <what>. See its events in ECS and the log of its tasks."
     }
   }
 }
@@ -197,7 +197,7 @@ resource "aws_cloudwatch_event_target" "this" {
 
   input_transformer {
     input_paths = each.value.paths
-    # Not jsonencode, which writes < and > in another way.
+    # Not jsonencode, which escapes < and >.
     input_template = "\"${each.value.text}\""
   }
 }

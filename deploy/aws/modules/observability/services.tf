@@ -1,11 +1,11 @@
-# Alarms of what the pipeline stands on: the API behind its load balancer, and the database.
+# Alarms of the services: the API behind its load balancer, and the database.
 locals {
   api_dimensions      = { LoadBalancer = var.api_metric_names.load_balancer }
   database_dimensions = { DBClusterIdentifier = var.database_cluster }
 
   service_alarms = {
     api-errors = {
-      description = "The API answered more than ten requests in five minutes with a 5xx. Its log has a line of JSON for each; /health/ready tells of the database and the marts."
+      description = "The API answered more than ten requests in five minutes with a 5xx. Its log has one line of JSON for each; /health/ready checks the database and the marts."
       namespace   = "AWS/ApplicationELB"
       metric      = "HTTPCode_Target_5XX_Count"
       dimensions  = local.api_dimensions
@@ -14,7 +14,7 @@ locals {
       periods     = 1
     }
     api-unreachable = {
-      description = "The load balancer found no task of the API for some requests."
+      description = "The load balancer had no API task for some requests."
       namespace   = "AWS/ApplicationELB"
       metric      = "HTTPCode_ELB_5XX_Count"
       dimensions  = local.api_dimensions
@@ -23,7 +23,7 @@ locals {
       periods     = 1
     }
     api-slow = {
-      description = "For a quarter of an hour one request to the API in a hundred took longer than ${var.api_slow_seconds} s. Is the database at its largest capacity? Are there more tasks to be had?"
+      description = "For a quarter of an hour more than one in a hundred API requests took longer than ${var.api_slow_seconds} s. Is the database at its maximum capacity? Can there be more tasks?"
       namespace   = "AWS/ApplicationELB"
       metric      = "TargetResponseTime"
       dimensions  = local.api_dimensions
@@ -32,7 +32,7 @@ locals {
       periods     = 3
     }
     database-capacity = {
-      description = "The database has been at more than 90 % of its largest capacity for a quarter of an hour: raise database_capacity.max."
+      description = "The database has been above 90 % of its maximum capacity for a quarter of an hour: raise database_capacity.max."
       namespace   = "AWS/RDS"
       metric      = "ACUUtilization"
       dimensions  = local.database_dimensions
@@ -41,7 +41,7 @@ locals {
       periods     = 3
     }
     database-storage = {
-      description = "The database holds more than ${var.database_storage_alarm_gib} GiB: see what grows, or raise database_storage_alarm_gib."
+      description = "The database has more than ${var.database_storage_alarm_gib} GiB: find out what grows, or raise database_storage_alarm_gib."
       namespace   = "AWS/RDS"
       metric      = "VolumeBytesUsed"
       dimensions  = local.database_dimensions
@@ -50,7 +50,7 @@ locals {
       periods     = 1
     }
     database-deadlocks = {
-      description = "Sessions of the database have locked each other out. Postgres' log names the statements."
+      description = "Database sessions have deadlocked. Postgres's log has the statements."
       namespace   = "AWS/RDS"
       metric      = "Deadlocks"
       dimensions  = local.database_dimensions
@@ -81,12 +81,12 @@ resource "aws_cloudwatch_metric_alarm" "service" {
 }
 
 locals {
-  # Alarms of too little.
+  # Alarms for values that are too low.
   low_alarms = merge(
     {
-      # Aurora counts from its largest capacity.
+      # Aurora counts from the maximum capacity.
       database-memory = {
-        description = "The database has less than 256 MiB of memory left at its largest capacity: raise database_capacity.max."
+        description = "The database has less than 256 MiB of memory left at its maximum capacity: raise database_capacity.max."
         namespace   = "AWS/RDS"
         metric      = "FreeableMemory"
         dimensions  = local.database_dimensions
@@ -99,11 +99,11 @@ locals {
     {
       for name, balancer in { api = var.api_metric_names, ui = var.ui_metric_names } :
       "${name}-down" => {
-        description = "For three minutes the load balancer ${name} had no healthy task. See the service's events in ECS and the log of its tasks."
+        description = "The load balancer ${name} has had no healthy task for three minutes. See the service's events in ECS and the log of its tasks."
         namespace   = "AWS/ApplicationELB"
         metric      = "HealthyHostCount"
         dimensions  = { LoadBalancer = balancer.load_balancer, TargetGroup = balancer.target_group }
-        # Not Minimum: a zone of the load balancer in which there is no task is no outage.
+        # Not Minimum: a zone of the load balancer without a task is not an outage.
         statistic = "Maximum"
         period    = 60
         threshold = 1

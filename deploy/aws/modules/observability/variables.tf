@@ -1,20 +1,20 @@
 variable "prefix" {
-  description = "What every name begins with."
+  description = "Prefix of all names."
   type        = string
 }
 
 variable "emails" {
-  description = "Who is told."
+  description = "Recipients of notifications."
   type        = list(string)
 }
 
 variable "key_arn" {
-  description = "Key that encrypts what is told."
+  description = "Key that encrypts notifications."
   type        = string
 }
 
 variable "monthly_budget_usd" {
-  description = "What the account may cost a month."
+  description = "Monthly budget of the account."
   type        = number
 }
 
@@ -34,31 +34,31 @@ variable "log_groups" {
 }
 
 variable "database_cluster" {
-  description = "The database's name in metrics."
+  description = "Identifier of the database in metrics."
   type        = string
 }
 
 variable "database_storage_alarm_gib" {
-  description = "More than this in the database is told."
+  description = "Storage in GiB above which there is an alarm."
   type        = number
 }
 
 variable "api_metric_names" {
-  description = "What metrics know the API's load balancer and targets by."
+  description = "Identifiers of the API's load balancer and target group in metrics."
   type        = object({ load_balancer = string, target_group = string })
 }
 
 variable "ui_metric_names" {
-  description = "What metrics know the UI's load balancer and targets by."
+  description = "Identifiers of the UI's load balancer and target group in metrics."
   type        = object({ load_balancer = string, target_group = string })
 }
 
 variable "api_slow_seconds" {
-  description = "A 99th percentile of the API's seconds to answer above this raises an alarm."
+  description = "99th percentile of the API's response time in seconds above which there is an alarm."
   type        = number
 }
 
 variable "https_endpoints" {
-  description = "Addresses that take what SNS posts."
+  description = "HTTPS endpoints that SNS posts to."
   type        = list(string)
 }

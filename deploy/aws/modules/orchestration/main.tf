@@ -1,4 +1,4 @@
-# Dagster: the kinds of tasks. What they may do is in policies.tf, which of them keep running in services.tf.
+# Dagster's task definitions. Their permissions are in policies.tf, the services in services.tf.
 data "aws_region" "current" {}
 
 locals {
@@ -13,17 +13,17 @@ locals {
     PGHOST             = var.database.host
     PGPORT             = tostring(var.database.port)
     PGDATABASE         = var.database.database
-    # dagster.yaml names the database's address by this variable too, so it is needed wherever Dagster is.
+    # dagster.yaml uses this variable, so it is needed wherever Dagster is.
     PGSSLMODE = "require"
   }
 
-  # Code server and runs execute our code; webserver and daemon only ask them, and start runs.
+  # Code server and runs execute our code; webserver and daemon only query the code server and launch runs.
   executes = merge(local.common, {
     S3_BUCKET         = var.landing.name
     S3_ARCHIVE_BUCKET = var.archive.name
   })
 
-  asks = merge(local.common, {
+  dagster = merge(local.common, {
     DAGSTER_CODE_HOST           = local.code_host
     DAGSTER_CODE_PORT           = tostring(local.code_port)
     DAGSTER_RUN_TASK_DEFINITION = module.run.definition_arn
@@ -44,7 +44,7 @@ locals {
   wait = { for what in ["database", "code-server"] : what => ["python", "-m", "deploy.wait", what] }
 }
 
-# Started by Dagster, a task a run, with a command of its own.
+# Started by Dagster, one task per run, with the run's command.
 module "run" {
   source = "../task"
 
@@ -54,7 +54,7 @@ module "run" {
   secrets     = local.executing_secrets
   size        = var.sizes.run
   policies    = { buckets = data.aws_iam_policy_document.run.json }
-  # A load that is asked to stop ends the chunk that it is at; the next run goes on from there.
+  # A load that is asked to stop finishes its current chunk; the next run resumes there.
   stop_timeout = 120
 
   prefix             = var.prefix
@@ -65,7 +65,7 @@ module "run" {
   log_retention_days = var.log_retention_days
 }
 
-# Started by hand or by a pipeline, once for each version and for each rotation of passwords.
+# Started manually or by a pipeline, once per version and per rotation of passwords.
 module "migrate" {
   source = "../task"
 
@@ -120,7 +120,7 @@ module "daemon" {
 
   name           = "daemon"
   command        = concat(local.wait["code-server"], ["dagster-daemon", "run", "-w", "/app/deploy/workspace.yaml"])
-  environment    = local.asks
+  environment    = local.dagster
   secrets        = local.storage_secret
   health_command = ["python", "-m", "deploy.probes", "daemon"]
   size           = var.sizes.daemon
@@ -141,7 +141,7 @@ module "webserver" {
   command = concat(local.wait["code-server"], [
     "dagster-webserver", "-h", "0.0.0.0", "-p", tostring(local.ui_port), "-w", "/app/deploy/workspace.yaml",
   ])
-  environment    = local.asks
+  environment    = local.dagster
   secrets        = local.storage_secret
   ports          = [local.ui_port]
   health_command = ["python", "-m", "deploy.probes", "http", "${local.ui_port}/server_info"]

@@ -1,4 +1,4 @@
-# What Dagster's tasks may do in AWS. The migrate task may do nothing there.
+# Permissions of Dagster's tasks in AWS. The migrate task has none.
 data "aws_caller_identity" "current" {}
 
 locals {
@@ -28,7 +28,7 @@ data "aws_iam_policy_document" "run" {
     resources = [var.archive.arn]
   }
 
-  # Exports are never deleted from here: the bucket's lifecycle does that.
+  # No permission to delete exports: the bucket's lifecycle rule does that.
   statement {
     sid       = "ReadAndAddToArchive"
     actions   = ["s3:GetObject", "s3:PutObject", "s3:AbortMultipartUpload"]
@@ -48,7 +48,7 @@ data "aws_iam_policy_document" "run" {
   }
 }
 
-# Webserver and daemon start, stop and look after runs.
+# Webserver and daemon start, stop and monitor runs.
 data "aws_iam_policy_document" "launcher" {
   statement {
     sid       = "StartRuns"
@@ -80,7 +80,7 @@ data "aws_iam_policy_document" "launcher" {
     resources = ["${local.ecs}:task/${var.cluster.name}/*"]
   }
 
-  # Of the tasks here, only those that Dagster has started bear this tag.
+  # Only tasks that Dagster has started have this tag.
   statement {
     sid       = "StopRuns"
     actions   = ["ecs:StopTask"]

@@ -1,4 +1,4 @@
-# Which of Dagster's tasks keep running, and how a new version takes over from the old one.
+# Dagster's services, and how a new version replaces the old one.
 resource "aws_service_discovery_private_dns_namespace" "this" {
   name        = "${var.prefix}.internal"
   description = "Names of tasks inside the VPC"
@@ -22,12 +22,12 @@ resource "aws_service_discovery_service" "code" {
 
 locals {
   services = {
-    # Two versions of the code at once would answer in turn: the old one ends first. Ticks fail meanwhile and come
-    # again; runs are tasks of their own and go on.
+    # Two versions of the code would answer in turn, so the old one stops first. Ticks fail meanwhile and are
+    # repeated; runs are tasks of their own and continue.
     code = { definition = module.code.definition_arn, minimum = 0, maximum = 100 }
     # Two daemons would start every run twice.
     daemon = { definition = module.daemon.definition_arn, minimum = 0, maximum = 100 }
-    # It keeps nothing: the new one answers before the old one ends.
+    # It is stateless: the new one is healthy before the old one stops.
     webserver = { definition = module.webserver.definition_arn, minimum = 100, maximum = 200 }
   }
 }
@@ -43,7 +43,7 @@ resource "aws_ecs_service" "this" {
 
   deployment_minimum_healthy_percent = each.value.minimum
   deployment_maximum_percent         = each.value.maximum
-  # Only the webserver is behind a load balancer; it waits for the database and then imports for some time.
+  # Only the webserver has a load balancer; it waits for the database, and its imports take a while.
   health_check_grace_period_seconds = each.key == "webserver" ? 600 : null
 
   enable_execute_command  = false

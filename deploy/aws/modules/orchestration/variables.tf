@@ -1,5 +1,5 @@
 variable "prefix" {
-  description = "What every name begins with."
+  description = "Prefix of all names."
   type        = string
 }
 
@@ -19,7 +19,7 @@ variable "subnet_ids" {
 }
 
 variable "security_group_id" {
-  description = "Group of all tasks here."
+  description = "Security group of all tasks here."
   type        = string
 }
 
@@ -39,12 +39,12 @@ variable "sizes" {
 }
 
 variable "database" {
-  description = "Where the database is."
+  description = "Host, port and name of the database."
   type        = object({ host = string, port = number, database = string })
 }
 
 variable "secret_arns" {
-  description = "Secrets by the environment variables that they are."
+  description = "ARNs of secrets by environment variable."
   type        = map(string)
 }
 
@@ -54,7 +54,7 @@ variable "administrator_secret_arn" {
 }
 
 variable "alert_webhook" {
-  description = "Whether ALERT_WEBHOOK_URL is handed over."
+  description = "Whether tasks get ALERT_WEBHOOK_URL."
   type        = bool
 }
 
@@ -69,7 +69,7 @@ variable "archive" {
 }
 
 variable "ui_url" {
-  description = "What links to runs begin with."
+  description = "Base URL of links to runs."
   type        = string
 }
 
@@ -79,16 +79,16 @@ variable "ui_target_group_arn" {
 }
 
 variable "key_arn" {
-  description = "Key of all data at rest."
+  description = "KMS key of all data at rest."
   type        = string
 }
 
 variable "log_retention_days" {
-  description = "For how many days logs are kept."
+  description = "Days for which logs are kept."
   type        = number
 }
 
 variable "landing_key_arn" {
-  description = "Key of a landing bucket that was there already, unless it has ours."
+  description = "Key of an existing landing bucket, unless it is ours."
   type        = string
 }

@@ -1,9 +1,9 @@
-# What nobody may read but the tasks: the roles' passwords, made here and never kept here, and what an operator fills in.
+# Secrets of the tasks: the roles' passwords, generated here but not stored in the state, and what an operator fills in.
 locals {
-  # Each is the environment variable of its name in small letters; the values come with the ephemeral resource below.
+  # Names are those of the environment variables in lower case; the values come from the ephemeral resource below.
   passwords = toset(["hiring_loader_password", "hiring_transformer_password", "hiring_restorer_password", "hiring_api_password", "hiring_reader_password"])
 
-  # A secret that waits for its end keeps its name from the next deployment.
+  # The name of a secret that is scheduled for deletion cannot be used by the next deployment.
   recovery_days = var.disposable ? 0 : 30
 
   filled_in = {
@@ -37,7 +37,7 @@ resource "aws_secretsmanager_secret_version" "password" {
   secret_string_wo_version = var.passwords_version
 }
 
-# Dagster takes its database as one address. Without punctuation nothing in it has to be escaped.
+# Dagster needs its database as a URL. Without punctuation nothing in it has to be escaped.
 ephemeral "aws_secretsmanager_random_password" "dagster" {
   password_length     = 40
   exclude_punctuation = true
@@ -45,7 +45,7 @@ ephemeral "aws_secretsmanager_random_password" "dagster" {
 
 resource "aws_secretsmanager_secret" "dagster_pg_url" {
   name        = "${var.prefix}/dagster_pg_url"
-  description = "DAGSTER_PG_URL: role and database are made by the migrate task."
+  description = "DAGSTER_PG_URL: the migrate task creates role and database."
   kms_key_id  = var.key_arn
 
   recovery_window_in_days = local.recovery_days

@@ -1,5 +1,5 @@
 output "arns" {
-  description = "The secrets' ARNs by the environment variables that they are."
+  description = "ARNs of the secrets by environment variable."
   value = merge(
     { for name, secret in aws_secretsmanager_secret.password : upper(name) => secret.arn },
     { for name, secret in aws_secretsmanager_secret.filled_in : upper(name) => secret.arn },

@@ -1,5 +1,5 @@
 variable "prefix" {
-  description = "What every name begins with."
+  description = "Prefix of all names."
   type        = string
 }
 
@@ -9,16 +9,16 @@ variable "key_arn" {
 }
 
 variable "passwords_version" {
-  description = "Raised by one for new passwords."
+  description = "Incremented for new passwords."
   type        = number
 }
 
 variable "database" {
-  description = "Where the database is."
+  description = "Host, port and name of the database."
   type        = object({ host = string, port = number, database = string })
 }
 
 variable "disposable" {
-  description = "Whether what is in it goes with it."
+  description = "Whether it can be deleted together with its contents."
   type        = bool
 }

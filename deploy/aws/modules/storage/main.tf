@@ -1,8 +1,8 @@
-# Three buckets: landing (what companies deliver), archive (exports of the raw tables), logs (who asked for what).
+# Three buckets: landing (deliveries), archive (exports of the raw tables), logs (access logs).
 data "aws_caller_identity" "current" {}
 
 locals {
-  # Where a bucket is given, it stays as it is: its versions, its policy, its key are whose it is to look after.
+  # An existing bucket stays as it is: its owner is responsible for versioning, policy and key.
   landing = coalesce(var.landing_bucket, "${var.prefix}-landing-${local.suffix}")
 
   suffix = data.aws_caller_identity.current.account_id
@@ -57,7 +57,7 @@ data "aws_iam_policy_document" "writers" {
 }
 
 data "aws_iam_policy_document" "delivery" {
-  # Load balancers put the account that they belong to into the key: no other account's can write here.
+  # The key contains the load balancer's account, so no other account's can write here.
   statement {
     sid       = "LoadBalancers"
     actions   = ["s3:PutObject"]

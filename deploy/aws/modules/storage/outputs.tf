@@ -9,6 +9,6 @@ output "archive" {
 }
 
 output "log_bucket" {
-  description = "Name of the bucket that load balancers write to."
+  description = "Name of the bucket of load balancers' logs."
   value       = module.logs.name
 }

@@ -1,5 +1,5 @@
 variable "prefix" {
-  description = "What every name begins with."
+  description = "Prefix of all names."
   type        = string
 }
 
@@ -9,31 +9,31 @@ variable "key_arn" {
 }
 
 variable "landing_writer_arns" {
-  description = "Who may put objects into the landing bucket."
+  description = "ARNs of roles that may put objects into the landing bucket."
   type        = list(string)
 }
 
 variable "landing_noncurrent_days" {
-  description = "For how many days an overwritten or deleted object of the landing bucket can be brought back."
+  description = "Days for which an overwritten or deleted object of the landing bucket can be recovered."
   type        = number
 }
 
 variable "archive_days" {
-  description = "For how many days exports are kept."
+  description = "Days for which exports are kept."
   type        = number
 }
 
 variable "log_retention_days" {
-  description = "For how many days access logs are kept."
+  description = "Days for which access logs are kept."
   type        = number
 }
 
 variable "disposable" {
-  description = "Whether what is in it goes with it."
+  description = "Whether it can be deleted together with its contents."
   type        = bool
 }
 
 variable "landing_bucket" {
-  description = "Name of a bucket that is there already, to which companies deliver; null for one of our own."
+  description = "Name of an existing bucket that companies deliver to; null creates one."
   type        = string
 }

@@ -1,4 +1,4 @@
-# A kind of task: its container, its log, what it may do (task role) and what ECS needs to start it (execution role).
+# A task definition: its container, its log, its permissions (task role) and what ECS needs to start it (execution role).
 data "aws_region" "current" {}
 
 data "aws_caller_identity" "current" {}
@@ -6,7 +6,7 @@ data "aws_caller_identity" "current" {}
 locals {
   id = "${var.prefix}-${var.name}"
 
-  # Without the part that is asked for: arn:aws:secretsmanager:region:account:secret:name.
+  # Without the JSON key: arn:aws:secretsmanager:region:account:secret:name.
   secret_arns = distinct([for arn in values(var.secrets) : join(":", slice(split(":", arn), 0, 7))])
 
   container = {
@@ -33,7 +33,7 @@ locals {
         awslogs-group         = aws_cloudwatch_log_group.this.name
         awslogs-region        = data.aws_region.current.name
         awslogs-stream-prefix = var.name
-        # A log that cannot be written must not stop the work.
+        # Logging must not block the task.
         mode            = "non-blocking"
         max-buffer-size = "4m"
       }
@@ -61,7 +61,7 @@ resource "aws_ecs_task_definition" "this" {
   execution_role_arn       = aws_iam_role.execution.arn
   container_definitions    = jsonencode([merge(local.container, local.health)])
 
-  # Otherwise a rollback would find the revision before inactive.
+  # Otherwise the previous revision would be inactive when ECS rolls back.
   skip_destroy = true
 
   runtime_platform {

@@ -1,5 +1,5 @@
 output "definition_arn" {
-  description = "The task definition with its revision, known once its roles may do what they have to."
+  description = "The task definition with its revision, known once its roles have their permissions."
   value       = aws_ecs_task_definition.this.arn
 
   depends_on = [aws_iam_role_policy.task, aws_iam_role_policy.execution]
@@ -11,16 +11,16 @@ output "family" {
 }
 
 output "container" {
-  description = "Name of its container."
+  description = "Name of the container."
   value       = var.name
 }
 
 output "role_arns" {
-  description = "The two roles that whoever starts it has to pass on."
+  description = "The two roles that the launcher has to pass."
   value       = [aws_iam_role.task.arn, aws_iam_role.execution.arn]
 }
 
 output "log_group" {
-  description = "Name and ARN of its log group."
+  description = "Name and ARN of the log group."
   value       = { name = aws_cloudwatch_log_group.this.name, arn = aws_cloudwatch_log_group.this.arn }
 }

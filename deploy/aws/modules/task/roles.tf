@@ -1,4 +1,4 @@
-# The two roles of a task. Nobody but ECS, for this account, may take them on.
+# The two roles of a task. Only ECS, for this account, may assume them.
 data "aws_iam_policy_document" "trust" {
   statement {
     actions = ["sts:AssumeRole"]
@@ -18,7 +18,7 @@ data "aws_iam_policy_document" "trust" {
 
 resource "aws_iam_role" "task" {
   name               = "${local.id}-task"
-  description        = "What ${var.name} itself may do"
+  description        = "Permissions of ${var.name} itself"
   assume_role_policy = data.aws_iam_policy_document.trust.json
 }
 
@@ -32,7 +32,7 @@ resource "aws_iam_role_policy" "task" {
 
 resource "aws_iam_role" "execution" {
   name               = "${local.id}-execution"
-  description        = "How ECS starts ${var.name}: its image, its secrets, its log"
+  description        = "Lets ECS start ${var.name}: image, secrets, log"
   assume_role_policy = data.aws_iam_policy_document.trust.json
 }
 
@@ -43,7 +43,7 @@ data "aws_iam_policy_document" "execution" {
     resources = [var.repository_arn]
   }
 
-  # A token for all of the registry is the only one there is.
+  # There are only tokens for the whole registry.
   statement {
     sid       = "Registry"
     actions   = ["ecr:GetAuthorizationToken"]

@@ -1,5 +1,5 @@
 variable "prefix" {
-  description = "What every name begins with."
+  description = "Prefix of all names."
   type        = string
 }
 
@@ -19,17 +19,17 @@ variable "repository_arn" {
 }
 
 variable "command" {
-  description = "What the container runs."
+  description = "Command of the container."
   type        = list(string)
 }
 
 variable "environment" {
-  description = "Variables that are no secret."
+  description = "Environment variables that are not secret."
   type        = map(string)
 }
 
 variable "secrets" {
-  description = "Variables that are: the ARN of a secret, or of a part of one (ARN:key::)."
+  description = "Secret environment variables: the ARN of a secret, or of a JSON key in it (ARN:key::)."
   type        = map(string)
 }
 
@@ -40,13 +40,13 @@ variable "ports" {
 }
 
 variable "health_command" {
-  description = "Ends with 0 when the container is well; none for tasks that come to an end."
+  description = "Exits with 0 if the container is healthy; empty for one-off tasks."
   type        = list(string)
   default     = []
 }
 
 variable "stop_timeout" {
-  description = "Seconds from SIGTERM to SIGKILL, 120 at most."
+  description = "Seconds from SIGTERM to SIGKILL, at most 120."
   type        = number
   default     = 30
 }
@@ -62,7 +62,7 @@ variable "cpu_architecture" {
 }
 
 variable "policies" {
-  description = "What the task may do in AWS, as JSON documents by name; nothing without any."
+  description = "Permissions of the task in AWS, as JSON documents by name; none by default."
   type        = map(string)
   default     = {}
 }
@@ -73,6 +73,6 @@ variable "key_arn" {
 }
 
 variable "log_retention_days" {
-  description = "For how many days its log is kept."
+  description = "Days for which the log is kept."
   type        = number
 }
