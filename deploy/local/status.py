@@ -13,7 +13,7 @@ from deploy.local.postgres import EmbeddedPostgres
 from deploy.local.services import LOOPBACK
 from deploy.local.settings import Settings
 from deploy.probes import answers_http, daemon_is_alive, serves_grpc
-from orchestration.monitoring.disk import Room, database_sizes, room
+from orchestration.monitoring.disk import DiskSpace, database_sizes, disk_space
 
 MIB = 1 << 20
 
@@ -46,7 +46,7 @@ def sizes(settings: Settings) -> dict[str, int]:
 
 def print_status(settings: Settings, console: Console) -> bool:
     """Print the status; return whether every service is up and the disk has enough free space."""
-    working, disk = services(settings), room(settings.state_dir)
+    working, disk = services(settings), disk_space(settings.state_dir)
     for name, works in working.items():
         console.print(f"  {name:<20} {'[green]works[/]' if works else '[red]does not answer[/]'}")
     table = Table("in STATE_DIR", "MiB", box=None, pad_edge=True)
@@ -60,7 +60,7 @@ def print_status(settings: Settings, console: Console) -> bool:
     return all(working.values()) and disk.state != "low"
 
 
-def _describe(disk: Room) -> str:
+def _describe(disk: DiskSpace) -> str:
     return f"{disk.free / 2**30:,.1f} GiB free ({disk.share:.0%}, {disk.state})"
 
 

@@ -1,6 +1,6 @@
-"""Checks of the data in Dagster: what each means and what to do about it. What they query is in monitoring/checks.py.
+"""Checks of the data in Dagster: what each means and what to do about it. Their queries are in monitoring/checks.py.
 
-Those of a raw table belong to its load, the others are steps of their own.
+Those of a raw table are part of its load, the others are steps of their own.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -26,72 +26,70 @@ NO_OPEN_RECORDS, NOTHING_WAITS = "no_open_records", "nothing_waits_long"
 LEDGER = dg.AssetKey(["raw", "loads"])
 REJECTED_RECORDS = dg.AssetKey(["staging", "rejected_records"])
 MISSING_REFERENCES = dg.AssetKey(["marts", "missing_references"])
-PERCENT = (
-    f"over {checks.REJECTED_SHARE_TO_LOOK_AT:.0%} is a warning, over {checks.REJECTED_SHARE_TOO_MUCH:.0%} an error"
-)
+PERCENT = f"over {checks.WARNING_REJECTED_SHARE:.0%} is a warning, over {checks.ERROR_REJECTED_SHARE:.0%} an error"
 
 
 def of_raw(key: dg.AssetKey) -> list[dg.AssetCheckSpec]:
     """Return the checks that each load of a raw table makes."""
     descriptions = {
-        COLUMNS: "The table has the columns that objects deliver, as text. If not, nothing is loaded: run the "
-        "migrations, or take back what was changed by hand.",
-        LOADED: "No object's latest load failed or is held back; those of which it did are named until they are "
-        "loaded. Deliver them corrected under the same name, or press reload_object with another limit.",
-        ADDS_UP: "Of each object of the last load, every record is in the table or among the rejected, once. If not, "
-        "somebody changed raw by hand: take the load out and let it be loaded again.",
-        FEW_REJECTED: f"Few records of the last load are rejected, as malformed or as invalid ({PERCENT}). See "
+        COLUMNS: "The table has the columns of the contract, as text. If not, nothing is loaded: run the migrations, "
+        "or revert the manual change.",
+        LOADED: "No object's latest load failed or is held back; objects are listed until they are loaded. Deliver "
+        "them corrected under the same name, or launch reload_object with another limit.",
+        ADDS_UP: "Every record of the last run's objects is in the table or rejected, exactly once. If not, somebody "
+        "changed raw manually: remove the load and let it be loaded again.",
+        FEW_REJECTED: f"Few records of the last run's loads are rejected, as malformed or invalid ({PERCENT}). See "
         "staging/rejected_records, and deliver the corrected records in a new file.",
-        USUAL_SIZE: f"The newest object has at least {checks.USUAL_SHARE:.0%} of the records of the one before it, "
-        f"where that has {checks.USUAL_RECORDS} or more. If not: ask the sender whether the file was cut off.",
+        USUAL_SIZE: f"The newest object has at least {checks.USUAL_SHARE:.0%} of the previous one's records, if that "
+        f"has {checks.USUAL_RECORDS} or more. If not: ask the sender whether the file was truncated.",
     }
     return [dg.AssetCheckSpec(name, asset=key, description=text) for name, text in descriptions.items()]
 
 
 def columns_as_agreed(wrong: Sequence[str]) -> dg.AssetCheckResult:
-    """Return the check of a table's columns, given what is wrong with them."""
+    """Return the check of a table's columns, given how they differ from the contract's."""
     return dg.AssetCheckResult(
         check_name=COLUMNS, passed=not wrong, description="; ".join(wrong) or None, metadata={"wrong": len(wrong)}
     )
 
 
 def every_object_loaded(table: Table, failed: Sequence[checks.FailedObject]) -> dg.AssetCheckResult:
-    """Return the check of a table's objects, given those that failed or are held, the last one first."""
+    """Return the check of a table's objects, given those that failed or are held, latest first."""
     rows: list[dict[str, object]] = [
         {
-            "object": each.object,
-            "load": each.load_id,
-            "status": each.status,
-            "since": f"{each.since:%Y-%m-%d %H:%M:%S %Z}",
-            "why": each.why,
+            "object": item.object,
+            "load": item.load_id,
+            "status": item.status,
+            "since": f"{item.since:%Y-%m-%d %H:%M:%S %Z}",
+            "why": item.why,
         }
-        for each in failed[:SHOWN]
+        for item in failed[:SHOWN]
     ]
     return dg.AssetCheckResult(
         check_name=LOADED,
         asset_key=dg.AssetKey(["raw", table.name]),
         passed=not failed,
-        description="; ".join(each.why for each in failed[:SHOWN]) or None,
+        description="; ".join(item.why for item in failed[:SHOWN]) or None,
         metadata={
             "failed": len(failed),
             "objects": dg.MetadataValue.md(table_of_rows(rows)),
-            **as_metadata({each.load_id: each.why for each in failed}),
+            **as_metadata({item.load_id: item.why for item in failed}),
         },
     )
 
 
 def deliveries_of_usual_size(deliveries: Sequence[checks.Delivery]) -> dg.AssetCheckResult:
-    """Return the check of how large the newest object is, given it and the complete one before it."""
+    """Return the check of the newest object's size, given it and the previous complete one."""
     rows: list[dict[str, object]] = [
-        {"object": each.object, "load": each.load_id, "records": each.records} for each in deliveries
+        {"object": delivery.object, "load": delivery.load_id, "records": delivery.records} for delivery in deliveries
     ]
     passed = checks.is_of_usual_size(deliveries)
-    words = [f"{each.object} has {each.records:,} records" for each in deliveries]
+    words = [f"{delivery.object} has {delivery.records:,} records" for delivery in deliveries]
     return dg.AssetCheckResult(
         check_name=USUAL_SIZE,
         passed=passed,
         severity=dg.AssetCheckSeverity.WARN,
-        description=None if passed else ", ".join(words) + " and came before it",
+        description=None if passed else ", ".join(words) + " and was the previous one",
         metadata={"deliveries": dg.MetadataValue.md(table_of_rows(rows))},
     )
 
@@ -99,9 +97,16 @@ def deliveries_of_usual_size(deliveries: Sequence[checks.Delivery]) -> dg.AssetC
 def records_add_up(
     name: str, found: Sequence[checks.Discrepancy], asset_key: dg.AssetKey | None = None
 ) -> dg.AssetCheckResult:
-    """Return the check of the ledger's accounts, given what does not add up in them."""
+    """Return the check of the ledger against the records.
+
+    Args:
+        name: of the check.
+        found: the contradictions.
+        asset_key: of the asset, unless the step has only one.
+    """
     rows: list[dict[str, object]] = [
-        {"load": each.load_id, "record": each.record, "what": each.complaint} for each in found
+        {"load": discrepancy.load_id, "record": discrepancy.record, "what": discrepancy.complaint}
+        for discrepancy in found
     ]
     return dg.AssetCheckResult(
         check_name=name,
@@ -112,25 +117,25 @@ def records_add_up(
 
 
 def few_records_rejected(shares: Sequence[checks.Share]) -> dg.AssetCheckResult:
-    """Return the check of how much was rejected, given the loads' shares, the worst first."""
+    """Return the check of rejected records, given the loads' shares, highest first."""
     worst = shares[0].share if shares else 0.0
     rows: list[dict[str, object]] = [
         {
-            "load": each.load_id,
-            "object": each.object,
-            "records": each.records,
-            "malformed": each.malformed,
-            "invalid": each.invalid,
+            "load": load.load_id,
+            "object": load.object,
+            "records": load.records,
+            "malformed": load.malformed,
+            "invalid": load.invalid,
         }
-        for each in shares[:SHOWN]
+        for load in shares[:SHOWN]
     ]
     return dg.AssetCheckResult(
         check_name=FEW_REJECTED,
-        passed=worst <= checks.REJECTED_SHARE_TO_LOOK_AT,
-        severity=dg.AssetCheckSeverity.ERROR if worst > checks.REJECTED_SHARE_TOO_MUCH else dg.AssetCheckSeverity.WARN,
+        passed=worst <= checks.WARNING_REJECTED_SHARE,
+        severity=dg.AssetCheckSeverity.ERROR if worst > checks.ERROR_REJECTED_SHARE else dg.AssetCheckSeverity.WARN,
         metadata={
-            "malformed": sum(each.malformed for each in shares),
-            "invalid": sum(each.invalid for each in shares),
+            "malformed": sum(load.malformed for load in shares),
+            "invalid": sum(load.invalid for load in shares),
             "worst_percent": round(100 * worst, 3),
             "loads": dg.MetadataValue.md(table_of_rows(rows)),
         },
@@ -141,19 +146,19 @@ def few_records_rejected(shares: Sequence[checks.Share]) -> dg.AssetCheckResult:
     asset=LEDGER,
     name=ALL_ADDS_UP,
     description=(
-        "Every record of every load is in its table or among the rejected, once. Two seconds a million records, so it "
-        "runs at night; press Execute to know now. If not: somebody changed raw by hand; take out the loads named "
-        "here and let them be loaded again."
+        "Every record of every load is in its table or rejected, exactly once. Takes two seconds per million records, "
+        "so it runs at night; click Execute for a result now. If it fails, somebody changed raw manually: remove the "
+        "listed loads and let them be loaded again."
     ),
 )
 def all_records_add_up(warehouse: Warehouse) -> dg.AssetCheckResult:
-    """Look at all of raw."""
+    """Check all of raw."""
     with warehouse.transformer() as connection:
         return records_add_up(ALL_ADDS_UP, checks.discrepancies(connection, SHOWN))
 
 
 def no_open_records(counts: Mapping[str, int], latest: Sequence[checks.OpenRecord]) -> dg.AssetCheckResult:
-    """Return the check of what there is to correct, given how many records are open by table, and the latest ones."""
+    """Return the check of open rejected records, given their number by table, and the latest ones."""
     in_words = ", ".join(f"{count:,} of {table}" for table, count in counts.items())
     return dg.AssetCheckResult(
         check_name=NO_OPEN_RECORDS,
@@ -164,35 +169,35 @@ def no_open_records(counts: Mapping[str, int], latest: Sequence[checks.OpenRecor
         metadata={
             "open": sum(counts.values()),
             **{f"open_{table}": count for table, count in counts.items()},
-            # Without their names: who may see this page need not see people.
-            "latest": dg.MetadataValue.md(table_of_rows([asdict(each) for each in latest])),
+            # Without names of people, which users of this page may not be allowed to see.
+            "latest": dg.MetadataValue.md(table_of_rows([asdict(record) for record in latest])),
             "export": dg.MetadataValue.md("\n\n".join(export_commands(list(counts)))),
         },
     )
 
 
 def export_commands(tables: Sequence[str]) -> list[str]:
-    """Return what writes the open records of some tables as files to be corrected: a file is of one table."""
+    """Return the commands that write the open records of some tables to files, one per table."""
     options = [f" --table {table}" for table in tables] if len(tables) > 1 else [""]
     return [f"`make ingest ARGS='rejected --open --csv{option}'`" for option in options]
 
 
 def nothing_waits_long(missing: Sequence[checks.MissingReference], hours: float) -> dg.AssetCheckResult:
-    """Return the check of what records wait for, the longest awaited first, given how long they may."""
+    """Return the check of what records wait for, longest wait first, given how many hours are acceptable."""
     late = too_long(missing, hours)
     by_table: dict[str, list[str]] = {}
-    for each in late:
-        by_table.setdefault(each.missing_from, []).append(each.id)
+    for reference in late:
+        by_table.setdefault(reference.missing_from, []).append(reference.id)
     in_words = "; ".join(f"{table} {', '.join(ids[:SHOWN])}" for table, ids in sorted(by_table.items()))
     rows: list[dict[str, object]] = [
         {
-            "missing from": each.missing_from,
-            "id": each.id,
-            "waiting": each.waiting,
-            "of": f"{each.table}.{each.column}",
-            "since": f"{each.since:%Y-%m-%d %H:%M:%S %Z}",
+            "missing from": reference.missing_from,
+            "id": reference.id,
+            "waiting": reference.waiting,
+            "of": f"{reference.table}.{reference.column}",
+            "since": f"{reference.since:%Y-%m-%d %H:%M:%S %Z}",
         }
-        for each in missing[:SHOWN]
+        for reference in missing[:SHOWN]
     ]
     return dg.AssetCheckResult(
         check_name=NOTHING_WAITS,
@@ -210,8 +215,8 @@ def nothing_waits_long(missing: Sequence[checks.MissingReference], hours: float)
 
 
 def too_long(missing: Sequence[checks.MissingReference], hours: float) -> list[checks.MissingReference]:
-    """Return what has been waited for longer than some hours."""
-    return [each for each in missing if each.hours > hours]
+    """Return the references that records have waited for longer than some hours."""
+    return [reference for reference in missing if reference.hours > hours]
 
 
 AFTER_BUILD = [
@@ -219,8 +224,8 @@ AFTER_BUILD = [
         NO_OPEN_RECORDS,
         asset=REJECTED_RECORDS,
         description=(
-            "No rejected record is open: those that are open are counted by table, and the latest are shown. Export "
-            "them with the command that is shown, have them corrected and deliver the file; or dismiss them with "
+            "No rejected record is open. Open ones are counted by table, and the latest are listed. Export them with "
+            "the command in the metadata, have them corrected and deliver the file; or dismiss them, see "
             "`make ingest ARGS='dismiss --help'`."
         ),
     ),
@@ -228,8 +233,8 @@ AFTER_BUILD = [
         NOTHING_WAITS,
         asset=MISSING_REFERENCES,
         description=(
-            "No valid record has waited longer than WAITING_HOURS (24) for a department, a job or the like that is "
-            "unknown; a sensor looks each minute. If one has: have the records that are named here delivered."
+            "No valid record has waited longer than WAITING_HOURS (24) for an unknown department, job or the like; a "
+            "sensor checks every minute. If one has: have the listed records delivered."
         ),
     ),
     *(
@@ -237,9 +242,9 @@ AFTER_BUILD = [
             UP_TO_DATE,
             asset=dg.AssetKey(["marts", mart]),
             description=(
-                f"No complete load has waited longer than {checks.PATIENCE_SECONDS // 60} minutes for this mart to "
-                "show it; a sensor looks each minute. If one has: look at the last failed run of refresh, mend what it "
-                "names, start refresh."
+                f"No complete load has waited longer than {checks.MAX_WAIT_SECONDS // 60} minutes for this mart to "
+                "show it; a sensor checks every minute. If one has: open the last failed run of refresh, repair what "
+                "it names, and launch refresh."
             ),
         )
         for mart in MARTS
@@ -247,10 +252,10 @@ AFTER_BUILD = [
 ]
 
 
-# A subset, because a run that materializes one model has the checks of that model alone.
+# A subset, because a run that materializes one model has the checks of that model only.
 @dg.multi_asset_check(specs=AFTER_BUILD, name="after_build", can_subset=True)
 def after_build(context: dg.AssetCheckExecutionContext, warehouse: Warehouse) -> Iterator[dg.AssetCheckResult]:
-    """Look at what a build has left, for the models of the run."""
+    """Check the result of a build, for the models of the run."""
     with warehouse.transformer() as connection:
         results = [
             no_open_records(*checks.open_records(connection, SHOWN)),
@@ -262,7 +267,7 @@ def after_build(context: dg.AssetCheckExecutionContext, warehouse: Warehouse) ->
 
 
 def shows_every_complete_load(late: checks.Waiting) -> list[dg.AssetCheckResult]:
-    """Return the checks of the marts, given the loads that they do not show."""
+    """Return the checks of all marts, given the loads that they do not show."""
     metadata = {
         "waiting_loads": dg.MetadataValue.int(late.loads),
         "waiting_seconds": dg.MetadataValue.float(round(late.seconds, 1)),
@@ -282,7 +287,7 @@ def shows_every_complete_load(late: checks.Waiting) -> list[dg.AssetCheckResult]
 
 
 def as_evaluation(result: dg.AssetCheckResult) -> dg.AssetCheckEvaluation:
-    """Return a check that was made outside of a run's steps as an event."""
+    """Return the result of a check that ran outside of a run's steps as an event."""
     assert result.asset_key is not None
     assert result.check_name is not None
     return dg.AssetCheckEvaluation(
@@ -299,51 +304,51 @@ def as_evaluation(result: dg.AssetCheckResult) -> dg.AssetCheckEvaluation:
     minimum_interval_seconds=60,
     default_status=dg.DefaultSensorStatus.RUNNING,
     description=(
-        f"Reports checks that change though nothing runs: {UP_TO_DATE} of the marts, {NOTHING_WAITS} of what records "
-        f"wait for, and {LOADED} of the raw tables, as after a load from a shell. Starts no runs."
+        f"Reports checks that can change without a run: {UP_TO_DATE} of the marts, {NOTHING_WAITS} of missing "
+        f"references, and {LOADED} of the raw tables, for instance after a load from a shell. Starts no runs."
     ),
 )
 def late_marts(context: dg.SensorEvaluationContext, warehouse: Warehouse) -> dg.SensorResult | dg.SkipReason:
-    """Look at what time or a shell changes; the cursor is what was last reported as wrong, by check."""
+    """Run the checks that time or a shell can change; the cursor has the failures last reported, by check."""
     with warehouse.transformer() as connection:
         late = checks.waiting(connection, MARTS)
         missing = checks.missing_references(connection)
         failed = {table: checks.failed_objects(connection, table) for table in TABLES}
     hours = CheckSettings.read().waiting_hours
-    # What is wrong in each, empty where nothing is, and the check that says so.
-    looks: dict[str, tuple[list[str], list[dg.AssetCheckResult]]] = {
+    # The failures of each check, empty if it passes, and its results.
+    outcomes: dict[str, tuple[list[str], list[dg.AssetCheckResult]]] = {
         UP_TO_DATE: ([str(late.first_load_id)] * late.is_too_long, shows_every_complete_load(late)),
         NOTHING_WAITS: (
-            [f"{each.column} {each.id}" for each in too_long(missing, hours)],
+            [f"{item.column} {item.id}" for item in too_long(missing, hours)],
             [nothing_waits_long(missing, hours)],
         ),
     }
     for table, objects in failed.items():
-        loads = [str(each.load_id) for each in objects]
-        looks[f"{LOADED} {table.name}"] = (loads, [every_object_loaded(table, objects)])
+        loads = [str(item.load_id) for item in objects]
+        outcomes[f"{LOADED} {table.name}"] = (loads, [every_object_loaded(table, objects)])
     before = Reported.read(context.cursor)
-    now = Reported(digests={name: digest_of(" ".join(wrong)) for name, (wrong, _) in looks.items() if wrong})
-    changed = [name for name in looks if before.digests.get(name) != now.digests.get(name)]
+    now = Reported(digests={name: digest_of(" ".join(wrong)) for name, (wrong, _) in outcomes.items() if wrong})
+    changed = [name for name in outcomes if before.digests.get(name) != now.digests.get(name)]
     if not changed:
-        # An alarm outside (deploy/aws) looks for "loads wait too long"; files that keep coming always let some wait.
-        behind = f"{late.loads} loads wait" if late.loads else "The marts show every complete load"
-        behind += " too long" * late.is_too_long
+        # An alarm (deploy/aws) matches "loads wait too long"; while files keep arriving, some loads always wait.
+        status = f"{late.loads} loads wait" if late.loads else "The marts show every complete load"
+        status += " too long" * late.is_too_long
         others = [name for name in now.digests if name != UP_TO_DATE]
-        return dg.SkipReason(f"{behind}; still wrong: {', '.join(others)}." if others else f"{behind}.")
+        return dg.SkipReason(f"{status}; still failing: {', '.join(others)}." if others else f"{status}.")
     return dg.SensorResult(
-        asset_events=[as_evaluation(result) for name in changed for result in looks[name][1]],
+        asset_events=[as_evaluation(result) for name in changed for result in outcomes[name][1]],
         cursor=now.model_dump_json(),
     )
 
 
 class Reported(BaseModel):
-    """What the sensor has reported as wrong, a digest of it by check. Losing it costs one more report."""
+    """Digests of the failures that the sensor last reported, by check. Losing it costs one more report."""
 
     digests: dict[str, str] = {}
 
     @classmethod
     def read(cls, cursor: str | None) -> "Reported":
-        """Return what a cursor holds; a cursor that holds anything else counts as none."""
+        """Return the content of a cursor; an unreadable cursor counts as none."""
         try:
             return cls.model_validate_json(cursor or "{}")
         except ValidationError:

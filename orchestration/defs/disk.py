@@ -1,4 +1,4 @@
-"""The check of the disk, and what makes it as soon as there is less room: an error before anything fails for it."""
+"""The check of the disk, and the sensor that runs it as soon as space becomes scarce, before anything fails."""
 
 from pathlib import Path
 
@@ -13,7 +13,7 @@ GIB = 1 << 30
 
 
 class DiskSettings(Settings):
-    """Whose disk is looked at."""
+    """The folder whose disk is checked."""
 
     dagster_storage: Path = Path()
 
@@ -26,27 +26,27 @@ def _folder() -> Path:
     asset=LEDGER,
     name="disk_has_room",
     description=(
-        "The disk of DAGSTER_STORAGE has room; under make up and Docker Compose that is the disk of Postgres, too. "
-        f"Less than {disk.LOW_SHARE:.0%} free, at least {disk.LOW_BYTES_AT_LEAST // GIB} and at most "
-        f"{disk.LOW_BYTES_AT_MOST // GIB} GiB, is an error, less than twice as much a warning. A sensor looks each "
-        "minute. If it is red: make room; press prune_history when it is Dagster's database that is large."
+        "The disk of DAGSTER_STORAGE has free space; under make up and Docker Compose that is the disk of Postgres, "
+        f"too. Less than {disk.LOW_SHARE:.0%} free (at least {disk.MIN_LOW_BYTES // GIB}, at most "
+        f"{disk.MAX_LOW_BYTES // GIB} GiB) is an error, less than twice that a warning. A sensor checks every minute. "
+        "If it is red: free some space; launch prune_history if Dagster's database is large."
     ),
 )
 def disk_has_room(warehouse: Warehouse) -> dg.AssetCheckResult:
-    """Look at the disk and at the databases."""
+    """Check the disk, and show the sizes of the databases."""
     folder = _folder()
-    room = disk.room(folder)
+    space = disk.disk_space(folder)
     with warehouse.transformer() as connection:
         sizes = disk.database_sizes(connection)
     return dg.AssetCheckResult(
-        passed=room.state == "enough",
-        severity=dg.AssetCheckSeverity.ERROR if room.state == "low" else dg.AssetCheckSeverity.WARN,
-        # Without figures: the same words again are no news, and alerts do not repeat them.
-        description=None if room.state == "enough" else f"The disk of {folder} has little room left.",
+        passed=space.state == "enough",
+        severity=dg.AssetCheckSeverity.ERROR if space.state == "low" else dg.AssetCheckSeverity.WARN,
+        # Without numbers, so that alerts do not repeat the same message.
+        description=None if space.state == "enough" else f"The disk of {folder} has little free space left.",
         metadata={
-            "free_gib": round(room.free / GIB, 2),
-            "free_percent": round(100 * room.share, 1),
-            "error_below_gib": round(room.low_bytes / GIB, 2),
+            "free_gib": round(space.free / GIB, 2),
+            "free_percent": round(100 * space.share, 1),
+            "error_below_gib": round(space.low_bytes / GIB, 2),
             "databases_mib": dg.MetadataValue.json({name: round(size / 2**20, 1) for name, size in sizes.items()}),
         },
     )
@@ -55,7 +55,7 @@ def disk_has_room(warehouse: Warehouse) -> dg.AssetCheckResult:
 check_disk = dg.define_asset_job(
     "check_disk",
     selection=dg.AssetSelection.checks(disk_has_room),
-    description="Look at the room on the disk. The sensor disk_room starts it; press it after you have made room.",
+    description="Check the free disk space. The sensor disk_room starts it; launch it after you have freed some space.",
 )
 
 
@@ -63,12 +63,12 @@ check_disk = dg.define_asset_job(
     job=check_disk,
     minimum_interval_seconds=60,
     default_status=dg.DefaultSensorStatus.RUNNING,
-    description="Starts check_disk when the room on the disk becomes scarce, low, or enough again.",
+    description="Starts check_disk when the free disk space becomes scarce, low, or enough again.",
 )
 def disk_room(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
-    """Look at the disk; the cursor is its state at the last look. A database that is away is no matter here."""
-    room = disk.room(_folder())
+    """Check the disk; the cursor is its state at the last tick. Needs no database."""
+    space = disk.disk_space(_folder())
     before = context.cursor or "enough"
-    if room.state == before:
-        return dg.SkipReason(f"{room.free / GIB:,.1f} GiB are free ({room.share:.0%}): {room.state}.")
-    return dg.SensorResult(run_requests=[dg.RunRequest()], cursor=room.state)
+    if space.state == before:
+        return dg.SkipReason(f"{space.free / GIB:,.1f} GiB are free ({space.share:.0%}): {space.state}.")
+    return dg.SensorResult(run_requests=[dg.RunRequest()], cursor=space.state)

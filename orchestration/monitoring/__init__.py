@@ -1,4 +1,5 @@
-"""Whether something is wrong, who is alerted, and what keeps Dagster's own database small: checks, alerts, maintenance.
+"""Checks of the data and the disk, alerts about failures, and maintenance of Dagster's own database.
 
-Dagster's assets, checks and sensors that use it are not here (defs/).
+Queries and decisions belong here. Dagster's checks, sensors and schedules that use them, with their descriptions, are
+in defs/; loading and building are in ingest/ and dbt/.
 """

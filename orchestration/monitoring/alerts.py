@@ -1,4 +1,4 @@
-"""Alerts to people outside about what went wrong in a run: what is reported, when it is not repeated, the webhook."""
+"""Alerts about failures of runs: what is reported, what is not repeated, and the webhook."""
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -17,37 +17,37 @@ ENDS: tuple[Literal[DagsterEventType.RUN_FAILURE, DagsterEventType.RUN_SUCCESS],
     DagsterEventType.RUN_FAILURE,
     DagsterEventType.RUN_SUCCESS,
 )
-RUNS_PER_LOOK = 50
-# Far more than the checks of all tables name at once (MAX_LOADS_NAMED each): what is still shown is remembered.
-MAX_LOADS_REMEMBERED = 5000
-# A sensor's tick may take a minute; a receiver that takes all of these is reported as unreachable within half of it.
+MAX_RUNS_PER_TICK = 50
+# Far more than the checks of all tables name (failures.MAX_LOADS each), so that loads still shown are remembered.
+MAX_REMEMBERED_LOADS = 5000
+# A tick may take a minute; with all of these, a receiver is reported as unreachable within half of it.
 ATTEMPTS = 3
 PAUSE_SECONDS = 0.5
 CONNECT_SECONDS = 3
 ANSWER_SECONDS = 5
-# A message is to be read at a glance; the run's page has the rest.
-MAX_FAILURES_SHOWN = 10
-MAX_CHARACTERS_PER_FAILURE = 600
+# A message should be readable at a glance; the run's page has the rest.
+MAX_FAILURES = 10
+MAX_FAILURE_CHARACTERS = 600
 
 
 class Undelivered(RuntimeError):
-    """The receiver did not take an alert; the message names its host only, since the address may be a secret."""
+    """The receiver did not accept an alert; the message names its host only, since the URL may be a secret."""
 
 
 @dataclass(frozen=True)
 class Webhook:
-    """Who is alerted: an address that takes JSON by POST, and what it wants as bearer token, if anything."""
+    """The receiver of alerts: a URL that accepts JSON by POST, and its bearer token, if any."""
 
     url: str
     token: str | None = None
 
     @property
     def host(self) -> str:
-        """The address without what may be secret in it."""
+        """The URL's host, without what may be secret."""
         return urlsplit(self.url).hostname or ""
 
     def send(self, body: Mapping[str, Any]) -> None:
-        """Post a JSON object; try again, soon and not for long, when the receiver is away or failing itself.
+        """Post a JSON object, with a few quick retries if the receiver is down or answers with an error.
 
         Raises:
             Undelivered: it did not answer with success.
@@ -61,19 +61,19 @@ class Webhook:
         attempts(self._post, body)
 
     def _post(self, body: Mapping[str, Any]) -> None:
-        # Imported here: the code server has no need of it while all is well.
+        # Imported here: the code server rarely needs it.
         import urllib3
 
         timeout = urllib3.Timeout(connect=CONNECT_SECONDS, read=ANSWER_SECONDS)
         headers = {"Authorization": f"Bearer {self.token}"} if self.token else {}
         try:
             with urllib3.PoolManager(timeout=timeout, retries=False) as pool:
-                # Only the status counts: a body that never ends must not hold the sensor up.
+                # Only the status counts: a body that never ends must not block the sensor.
                 answer = pool.request("POST", self.url, json=body, headers=headers, preload_content=False)
                 status = answer.status
                 answer.close()
         except urllib3.exceptions.HTTPError as error:
-            # The error's own words may have the address.
+            # The error's message may contain the URL.
             raise Undelivered(f"{self.host} does not answer: {type(error).__name__}") from None
         if not 200 <= status < 300:
             raise Undelivered(f"{self.host} answered with status {status}")
@@ -81,7 +81,7 @@ class Webhook:
 
 @dataclass(frozen=True)
 class Alert:
-    """What is reported of a run."""
+    """A run and the failures to report."""
 
     run: dg.DagsterRun
     failures: tuple[Failure, ...]
@@ -100,23 +100,23 @@ class Alert:
 
     @property
     def text(self) -> str:
-        """All of it for a chat, in the characters that Slack takes for text."""
-        lines = [f"{self.run.job_name} {self._what}" + (f" ({self.object})" if self.object else "")]
+        """The alert as a chat message, escaped for Slack."""
+        lines = [f"{self.run.job_name} {self._outcome}" + (f" ({self.object})" if self.object else "")]
         lines += [f"• {failure.where}: {failure.why}" for failure in self._shortened()]
-        if len(self.failures) > MAX_FAILURES_SHOWN:
-            lines.append(f"… and {len(self.failures) - MAX_FAILURES_SHOWN} more")
+        if len(self.failures) > MAX_FAILURES:
+            lines.append(f"… and {len(self.failures) - MAX_FAILURES} more")
         return "\n".join([*map(_escaped, lines), self.url])
 
     @property
-    def _what(self) -> str:
+    def _outcome(self) -> str:
         loads = sum(failure.load_id is not None for failure in self.failures)
         if loads == len(self.failures):
-            return f"met {loads} file{'s' * (loads != 1)} of which nothing counts"
-        return "failed" if self.run.is_failure else "ended well, but not all is well"
+            return f"met {loads} failed or held-back file{'s' * (loads != 1)}"
+        return "failed" if self.run.is_failure else "succeeded, but with failed checks"
 
     @property
     def body(self) -> dict[str, Any]:
-        """What is posted: `text` for Slack and what takes the same, the parts of it for programs."""
+        """The JSON to post: `text` for Slack and compatible receivers, the other fields for programs."""
         return {
             "text": self.text,
             "job": self.run.job_name,
@@ -130,21 +130,21 @@ class Alert:
     def _shortened(self) -> list[Failure]:
         return [
             replace(
-                each, why=each.why[:MAX_CHARACTERS_PER_FAILURE] + "…" * (len(each.why) > MAX_CHARACTERS_PER_FAILURE)
+                failure, why=failure.why[:MAX_FAILURE_CHARACTERS] + "…" * (len(failure.why) > MAX_FAILURE_CHARACTERS)
             )
-            for each in self.failures[:MAX_FAILURES_SHOWN]
+            for failure in self.failures[:MAX_FAILURES]
         ]
 
 
 def _escaped(line: str) -> str:
-    # Otherwise a name in a file could call everybody in the channel.
+    # Otherwise a name in a file could notify everybody in the channel.
     return line.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
 class AlertCursor(BaseModel):
-    """Up to which event of the runs' ends everything is reported, and which failed or held loads are.
+    """The event up to which all ended runs are reported, and the failed or held loads that are.
 
-    A load is shown by each check of its table until another one takes its place, and reported once.
+    A load is reported once, although each check of its table shows it until a later load replaces it.
     """
 
     event: int
@@ -152,69 +152,74 @@ class AlertCursor(BaseModel):
 
     @classmethod
     def read(cls, text: str) -> "AlertCursor":
-        """Return what a cursor holds; an earlier version kept the event alone."""
+        """Return the content of a cursor; an earlier version stored the event only."""
         return cls(event=int(text)) if text.isdecimal() else cls.model_validate_json(text)
 
     def after(self, event: int) -> "AlertCursor":
-        """Return the cursor when everything up to an event is reported."""
+        """Return the cursor after everything up to an event was reported."""
         return self.model_copy(update={"event": event})
 
     def with_reported(self, failures: Iterable[Failure]) -> "AlertCursor":
-        """Return the cursor when the loads of some failures are reported."""
-        loads = {*self.loads, *(each.load_id for each in failures if each.load_id is not None)}
-        return self.model_copy(update={"loads": sorted(loads)[-MAX_LOADS_REMEMBERED:]})
+        """Return the cursor after the loads of some failures were reported."""
+        loads = {*self.loads, *(failure.load_id for failure in failures if failure.load_id is not None)}
+        return self.model_copy(update={"loads": sorted(loads)[-MAX_REMEMBERED_LOADS:]})
 
 
 @dataclass(frozen=True)
-class Look:
-    """What a look at the runs that ended has found: the cursor once that is reported, how many, the first to report."""
+class AlertScan:
+    """A scan of ended runs: how many, the first alert, if any, and the cursor for once it is delivered."""
 
     cursor: AlertCursor
     runs: int
     alert: Alert | None
 
 
-def newest(instance: dg.DagsterInstance) -> int:
-    """Return the number of the newest event that ended a run, 0 when there is none."""
-    found = [instance.fetch_run_status_changes(kind, limit=1).records for kind in ENDS]
-    return max((record.storage_id for records in found for record in records), default=0)
+def newest_event(instance: dg.DagsterInstance) -> int:
+    """Return the number of the newest event that ended a run, 0 if there is none."""
+    newest = [instance.fetch_run_status_changes(kind, limit=1).records for kind in ENDS]
+    return max((record.storage_id for records in newest for record in records), default=0)
 
 
-def look(instance: dg.DagsterInstance, before: AlertCursor, ui_url: str) -> Look:
-    """Look at the runs that ended after an event, up to the first one that somebody has to know of.
+def scan_runs(instance: dg.DagsterInstance, before: AlertCursor, ui_url: str) -> AlertScan:
+    """Scan the runs that ended after an event, up to the first one that has to be reported.
 
-    What went wrong is reported, also in a run that did not fail. A load that failed or is held is reported once. Of the
-    rest, what went wrong in the job's run before in the same way is not repeated: while a server is away, a run fails
-    every few minutes.
+    Failures are reported even if the run did not fail. A load that failed or is held is reported once. Other failures
+    are not repeated if the job's previous run failed in the same way: while a server is down, a run fails every few
+    minutes.
+
+    Args:
+        instance: Dagster's instance.
+        before: the cursor after the last scan.
+        ui_url: where Dagster's UI is.
     """
     after = before.event
-    found = [
+    ended = [
         record
         for kind in ENDS
         for record in instance.fetch_run_status_changes(
-            RunStatusChangeRecordsFilter(kind, after_storage_id=after), limit=RUNS_PER_LOOK, ascending=True
+            RunStatusChangeRecordsFilter(kind, after_storage_id=after), limit=MAX_RUNS_PER_TICK, ascending=True
         ).records
     ]
-    found.sort(key=lambda record: record.storage_id)
+    ended.sort(key=lambda record: record.storage_id)
     cursor = after
-    for number, record in enumerate(found[:RUNS_PER_LOOK], 1):
+    for count, record in enumerate(ended[:MAX_RUNS_PER_TICK], 1):
         cursor = record.storage_id
         run = instance.get_run_by_id(record.run_id)
         if run and (failures := _new_failures(instance, run, before.loads)):
-            return Look(before.after(cursor).with_reported(failures), number, Alert(run, failures, ui_url))
-    return Look(before.after(cursor), min(len(found), RUNS_PER_LOOK), None)
+            return AlertScan(before.after(cursor).with_reported(failures), count, Alert(run, failures, ui_url))
+    return AlertScan(before.after(cursor), min(len(ended), MAX_RUNS_PER_TICK), None)
 
 
 def _new_failures(instance: dg.DagsterInstance, run: dg.DagsterRun, reported: Collection[int]) -> tuple[Failure, ...]:
-    failures = [each for each in failures_in(instance, run.run_id) if each.load_id not in reported]
-    if all(each.load_id is not None for each in failures):
+    failures = [failure for failure in failures_in(instance, run.run_id) if failure.load_id not in reported]
+    if all(failure.load_id is not None for failure in failures):
         return tuple(failures)
-    known = _failures_before(instance, run)
-    return tuple(each for each in failures if each.load_id is not None or each not in known)
+    previous = _previous_failures(instance, run)
+    return tuple(failure for failure in failures if failure.load_id is not None or failure not in previous)
 
 
-def _failures_before(instance: dg.DagsterInstance, run: dg.DagsterRun) -> list[Failure]:
-    """Return what went wrong in the last run of the same job, and of the same object, that ended before this one."""
+def _previous_failures(instance: dg.DagsterInstance, run: dg.DagsterRun) -> list[Failure]:
+    """Return the failures of the previous run of the same job and object."""
     partition = run.tags.get("dagster/partition")
     filters = dg.RunsFilter(
         job_name=run.job_name,

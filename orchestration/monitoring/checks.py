@@ -1,4 +1,4 @@
-"""Whether what is in raw and in the marts is as it should be: figures out of the ledger and the tables, no Dagster."""
+"""Queries about the state of raw and the marts, from the ledger and the tables, without Dagster."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,22 +14,22 @@ from orchestration.warehouse.published import unpublished_loads
 if TYPE_CHECKING:
     from orchestration.database import Connection
 
-# Hand-written files have a typo in a thousand records; from one in a hundred on, a program that writes them is wrong.
-REJECTED_SHARE_TO_LOOK_AT = 0.01
-# By then a metric tells of other numbers than the sender has.
-REJECTED_SHARE_TOO_MUCH = 0.10
-# An outage is waited out for two minutes in a run and a failed run is followed by others within minutes: what waits
-# longer than this is not on its way.
-PATIENCE_SECONDS = 900
-# An object of less than half the records of the one before it was probably cut off, or is of another kind. Small ones
-# vary more than that by themselves.
+# Files written by hand have a typo per thousand records; one per hundred means that a program writes them wrong.
+WARNING_REJECTED_SHARE = 0.01
+# By then the metrics differ noticeably from the sender's numbers.
+ERROR_REJECTED_SHARE = 0.10
+# A run retries for two minutes in an outage, and a failed run is followed by others within minutes: what waits longer
+# than this will not recover without help.
+MAX_WAIT_SECONDS = 900
+# An object with less than half as many records as the previous one was probably truncated, or is of another kind. Small
+# ones normally vary more than that.
 USUAL_SHARE = 0.5
 USUAL_RECORDS = 20
 
 
 @dataclass(frozen=True)
 class Discrepancy:
-    """Something that does not add up between ledger and records; `record` is None when it is about the whole load."""
+    """A contradiction between ledger and records; `record` is None if it concerns the whole load."""
 
     load_id: int
     record: int | None
@@ -38,7 +38,7 @@ class Discrepancy:
 
 @dataclass(frozen=True)
 class Share:
-    """How many of a load's records are rejected, and for what. `object` is its key in the bucket."""
+    """The rejected records of a load. `object` is its key in the bucket."""
 
     load_id: int
     object: str
@@ -48,13 +48,13 @@ class Share:
 
     @property
     def share(self) -> float:
-        """The rejected among the records, 0 to 1."""
+        """The rejected share of the records, 0 to 1."""
         return (self.malformed + self.invalid) / self.records if self.records else 0.0
 
 
 @dataclass(frozen=True)
 class FailedObject:
-    """An object of which nothing counts, because its latest load failed or is held. `since` is when that load began."""
+    """An object that does not count because its latest load failed or is held. `since` is when that load began."""
 
     load_id: int
     object: str
@@ -64,14 +64,14 @@ class FailedObject:
 
     @property
     def why_with_name(self) -> str:
-        """Why, as a line that begins with the object's key: most reasons begin with its whole address."""
+        """The reason, beginning with the object's key: most reasons begin with its full address."""
         before, key, after = self.why.partition(self.object)
         return f"{key}{after}" if key and before.startswith("s3://") else f"{self.object}: {self.why}"
 
 
 @dataclass(frozen=True)
 class Delivery:
-    """How many records an object had. `object` is its key in the bucket."""
+    """The number of records of an object. `object` is its key in the bucket."""
 
     load_id: int
     object: str
@@ -80,7 +80,7 @@ class Delivery:
 
 @dataclass(frozen=True)
 class OpenRecord:
-    """A rejected record that nothing corrects. `object` is null for a batch over HTTP, `id` where it cannot be read."""
+    """An open rejected record. `object` is None for a batch over HTTP, `id` if it cannot be read."""
 
     table: str
     object: str | None
@@ -93,7 +93,7 @@ class OpenRecord:
 
 @dataclass(frozen=True)
 class MissingReference:
-    """An id of another table that is unknown, how many records wait for it, and since when the first of them does."""
+    """An unknown id of another table, how many records wait for it, and since when the first of them has."""
 
     table: str
     column: str
@@ -106,7 +106,7 @@ class MissingReference:
 
 @dataclass(frozen=True)
 class Waiting:
-    """Complete loads that the marts do not show: how many, the first of them, and since when it is complete."""
+    """Complete loads that the marts do not show: how many, the first of them, and when it completed."""
 
     loads: int
     first_load_id: int | None = None
@@ -115,12 +115,12 @@ class Waiting:
 
     @property
     def is_too_long(self) -> bool:
-        """Whether it takes longer than what mends itself."""
-        return self.seconds > PATIENCE_SECONDS
+        """Whether it takes too long to recover without help."""
+        return self.seconds > MAX_WAIT_SECONDS
 
 
 def discrepancies(connection: "Connection", limit: int) -> list[Discrepancy]:
-    """Return what does not add up in all of raw, at most `limit` of it. About two seconds a million records.
+    """Return contradictions in all of raw, at most `limit` of them. Takes about two seconds per million records.
 
     Raises:
         psycopg.errors.UndefinedTable: there is no view raw.discrepancies: the migrations have not run.
@@ -130,9 +130,14 @@ def discrepancies(connection: "Connection", limit: int) -> list[Discrepancy]:
 
 
 def discrepancies_of_loads(connection: "Connection", table: Table, load_ids: Sequence[int]) -> list[Discrepancy]:
-    """Return what does not add up of some complete loads of one table; reads the records of these loads only.
+    """Return contradictions in some complete loads of a table; reads the records of these loads only.
 
-    That no record is missing or there twice is told by the number of records and the sum of their numbers.
+    The number of records and the sum of their numbers show whether a record is missing or duplicated.
+
+    Args:
+        connection: of a role that reads schema raw.
+        table: whose loads.
+        load_ids: which of them.
     """
     if not load_ids:
         return []
@@ -203,7 +208,7 @@ ACCOUNTS = """
 
 
 def rejected_shares(connection: "Connection", load_ids: Sequence[int]) -> list[Share]:
-    """Return what share of each of some complete loads is rejected, the worst first."""
+    """Return the rejected share of each of some complete loads, highest first."""
     query = """
         select load_id, key, records, coalesce(malformed, rejected), coalesce(invalid, 0)
         from raw.loads
@@ -214,9 +219,9 @@ def rejected_shares(connection: "Connection", load_ids: Sequence[int]) -> list[S
 
 
 def failed_objects(connection: "Connection", table: Table) -> list[FailedObject]:
-    """Return the objects in the bucket whose latest load failed or is held, those that failed last first.
+    """Return the objects in the bucket whose latest load failed or is held, latest first.
 
-    A load that was abandoned, or is under way, decides nothing: what was there before it still holds.
+    Abandoned loads and loads in progress do not count: the previous load decides.
     """
     rows = connection.execute(
         """
@@ -238,7 +243,7 @@ def failed_objects(connection: "Connection", table: Table) -> list[FailedObject]
 
 
 def last_deliveries(connection: "Connection", table: Table) -> list[Delivery]:
-    """Return the newest object of a table that was read whole, and after it the complete one before it, if any."""
+    """Return the newest object of a table that was read completely, then the complete one before it, if any."""
     rows = connection.execute(
         """
         with newest as (
@@ -267,7 +272,7 @@ def last_deliveries(connection: "Connection", table: Table) -> list[Delivery]:
 
 
 def is_of_usual_size(deliveries: Sequence[Delivery]) -> bool:
-    """Return whether the first of two deliveries has about as many records as the one before it, or more."""
+    """Return whether the first of two deliveries has about as many records as the previous one, or more."""
     if len(deliveries) < 2:
         return True
     newest, before = deliveries
@@ -275,7 +280,7 @@ def is_of_usual_size(deliveries: Sequence[Delivery]) -> bool:
 
 
 def open_records(connection: "Connection", limit: int) -> tuple[dict[str, int], list[OpenRecord]]:
-    """Return how many rejected records are open by table, without tables that have none, and the latest of them.
+    """Return the number of open rejected records by table, without tables that have none, and the latest records.
 
     Args:
         connection: of a role that reads what dbt builds; all of it has to be built.
@@ -300,7 +305,7 @@ def open_records(connection: "Connection", limit: int) -> tuple[dict[str, int], 
 
 
 def missing_references(connection: "Connection") -> list[MissingReference]:
-    """Return what valid records wait for, the longest awaited first; nothing where the mart was never built."""
+    """Return what valid records wait for, longest wait first; nothing if the mart was never built."""
     if connection.execute("select to_regclass('marts.missing_references')").fetchone() == (None,):
         return []
     rows = connection.execute("""
@@ -314,13 +319,13 @@ def missing_references(connection: "Connection") -> list[MissingReference]:
 
 
 def wrong_columns(connection: "Connection", table: Table) -> list[str]:
-    """Return what is wrong with the columns of a raw table, a sentence each: it has to be what objects deliver.
+    """Return how the columns of a raw table differ from the contract's, one sentence each.
 
-    A column that the contract does not know is none of it, as long as it may be left empty.
+    A column that is not in the contract is allowed if it is optional.
     """
-    there = {
-        name: (kind, has_to_be_given)
-        for name, kind, has_to_be_given in connection.execute(
+    present = {
+        name: (kind, is_required)
+        for name, kind, is_required in connection.execute(
             """
             select attname::text, format_type(atttypid, atttypmod), attnotnull and not atthasdef
             from pg_attribute
@@ -329,21 +334,21 @@ def wrong_columns(connection: "Connection", table: Table) -> list[str]:
             [f"raw.{table.name}"],
         )
     }
-    agreed = {"_load_id": "bigint", "_record": "bigint", **dict.fromkeys(table.column_names, "text")}
+    expected = {"_load_id": "bigint", "_record": "bigint", **dict.fromkeys(table.column_names, "text")}
     wrong = [
-        f"{name} is {there[name][0]}, not {kind}" if name in there else f"{name} ({kind}) is missing"
-        for name, kind in agreed.items()
-        if name not in there or there[name][0] != kind
+        f"{name} is {present[name][0]}, not {kind}" if name in present else f"{name} ({kind}) is missing"
+        for name, kind in expected.items()
+        if name not in present or present[name][0] != kind
     ]
     return wrong + [
-        f"{name} has to be given, and no object has it"
-        for name, (_, has_to_be_given) in there.items()
-        if has_to_be_given and name not in agreed
+        f"{name} is required, but no object has it"
+        for name, (_, is_required) in present.items()
+        if is_required and name not in expected
     ]
 
 
 def waiting(connection: "Connection", marts: Sequence[str]) -> Waiting:
-    """Return which complete loads wait to be shown by the marts, and for how long.
+    """Return the complete loads that the marts do not show yet, and how long they have waited.
 
     Args:
         connection: of a role that reads the ledger and the watermarks.

@@ -1,4 +1,4 @@
-"""How much room the disk has, and how large the databases are; no Dagster."""
+"""Free disk space and the sizes of the databases, without Dagster."""
 
 import shutil
 from dataclasses import dataclass
@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     from orchestration.database import Connection
 
-# A rebuild of all models writes them once more, with its log, before the old ones go: a disk that is nearly full does
-# not survive it. Of a large disk a share would be far more than is ever needed, of a small one far less.
+# A rebuild of all models writes them again, with a log, before the old rows are removed, and needs space for that. A
+# plain share would be far too much on a large disk, and too little on a small one.
 LOW_SHARE = 0.05
-LOW_BYTES_AT_LEAST = 1 << 30
-LOW_BYTES_AT_MOST = 10 << 30
-# From twice as much on it is time to look.
+MIN_LOW_BYTES = 1 << 30
+MAX_LOW_BYTES = 10 << 30
+# Below twice as much there is a warning.
 SCARCE_FACTOR = 2
 
 
 @dataclass(frozen=True)
-class Room:
+class DiskSpace:
     """The disk that a folder is on, in bytes."""
 
     free: int
@@ -26,35 +26,35 @@ class Room:
 
     @property
     def share(self) -> float:
-        """What is free, 0 to 1."""
+        """The free share, 0 to 1."""
         return self.free / self.total if self.total else 0.0
 
     @property
     def low_bytes(self) -> int:
-        """With less free than this a load or a build may fail."""
-        return max(LOW_BYTES_AT_LEAST, min(LOW_BYTES_AT_MOST, int(self.total * LOW_SHARE)))
+        """Free space below which a load or a build may fail."""
+        return max(MIN_LOW_BYTES, min(MAX_LOW_BYTES, int(self.total * LOW_SHARE)))
 
     @property
     def state(self) -> Literal["enough", "scarce", "low"]:
-        """How that is."""
+        """The free space as a category."""
         if self.free < self.low_bytes:
             return "low"
         return "scarce" if self.free < SCARCE_FACTOR * self.low_bytes else "enough"
 
 
-def room(folder: Path) -> Room:
-    """Return how much room the disk of a folder has; a folder that is not there yet counts by the one above it."""
+def disk_space(folder: Path) -> DiskSpace:
+    """Return the space on a folder's disk; if the folder does not exist yet, on the disk of its nearest parent."""
     while not folder.exists():
         folder = folder.parent
     usage = shutil.disk_usage(folder)
-    # What is left to us: file systems keep a share for root.
-    return Room(usage.free, usage.used + usage.free)
+    # Without the share that file systems reserve for root.
+    return DiskSpace(usage.free, usage.used + usage.free)
 
 
 def database_sizes(connection: "Connection") -> dict[str, int]:
-    """Return the bytes of the server's databases by name, the largest first.
+    """Return the sizes of the server's databases in bytes by name, largest first; takes some 10 ms per database.
 
-    Those that the connection's role may not connect to are left out. One that is served to others takes 10 ms.
+    Databases that the connection's role may not connect to are left out.
     """
     rows = connection.execute("""
         select datname, pg_database_size(oid) as bytes

@@ -1,4 +1,4 @@
-"""What went wrong in a run: its failed steps and checks, each in one line, and the loads among them by their number."""
+"""The failures of a run: failed steps and checks, each as one line, and the failed loads among them by their numbers."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -8,23 +8,23 @@ import dagster as dg
 
 from orchestration.instance.run_events import FailureEvent, failures_of_run
 
-# With these words the embedded stack ends, in Dagster's books, runs whose processes ended together with it.
+# The embedded stack marks runs as failed with this message if their processes ended together with it.
 STACK_STOPPED = "The stack was stopped while this run was under way."
-# The second one is Dagster's own, for a run whose process was asked to stop otherwise than in the UI.
-CUT_OFF = (STACK_STOPPED, "Execution was interrupted unexpectedly.")
+# The second one is Dagster's own, for a run whose process was asked to stop by other means than the UI.
+INTERRUPTED = (STACK_STOPPED, "Execution was interrupted unexpectedly.")
 
-# What a check or a failed step has in its metadata where loads are what went wrong: each load's number and its reason.
-# A run's events are read as a whole, so that there is a bound to both.
+# Metadata of a check or step that failed because of loads: their numbers and reasons. Both are limited, because all
+# events of a run are read at once.
 FAILED_LOADS = "failed_loads"
-MAX_LOADS_NAMED = 100
-MAX_CHARACTERS_PER_LOAD = 1000
+MAX_LOADS = 100
+MAX_REASON_CHARACTERS = 1000
 
 
 @dataclass(frozen=True)
 class Failure:
-    """Something that went wrong: where (a step, or an asset and its check), and why in one line.
+    """A failure: where (a step, or an asset and its check), and why, in one line.
 
-    `load_id` is set where it is a load that failed or is held: it is one and the same wherever it is shown.
+    `load_id` is set for a load that failed or is held, which may be shown in several places.
     """
 
     where: str
@@ -33,27 +33,26 @@ class Failure:
 
 
 def as_metadata(reasons: Mapping[int, str]) -> dict[str, dg.MetadataValue]:
-    """Return why loads failed or are held as metadata of a check or a step, the first MAX_LOADS_NAMED of them."""
-    named = {str(load_id): why[:MAX_CHARACTERS_PER_LOAD] for load_id, why in islice(reasons.items(), MAX_LOADS_NAMED)}
-    return {FAILED_LOADS: dg.MetadataValue.json(named)}
+    """Return why loads failed or are held as metadata of a check or a step, for at most MAX_LOADS of them."""
+    shortened = {str(load_id): why[:MAX_REASON_CHARACTERS] for load_id, why in islice(reasons.items(), MAX_LOADS)}
+    return {FAILED_LOADS: dg.MetadataValue.json(shortened)}
 
 
 def failures_in(instance: dg.DagsterInstance, run_id: str) -> list[Failure]:
-    """Return what went wrong in a run: checks that failed as errors, steps; the run as such where no step failed.
+    """Return a run's failures: checks that failed as errors, failed steps, or the run itself if no step failed.
 
-    That somebody stopped the run's process, or the embedded stack with it, is no failure: the sensors start the next
-    run by themselves.
+    A run whose process was stopped, alone or with the embedded stack, is not a failure: sensors start the next run.
     """
     events = failures_of_run(instance, run_id)
     checks = [failure for event in events.checks for failure in _failures(event)]
-    if any(words in end for end in events.ends for words in CUT_OFF):
+    if any(words in end for end in events.ends for words in INTERRUPTED):
         return checks
     steps = [failure for event in events.steps for failure in _failures(event)]
     return _without_repetitions(checks + (steps or [Failure(event.where, event.reason) for event in events.run]))
 
 
 def _failures(event: FailureEvent) -> Iterator[Failure]:
-    """Yield one failure for each load that is named, or else one for all that is said."""
+    """Yield a failure per load in the metadata, or a single one if there are none."""
     loads = event.metadata.get(FAILED_LOADS)
     if not isinstance(loads, dg.JsonMetadataValue) or not isinstance(loads.data, dict):
         yield Failure(event.where, event.reason)
@@ -63,6 +62,6 @@ def _failures(event: FailureEvent) -> Iterator[Failure]:
 
 
 def _without_repetitions(failures: Sequence[Failure]) -> list[Failure]:
-    """Leave out what is shown again of a load: by the check of its table, and by the step that failed for it."""
+    """Keep only the first failure of each load, which its table's check and a failed step may both show."""
     first = {failure.load_id: failure for failure in reversed(failures)}
     return [failure for failure in failures if failure.load_id is None or first[failure.load_id] is failure]

@@ -10,7 +10,7 @@ from deploy.local.settings import Settings
 from orchestration.arrivals.partitions import OBJECTS, partition_of
 from orchestration.definitions import defs
 from orchestration.defs.models import BuildConfig
-from orchestration.monitoring.alerts import AlertCursor, look, newest
+from orchestration.monitoring.alerts import AlertCursor, newest_event, scan_runs
 from tests import oracle
 from tests.conftest import Bucket, Database, environment, fresh_bucket
 from tests.orchestration.conftest import landing_of
@@ -143,14 +143,14 @@ def test_a_failed_reload_turns_its_table_red_and_the_one_that_succeeds_turns_it_
 def test_a_failed_reload_is_told_once_though_each_load_of_its_table_shows_it_again(
     instance: dg.DagsterInstance, bucket: Bucket
 ) -> None:
-    cursor = AlertCursor(event=newest(instance))
+    cursor = AlertCursor(event=newest_event(instance))
     bucket.put("jobs_told.csv", b"7,Cook\n8\n9\n")
     reload(bucket, instance, "jobs_told.csv")
-    first = look(instance, cursor, "")
+    first = scan_runs(instance, cursor, "")
     assert first.alert
     assert "more than 50% of the records are rejected" in first.alert.text
     assert refresh(bucket, instance).success
-    assert look(instance, first.cursor, "").alert is None
+    assert scan_runs(instance, first.cursor, "").alert is None
     assert reload(bucket, instance, "jobs_told.csv", reject_share=0.9).success
 
 
@@ -158,7 +158,7 @@ def test_a_failed_reload_is_told_once_though_each_load_of_its_table_shows_it_aga
     ("key", "why"),
     [
         ("jobs_gone.csv", "jobs_gone.csv is not in the bucket any more"),
-        ("notes.txt", "notes.txt belongs to no table by its name"),
+        ("notes.txt", "the name of notes.txt matches no table"),
     ],
 )
 def test_an_object_that_cannot_be_reloaded_is_named_with_the_reason(

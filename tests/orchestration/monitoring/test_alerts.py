@@ -1,4 +1,4 @@
-"""Who is told when something goes wrong, of what, and what happens when nobody takes the message: over real sockets."""
+"""Alerts: which failures are reported, and what happens if the receiver does not accept them: over real sockets."""
 
 import json
 import socket
@@ -18,7 +18,7 @@ from orchestration.defs.alerts import alerts
 from orchestration.defs.arrivals import arrivals
 from orchestration.defs.raw import raw_asset
 from orchestration.defs.resources import Warehouse
-from orchestration.monitoring import alerts as telling
+from orchestration.monitoring import alerts as alerting
 from orchestration.monitoring.alerts import Undelivered, Webhook
 from orchestration.monitoring.failures import STACK_STOPPED
 from orchestration.settings import AlertSettings, WrongSetting
@@ -85,7 +85,7 @@ def instance() -> Iterator[dg.DagsterInstance]:
 @pytest.fixture(autouse=True)
 def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let attempts follow each other at once."""
-    monkeypatch.setattr(telling, "PAUSE_SECONDS", 0)
+    monkeypatch.setattr(alerting, "PAUSE_SECONDS", 0)
 
 
 class Watched:
@@ -136,14 +136,14 @@ def run(instance: dg.DagsterInstance, fails_with: str = "", **tags: str) -> str:
     return nightly.execute_in_process(config, instance=instance, raise_on_error=False, tags=tags).run_id
 
 
-def test_a_failed_run_is_told_once_with_job_step_reason_and_link(
+def test_a_failed_run_is_reported_once_with_job_step_reason_and_link(
     instance: dg.DagsterInstance, receiver: Receiver
 ) -> None:
     watched = Watched(instance, receiver.url, ALERT_WEBHOOK_TOKEN=TOKEN, DAGSTER_UI_URL="https://dagster.example/")
     watched.tick()
     run_id = run(instance, "Postgres is away")
     assert f"run {run_id} of nightly" in watched.tick()
-    assert watched.tick() == "Nothing to tell: 0 runs ended, none in a new trouble."
+    assert watched.tick() == "Nothing to report: 0 runs ended, without new failures."
     ((path, headers, body),) = receiver.heard
     assert (path, headers["Authorization"], headers["Content-Type"]) == (PATH, f"Bearer {TOKEN}", "application/json")
     assert body == {
@@ -157,17 +157,17 @@ def test_a_failed_run_is_told_once_with_job_step_reason_and_link(
     }
 
 
-def test_what_ended_before_the_first_look_is_not_told(instance: dg.DagsterInstance, receiver: Receiver) -> None:
+def test_what_ended_before_the_first_tick_is_not_reported(instance: dg.DagsterInstance, receiver: Receiver) -> None:
     run(instance, "yesterday")
     watched = Watched(instance, receiver.url)
-    assert watched.tick() == "Runs that end from now on are looked at."
-    assert watched.tick().startswith("Nothing to tell: 0 runs ended")
+    assert watched.tick() == "Runs that end from now on are reported."
+    assert watched.tick().startswith("Nothing to report: 0 runs ended")
     run(instance)
-    assert watched.tick().startswith("Nothing to tell: 1 run ended")
+    assert watched.tick().startswith("Nothing to report: 1 run ended")
     assert receiver.heard == []
 
 
-def test_each_failed_run_is_told_in_the_order_in_which_they_ended(
+def test_each_failed_run_is_reported_in_the_order_in_which_they_ended(
     instance: dg.DagsterInstance, receiver: Receiver
 ) -> None:
     watched = Watched(instance, receiver.url)
@@ -179,10 +179,10 @@ def test_each_failed_run_is_told_in_the_order_in_which_they_ended(
     assert [body["troubles"][0]["why"] for _, _, body in receiver.heard] == ["first", "second", "third"]
 
 
-def test_the_same_trouble_is_told_again_only_after_a_run_that_went_well(
+def test_the_same_failure_is_reported_again_only_after_a_run_that_succeeded(
     instance: dg.DagsterInstance, receiver: Receiver
 ) -> None:
-    """A server that is away for a night would be told of every few minutes, and the next trouble overlooked."""
+    """A server that is down for a night would be reported every few minutes, and the next failure overlooked."""
     watched = Watched(instance, receiver.url)
     watched.tick()
     for reason in ("away", "away", "away", "", "away"):
@@ -192,7 +192,7 @@ def test_the_same_trouble_is_told_again_only_after_a_run_that_went_well(
     assert receiver.heard[1][2]["run_id"] == instance.get_runs(limit=1)[0].run_id
 
 
-def test_the_same_trouble_with_another_object_is_told(instance: dg.DagsterInstance, receiver: Receiver) -> None:
+def test_the_same_failure_of_another_object_is_reported(instance: dg.DagsterInstance, receiver: Receiver) -> None:
     watched = Watched(instance, receiver.url)
     watched.tick()
     for key in ("jobs a.csv", "jobs%0Ab.csv", "jobs%0Ab.csv"):
@@ -202,7 +202,7 @@ def test_the_same_trouble_with_another_object_is_told(instance: dg.DagsterInstan
     assert receiver.texts[0].startswith("nightly failed (jobs a.csv)\n")
 
 
-def test_a_run_that_the_stack_cut_off_when_it_stopped_is_nobodys_trouble(
+def test_a_run_that_the_stack_interrupted_when_it_stopped_is_not_reported(
     instance: dg.DagsterInstance, receiver: Receiver
 ) -> None:
     watched = Watched(instance, receiver.url)
@@ -214,7 +214,7 @@ def test_a_run_that_the_stack_cut_off_when_it_stopped_is_nobodys_trouble(
     assert [body["troubles"] for _, _, body in receiver.heard] == [[{"where": "run", "why": "the machine went down"}]]
 
 
-def test_a_run_whose_process_was_asked_to_stop_is_nobodys_trouble(
+def test_a_run_whose_process_was_asked_to_stop_is_not_reported(
     instance: dg.DagsterInstance, receiver: Receiver
 ) -> None:
     watched = Watched(instance, receiver.url)
@@ -222,11 +222,11 @@ def test_a_run_whose_process_was_asked_to_stop_is_nobodys_trouble(
     with pytest.raises(DagsterExecutionInterruptedError):
         stopped_from_outside.execute_in_process(instance=instance)
     assert instance.get_runs_count(dg.RunsFilter(statuses=[dg.DagsterRunStatus.FAILURE])) == 1
-    assert watched.tick().startswith("Nothing to tell: 1 run ended")
+    assert watched.tick().startswith("Nothing to report: 1 run ended")
     assert receiver.heard == []
 
 
-def test_an_object_that_could_not_be_loaded_is_told_once_though_its_run_went_well(
+def test_an_object_that_could_not_be_loaded_is_reported_once_though_its_run_succeeded(
     instance: dg.DagsterInstance, receiver: Receiver, database: Database, bucket: Bucket
 ) -> None:
     bucket.put("jobs_bad.csv.gz", b"not gzip")
@@ -237,10 +237,10 @@ def test_an_object_that_could_not_be_loaded_is_told_once_though_its_run_went_wel
         watched.tick()
     ((_, _, body),) = receiver.heard
     assert body["status"] == "success"
-    (trouble,) = body["troubles"]
-    assert trouble["where"] == "raw/jobs, check every_object_loaded"
-    assert trouble["why"].startswith(f"s3://{bucket.name}/jobs_bad.csv.gz is not valid gzip")
-    assert "\n" not in trouble["why"]
+    (failure,) = body["troubles"]
+    assert failure["where"] == "raw/jobs, check every_object_loaded"
+    assert failure["why"].startswith(f"s3://{bucket.name}/jobs_bad.csv.gz is not valid gzip")
+    assert "\n" not in failure["why"]
 
 
 def load(
@@ -257,7 +257,7 @@ def load(
         return dg.materialize([raw_asset(table), *more], resources=resources, instance=instance, raise_on_error=False)
 
 
-def test_an_object_that_failed_is_not_told_again_with_a_later_load_of_its_table_whether_that_is_good_or_bad(
+def test_an_object_that_failed_is_not_reported_again_with_a_later_load_of_its_table_whether_that_is_good_or_bad(
     instance: dg.DagsterInstance, receiver: Receiver, database: Database, bucket: Bucket
 ) -> None:
     watched = Watched(instance, receiver.url)
@@ -271,14 +271,14 @@ def test_an_object_that_failed_is_not_told_again_with_a_later_load_of_its_table_
         bucket.put(key, content)
         load(instance, database, bucket)
         watched.tick()
-    told = [
-        [trouble["why"].split()[0].rpartition("/")[2] for trouble in body["troubles"]] for *_, body in receiver.heard
+    reported = [
+        [failure["why"].split()[0].rpartition("/")[2] for failure in body["troubles"]] for *_, body in receiver.heard
     ]
-    assert told == [["jobs_1.csv.gz"], ["jobs_3.csv.gz"]]
-    assert receiver.texts[0].startswith("__ephemeral_asset_job__ met 1 file of which nothing counts\n")
+    assert reported == [["jobs_1.csv.gz"], ["jobs_3.csv.gz"]]
+    assert receiver.texts[0].startswith("__ephemeral_asset_job__ met 1 failed or held-back file\n")
 
 
-def test_another_version_of_an_object_that_fails_again_is_told(
+def test_another_version_of_an_object_that_fails_again_is_reported(
     instance: dg.DagsterInstance, receiver: Receiver, database: Database, bucket: Bucket
 ) -> None:
     watched = Watched(instance, receiver.url)
@@ -300,10 +300,10 @@ def test_the_step_that_fails_a_run_for_its_objects_tells_nothing_twice(
     watched.tick()
     ((_, _, body),) = receiver.heard
     assert body["status"] == "failure"
-    assert [trouble["where"] for trouble in body["troubles"]] == ["raw/jobs, check every_object_loaded"]
+    assert [failure["where"] for failure in body["troubles"]] == ["raw/jobs, check every_object_loaded"]
 
 
-def test_a_delivery_that_is_held_back_is_told_once_with_what_to_do(
+def test_a_delivery_that_is_held_back_is_reported_once_with_what_to_do(
     instance: dg.DagsterInstance, receiver: Receiver, database: Database, bucket: Bucket
 ) -> None:
     whole = replace(JOBS, delivery=Delivery.SNAPSHOT)
@@ -327,21 +327,21 @@ def test_a_restart_of_the_daemon_neither_repeats_nor_loses_an_object_that_failed
     before.tick()
     bucket.put("jobs_1.csv.gz", b"not gzip")
     load(instance, database, bucket)
-    receiver.statuses = [500] * telling.ATTEMPTS
+    receiver.statuses = [500] * alerting.ATTEMPTS
     with pytest.raises(dg.Failure):
         before.tick()
     after = Watched(instance, receiver.url, cursor=before.cursor)
     after.tick()
     load(instance, database, bucket)
     again = Watched(instance, receiver.url, cursor=after.cursor)
-    assert again.tick().startswith("Nothing to tell: 1 run ended")
-    assert len(receiver.heard) == telling.ATTEMPTS + 1
+    assert again.tick().startswith("Nothing to report: 1 run ended")
+    assert len(receiver.heard) == alerting.ATTEMPTS + 1
 
 
-def test_the_cursor_of_an_earlier_version_is_gone_on_from(instance: dg.DagsterInstance, receiver: Receiver) -> None:
+def test_the_cursor_of_an_earlier_version_is_continued(instance: dg.DagsterInstance, receiver: Receiver) -> None:
     watched = Watched(instance, receiver.url, cursor="0")
     run(instance, "broken")
-    assert watched.tick().startswith("Told 127.0.0.1")
+    assert watched.tick().startswith("Reported run")
 
 
 def checked(severity: dg.AssetCheckSeverity) -> dg.AssetsDefinition:
@@ -355,7 +355,7 @@ def checked(severity: dg.AssetCheckSeverity) -> dg.AssetsDefinition:
     return made
 
 
-def test_a_check_that_only_warns_is_not_told(instance: dg.DagsterInstance, receiver: Receiver) -> None:
+def test_a_check_that_only_warns_is_not_reported(instance: dg.DagsterInstance, receiver: Receiver) -> None:
     watched = Watched(instance, receiver.url)
     watched.tick()
     assert dg.materialize([checked(dg.AssetCheckSeverity.WARN)], instance=instance).success
@@ -363,10 +363,10 @@ def test_a_check_that_only_warns_is_not_told(instance: dg.DagsterInstance, recei
     assert receiver.heard == []
 
 
-def test_a_failed_check_is_told_before_the_run_that_failed_after_it(
+def test_a_failed_check_is_reported_before_the_run_that_failed_after_it(
     instance: dg.DagsterInstance, receiver: Receiver
 ) -> None:
-    """Told the other way round, what ended first would be left behind the cursor for good."""
+    """Reported the other way round, the run that ended first would be skipped for good."""
     watched = Watched(instance, receiver.url)
     watched.tick()
     assert dg.materialize([checked(dg.AssetCheckSeverity.ERROR)], instance=instance).success
@@ -380,38 +380,38 @@ def test_a_failed_check_is_told_before_the_run_that_failed_after_it(
 
 
 @pytest.mark.parametrize("statuses", [[500], [503, 429]])
-def test_a_receiver_in_trouble_is_asked_again_in_the_same_tick(
+def test_a_receiver_that_answers_with_an_error_is_retried_in_the_same_tick(
     instance: dg.DagsterInstance, receiver: Receiver, statuses: list[int]
 ) -> None:
     watched = Watched(instance, receiver.url)
     watched.tick()
     run(instance, "broken")
     receiver.statuses = [*statuses]
-    assert watched.tick().startswith("Told 127.0.0.1 of run")
+    assert watched.tick().startswith("Reported run")
     assert len(receiver.heard) == len(statuses) + 1
 
 
-def test_an_alert_that_nobody_took_is_told_by_the_tick_and_again_by_the_next_one(
+def test_an_alert_that_nobody_accepted_is_named_by_the_tick_and_retried_by_the_next_one(
     instance: dg.DagsterInstance, receiver: Receiver
 ) -> None:
     """A network that fails takes runs with it: just then an alert must not be lost."""
     watched = Watched(instance, receiver.url)
     watched.tick()
     run_id = run(instance, "broken")
-    receiver.statuses = [500] * telling.ATTEMPTS
+    receiver.statuses = [500] * alerting.ATTEMPTS
     with pytest.raises(dg.Failure) as raised:
         watched.tick()
-    said = f"run {run_id} of nightly is not told of yet: 127.0.0.1 answered with status 500"
+    said = f"run {run_id} of nightly is not reported yet: 127.0.0.1 answered with status 500"
     assert raised.value.description == said
-    assert watched.tick().startswith("Told 127.0.0.1")
-    assert len(receiver.heard) == telling.ATTEMPTS + 1
+    assert watched.tick().startswith("Reported run")
+    assert len(receiver.heard) == alerting.ATTEMPTS + 1
 
 
 def test_a_redirect_is_not_followed_since_the_token_would_go_along(receiver: Receiver) -> None:
-    receiver.statuses = [302] * telling.ATTEMPTS
+    receiver.statuses = [302] * alerting.ATTEMPTS
     with pytest.raises(Undelivered, match="status 302"):
         Webhook(receiver.url, TOKEN).send({})
-    assert len(receiver.heard) == telling.ATTEMPTS
+    assert len(receiver.heard) == alerting.ATTEMPTS
 
 
 @contextmanager
@@ -425,7 +425,7 @@ def deaf_server() -> Iterator[int]:
 def test_a_receiver_that_is_away_is_named_by_its_host_and_no_secret(
     kind: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(telling, "ANSWER_SECONDS", 0.05)
+    monkeypatch.setattr(alerting, "ANSWER_SECONDS", 0.05)
     caplog.set_level("DEBUG")
     with deaf_server() as port:
         host = {"closed": f"127.0.0.1:{free_port()}", "deaf": f"127.0.0.1:{port}", "unknown": "nowhere.invalid"}[kind]
@@ -454,7 +454,7 @@ def test_a_setting_that_cannot_be_used_is_named_and_its_value_is_not(setting: st
 
 
 def test_without_a_webhook_the_sensor_says_what_to_set(instance: dg.DagsterInstance) -> None:
-    assert Watched(instance, None).tick() == ("Nobody is told: set ALERT_WEBHOOK_URL and start the code server again.")
+    assert Watched(instance, None).tick() == "There are no alerts: set ALERT_WEBHOOK_URL and restart the code server."
     assert alerts.default_status == dg.DefaultSensorStatus.STOPPED
 
 
@@ -483,7 +483,7 @@ def test_a_run_that_was_deleted_meanwhile_is_passed_over(instance: dg.DagsterIns
 def test_more_runs_than_a_look_takes_are_looked_at_by_the_next(
     instance: dg.DagsterInstance, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(telling, "RUNS_PER_LOOK", 2)
+    monkeypatch.setattr(alerting, "MAX_RUNS_PER_TICK", 2)
     watched = Watched(instance, receiver.url)
     watched.tick()
     for reason in ("", "", "", "a", "b"):

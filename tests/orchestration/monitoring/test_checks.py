@@ -139,7 +139,7 @@ def test_each_column_that_is_not_as_agreed_is_named(database: Database, connecti
     assert checks.wrong_columns(connection, JOBS) == [
         "id is integer, not text",
         "job (text) is missing",
-        "source has to be given, and no object has it",
+        "source is required, but no object has it",
     ]
 
 
@@ -159,7 +159,7 @@ def test_the_marts_are_late_when_a_complete_load_waits_and_not_when_nothing_was_
     new = checks.waiting(connection, ["hires_by_quarter"])
     assert (new.loads, new.first_load_id, new.is_too_long) == (2, first, False)
 
-    later = timedelta(seconds=checks.PATIENCE_SECONDS + 60)
+    later = timedelta(seconds=checks.MAX_WAIT_SECONDS + 60)
     database.execute("update raw.loads set completed_at = completed_at - %s", later)
     assert checks.waiting(connection, ["hires_by_quarter"]).is_too_long
 
@@ -213,7 +213,7 @@ def test_less_than_half_of_twenty_records_or_more_is_unusual(before: int, newest
 
     assert (result.passed, result.severity) == (is_usual, dg.AssetCheckSeverity.WARN)
     if not is_usual:
-        assert result.description == "jobs_b.csv has 9 records, jobs_a.csv has 20 records and came before it"
+        assert result.description == "jobs_b.csv has 9 records, jobs_a.csv has 20 records and was the previous one"
 
 
 def test_the_newest_object_is_compared_with_the_complete_one_before_it(
@@ -258,7 +258,7 @@ def looks(database: Database) -> Iterator[Looks]:
 def test_the_sensor_tells_once_that_the_marts_are_late_and_once_that_they_are_not_any_more(
     database: Database, bucket: Bucket, looks: Looks
 ) -> None:
-    """Told in each tick, a night would be a thousand events."""
+    """Reported in each tick, a night would be a thousand events."""
     load(database, bucket, "jobs.csv", b"1,Clerk\n")
     database.execute("update raw.loads set completed_at = completed_at - interval '1 day'")
     late = {f"{mart} shows_every_complete_load": False for mart in MARTS}

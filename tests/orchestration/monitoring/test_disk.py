@@ -8,8 +8,8 @@ import pytest
 from orchestration.definitions import defs
 from orchestration.defs.disk import check_disk, disk_has_room, disk_room
 from orchestration.monitoring import disk
-from orchestration.monitoring.alerts import AlertCursor, look
-from orchestration.monitoring.disk import Room, database_sizes, room
+from orchestration.monitoring.alerts import AlertCursor, scan_runs
+from orchestration.monitoring.disk import DiskSpace, database_sizes, disk_space
 from tests.conftest import Database, environment
 
 GIB = 1 << 30
@@ -29,11 +29,11 @@ GIB = 1 << 30
     ],
 )
 def test_room_is_low_by_a_share_of_the_disk_within_bounds(free_gib: float, total_gib: int, state: str) -> None:
-    assert Room(int(free_gib * GIB), total_gib * GIB).state == state
+    assert DiskSpace(int(free_gib * GIB), total_gib * GIB).state == state
 
 
 def test_the_room_is_that_of_the_folders_disk_also_before_the_folder_is_there(tmp_path: Path) -> None:
-    found = room(tmp_path / "not" / "yet")
+    found = disk_space(tmp_path / "not" / "yet")
 
     assert 0 < found.free <= found.total
     assert 0 < found.share <= 1
@@ -49,11 +49,11 @@ def test_the_databases_sizes_are_those_of_the_server(database: Database) -> None
 
 @pytest.fixture
 def _full(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(disk, "room", lambda _: Room(1 << 20, 100 << 30))
+    monkeypatch.setattr(disk, "disk_space", lambda _: DiskSpace(1 << 20, 100 << 30))
 
 
 @pytest.mark.usefixtures("_full")
-def test_a_disk_that_becomes_full_is_checked_at_once_and_told_of_once(database: Database) -> None:
+def test_a_disk_that_becomes_full_is_checked_immediately_and_reported_once(database: Database) -> None:
     """Postgres stops at a full disk, and what fails then says anything but that."""
     with environment(database.environment), dg.DagsterInstance.ephemeral() as instance:
         context = dg.build_sensor_context(instance=instance, cursor="enough")
@@ -61,17 +61,17 @@ def test_a_disk_that_becomes_full_is_checked_at_once_and_told_of_once(database: 
         assert isinstance(asked, dg.SensorResult)
         assert len(asked.run_requests or []) == 1
         runs = [defs.resolve_job_def(check_disk.name).execute_in_process(instance=instance) for _ in range(2)]
-        told = look(instance, AlertCursor(event=0), "http://ui")
-        told_again = look(instance, told.cursor, "http://ui")
+        first = scan_runs(instance, AlertCursor(event=0), "http://ui")
+        repeated = scan_runs(instance, first.cursor, "http://ui")
         still = disk_room(dg.build_sensor_context(instance=instance, cursor=asked.cursor))
 
     assert all(run.success for run in runs)
     (evaluation,) = runs[0].get_asset_check_evaluations()
     assert (evaluation.passed, evaluation.severity) == (False, dg.AssetCheckSeverity.ERROR)
     assert evaluation.metadata["free_gib"].value == pytest.approx(0.0, abs=0.01)
-    assert told.alert is not None
-    assert "raw/loads, check disk_has_room: The disk of" in told.alert.text
-    assert told_again.alert is None
+    assert first.alert is not None
+    assert "raw/loads, check disk_has_room: The disk of" in first.alert.text
+    assert repeated.alert is None
     assert isinstance(still, dg.SkipReason)
 
 

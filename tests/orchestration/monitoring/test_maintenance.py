@@ -182,7 +182,7 @@ def test_how_long_runs_are_kept_is_a_setting(given: dict[str, str], days: int) -
 def test_a_number_of_days_that_cannot_be_is_refused_by_name(given: str) -> None:
     with (
         environment({"DAGSTER_KEEP_DAYS": given}),
-        pytest.raises(WrongSetting, match=f"DAGSTER_KEEP_DAYS={given} is no number of days"),
+        pytest.raises(WrongSetting, match=f"DAGSTER_KEEP_DAYS={given} is not a number of days"),
     ):
         MaintenanceSettings.read()
 
