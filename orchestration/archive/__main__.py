@@ -1,4 +1,4 @@
-"""`python -m orchestration.archive`: export and restore by hand, as when there is no Dagster yet to press a job in."""
+"""`python -m orchestration.archive`: export and restore from a shell, for instance before there is a Dagster."""
 
 import logging
 import signal
@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.logging import RichHandler
 
 from contracts import TABLES
-from orchestration.archive.exporting import Figures, export_raw
+from orchestration.archive.exporting import TableStatistics, export_raw
 from orchestration.archive.restoring import restore_raw
 from orchestration.archive.store import ArchiveRefused, Store
 from orchestration.database import LOCK_WAIT_SECONDS, LockTimeout, connect
@@ -28,10 +28,10 @@ err = Console(highlight=False, soft_wrap=True, stderr=True)
 
 @app.command()
 def export() -> None:
-    """Store all tables of schema raw in S3_ARCHIVE_BUCKET, as hiring_loader."""
+    """Export all tables of schema raw to S3_ARCHIVE_BUCKET, as hiring_loader."""
     store = _store()
     with connect(DatabaseSettings.read().loader_conninfo) as connection:
-        manifest = export_raw(connection, store, _tell)
+        manifest = export_raw(connection, store, _print_statistics)
     out.print(f"exported to {store.address(manifest.export)}")
 
 
@@ -39,21 +39,23 @@ def export() -> None:
 def restore(
     export: Annotated[str, typer.Argument(help="The export's id, the folder's name in the bucket.")] = "latest",
     table: Annotated[
-        list[str] | None, typer.Option(help=f"One of {', '.join(NAMES)}, or several times; by default all.")
+        list[str] | None, typer.Option(help=f"One of {', '.join(NAMES)}; may be repeated; by default all.")
     ] = None,
 ) -> None:
-    """Put back what an export holds of each load, as hiring_restorer; later loads stay as they are."""
+    """Restore each load of an export, as hiring_restorer; later loads stay as they are."""
     unknown = sorted(set(table or []) - set(NAMES))
     if unknown:
         raise typer.BadParameter(f"{', '.join(unknown)}: only {', '.join(NAMES)} can be restored")
-    chosen = [each for each in TABLES if each.name in (table or NAMES)]
+    chosen = [known for known in TABLES if known.name in (table or NAMES)]
     store = _store()
     with connect(DatabaseSettings.read().restorer_conninfo) as connection:
         restored = restore_raw(connection, store, export, chosen, out.print, _lock_wait_seconds())
-    for figures in restored.tables:
-        _tell(figures)
-    if restored.gone_on:
-        out.print(f"loads {restored.gone_on} had failed then and were tried again since: they stay as they are")
+    for statistics in restored.tables:
+        _print_statistics(statistics)
+    if restored.retried:
+        out.print(
+            f"loads {restored.retried} had failed before the export and were retried since: they stay as they are"
+        )
     out.print(f"restored {restored.loads:,} loads from {store.address(restored.manifest.export)}")
 
 
@@ -66,14 +68,14 @@ def _lock_wait_seconds() -> float:
     return LockSettings.read().lock_wait_seconds or LOCK_WAIT_SECONDS
 
 
-def _tell(figures: Figures) -> None:
-    out.print(f"raw.{figures.table}: {figures.rows:,} rows, {figures.bytes:,} bytes, {figures.seconds:.1f} s")
+def _print_statistics(table: TableStatistics) -> None:
+    out.print(f"raw.{table.table}: {table.rows:,} rows, {table.bytes:,} bytes, {table.seconds:.1f} s")
 
 
 def main() -> None:
-    """Run a command; what can go wrong outside ends in one line on standard error and exit status 1."""
+    """Run a command; expected errors are one line on standard error and exit status 1."""
     logging.basicConfig(level="WARNING", format="%(message)s", handlers=[RichHandler(console=err, show_path=False)])
-    # Whoever starts this may have ignored it for itself.
+    # The parent process may have ignored it.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         app(prog_name="python -m orchestration.archive")

@@ -1,4 +1,4 @@
-"""An export: every table of schema raw at one moment, as Parquet files in the bucket of exports."""
+"""Exports: a snapshot of every table of schema raw, as Parquet files in the bucket of exports."""
 
 import itertools
 import time
@@ -16,14 +16,14 @@ from orchestration.archive.rows import read, schema_of
 from orchestration.archive.store import MANIFEST, Store
 from orchestration.database import Connection
 
-# Files are written on the disk before they are sent, and read from it: this is all the room that an export of any size
-# takes there, and in memory when /tmp is in memory.
+# Each file is written to the disk before it is uploaded. This bounds the space that an export of any size takes there,
+# or in memory if /tmp is in memory.
 FILE_BYTES = 64 << 20
 
 
 @dataclass(frozen=True)
-class Figures:
-    """What went out of a table, or into it. `bytes` is the size of the files that hold it."""
+class TableStatistics:
+    """What was exported from a table, or restored into it. `bytes` is the size of its files."""
 
     table: str
     rows: int
@@ -31,22 +31,22 @@ class Figures:
     seconds: float
 
 
-def export_raw(connection: Connection, store: Store, tell: Callable[[Figures], None]) -> Manifest:
-    """Store all tables as they are at one moment. Until it returns the export does not exist.
+def export_raw(connection: Connection, store: Store, on_table: Callable[[TableStatistics], None]) -> Manifest:
+    """Export a snapshot of all tables. The export is not valid until this returns.
 
-    Loads that are under way are left out: what is there of them is of no use without the rest, and their objects are
-    still to be read. Nobody waits for an export, and it waits for nobody.
+    Loads in progress are left out: parts of them are useless, and their objects will be loaded again. An export blocks
+    nothing and is not blocked.
 
     Args:
         connection: as hiring_loader.
-        store: where to.
-        tell: is told of each table that is done.
+        store: the bucket to write to.
+        on_table: called after each table.
 
     Raises:
-        BucketUnavailable: the bucket does not exist, refuses, or its server stayed away.
-        psycopg.OperationalError: the database went away.
+        BucketUnavailable: the bucket does not exist, refuses access, or its server stayed down.
+        psycopg.OperationalError: the connection to the database was lost.
     """
-    # A bucket that is not there is told of before anything is read.
+    # Fail early if the bucket does not exist.
     store.exports()
     with connection.transaction():
         connection.execute("set transaction isolation level repeatable read, read only")
@@ -64,7 +64,7 @@ def export_raw(connection: Connection, store: Store, tell: Callable[[Figures], N
             began = time.monotonic()
             files = list(_stored(store, export, table, schema_of(connection, table), connection, unfinished))
             tables[table] = files
-            tell(figures(table, files, time.monotonic() - began))
+            on_table(statistics(table, files, time.monotonic() - began))
     manifest = Manifest(
         export=export,
         snapshot=snapshot,
@@ -79,9 +79,9 @@ def export_raw(connection: Connection, store: Store, tell: Callable[[Figures], N
     return manifest
 
 
-def figures(table: str, files: Sequence[File], seconds: float) -> Figures:
-    """Return what the files of a table come to, and how long they took."""
-    return Figures(table, sum(file.rows for file in files), sum(file.bytes for file in files), seconds)
+def statistics(table: str, files: Sequence[File], seconds: float) -> TableStatistics:
+    """Return the statistics of a table's files, which took some seconds."""
+    return TableStatistics(table, sum(file.rows for file in files), sum(file.bytes for file in files), seconds)
 
 
 def _stored(
@@ -89,18 +89,18 @@ def _stored(
 ) -> Iterator[File]:
     condition = sql.SQL("{} <> all({}::bigint[])").format(load_of_row(table), sql.Literal(list(unfinished)))
     rows = read(connection, sql.Identifier("raw", table), schema, condition)
-    for number in itertools.count(1):
+    for file_number in itertools.count(1):
         with TemporaryFile() as content:
             written = _write(content, schema, rows)
-            # An empty table has a file, too, which tells its columns.
-            if written or number == 1:
-                yield store.put(export, f"{table}/{number:05}.parquet", written, content)
+            # An empty table has a file, too, for its columns.
+            if written or file_number == 1:
+                yield store.put(export, f"{table}/{file_number:05}.parquet", written, content)
             else:
                 return
 
 
 def _write(content: BufferedRandom, schema: pa.Schema, rows: Iterator[pa.Table]) -> int:
-    """Take from the rows as many as go into a file; return how many that were."""
+    """Write as many of the rows as fit into a file; return how many."""
     written = 0
     with pq.ParquetWriter(content, schema, compression="zstd") as writer:
         for table in rows:

@@ -1,4 +1,4 @@
-"""What an export says of itself: its manifest, and the tables that it holds."""
+"""The manifest of an export, and the tables that exports contain."""
 
 from datetime import datetime
 from typing import Literal
@@ -9,15 +9,15 @@ from pydantic import BaseModel, ConfigDict
 from contracts import TABLES
 
 LOADS = "loads"
-# Of a load, besides its records, with the columns that have its number: the first of them that is not null.
+# Further tables with rows of a load, and the columns with its number, of which the first one that is not null counts.
 LEDGER = {
     "load_chunks": ("load_id",),
     "rejected_records": ("load_id",),
     "invalid_records": ("load_id",),
-    # Somebody's word that a record is dealt with is of no load, and stays with the record's.
+    # A dismissal belongs to no load of its own, but to that of the dismissed record.
     "corrections": ("load_id", "corrected_load_id"),
 }
-# The revision that brought a table of the ledger: an export of an earlier one does not hold it.
+# The revision that added a table of the ledger: older exports do not contain it.
 SINCE = {"invalid_records": "0012", "corrections": "0012"}
 LOAD_COLUMNS = {**{table.name: ("_load_id",) for table in TABLES}, LOADS: ("load_id",), **LEDGER}
 
@@ -25,12 +25,12 @@ LOAD_COLUMNS = {**{table.name: ("_load_id",) for table in TABLES}, LOADS: ("load
 def load_of_row(table: str) -> sql.Composable:
     """Return SQL for the load that a row of a table belongs to."""
     columns = [sql.Identifier(name) for name in LOAD_COLUMNS[table]]
-    # No index is used for a function of its column.
+    # A plain column where possible: no index is used for coalesce.
     return sql.SQL("coalesce({})").format(sql.SQL(", ").join(columns)) if len(columns) > 1 else columns[0]
 
 
 class Frozen(BaseModel):
-    """What does not change once it is written, and has nothing that is not known here."""
+    """An immutable model that forbids unknown fields."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -39,10 +39,10 @@ class File(Frozen):
     """A Parquet file of an export.
 
     Attributes:
-        name: its key behind the export's folder.
+        name: its key after the export's folder.
         rows: how many it has.
         bytes: its size.
-        sha256: its digest, in hexadecimal digits.
+        sha256: its digest, in hexadecimal.
     """
 
     name: str
@@ -52,15 +52,15 @@ class File(Frozen):
 
 
 class Manifest(Frozen):
-    """An export that is whole.
+    """A complete export.
 
     Attributes:
-        format: how the export is laid out; another one is not read.
-        export: its id, the time at which it was begun: later ones sort behind it.
-        snapshot: the moment whose records it holds.
-        revision: of the schema, as Alembic numbers it.
-        highest_load_id: the last load in it; None without any.
-        unfinished: loads that were under way and of which it holds nothing.
+        format: version of the layout; other ones cannot be read.
+        export: its id, the time at which it began: later ones sort after it.
+        snapshot: the time of the snapshot.
+        revision: Alembic's revision of the schema.
+        highest_load_id: the last load in it; None if there is none.
+        unfinished: loads that were in progress and are left out.
         tables: the files of each table, in the order of their rows.
     """
 
@@ -73,5 +73,5 @@ class Manifest(Frozen):
     tables: dict[str, list[File]]
 
     def files(self, table: str) -> list[File]:
-        """Return the files of a table, none of one that came after the export was made."""
+        """Return the files of a table; none if the table is newer than the export."""
         return self.tables.get(table, [])

@@ -1,4 +1,4 @@
-"""A restore: what an export holds of each load is put back, in one transaction; later loads stay as they are."""
+"""Restores: each load of an export is restored, in one transaction; later loads stay as they are."""
 
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 from psycopg import sql
 
 from contracts import TABLES, Table
-from orchestration.archive.exporting import Figures
+from orchestration.archive.exporting import TableStatistics
 from orchestration.archive.manifest import LEDGER, LOAD_COLUMNS, LOADS, SINCE, File, Manifest, load_of_row
 from orchestration.archive.rows import schema_of, write
 from orchestration.archive.store import ArchiveRefused, Store
@@ -26,19 +26,19 @@ IDENTITY = ("table_name", "source", "bucket", "key", "version", "reload", "start
 
 @dataclass(frozen=True)
 class Restored:
-    """What a restore put back.
+    """The result of a restore.
 
     Attributes:
         manifest: of the export.
-        loads: how many loads.
-        gone_on: loads that had failed when the export was made and have been tried again since: they stay as they are.
-        tables: what each table got.
+        loads: number of restored loads.
+        retried: loads that had failed before the export and were retried since: they stay as they are.
+        tables: statistics of each table.
     """
 
     manifest: Manifest
     loads: int
-    gone_on: list[int]
-    tables: list[Figures]
+    retried: list[int]
+    tables: list[TableStatistics]
 
 
 def restore_raw(
@@ -46,102 +46,102 @@ def restore_raw(
     store: Store,
     export: str = "latest",
     tables: Sequence[Table] = TABLES,
-    tell: Callable[[str], None] = lambda _: None,
+    on_progress: Callable[[str], None] = lambda _: None,
     lock_wait_seconds: float = LOCK_WAIT_SECONDS,
 ) -> Restored:
-    """Put tables back as an export holds them: their records, and of the ledger what belongs to these.
+    """Restore tables from an export: their records, and their part of the ledger.
 
-    Every file is looked at before anything is written, and all of it is written in one transaction: who breaks it off
-    leaves everything as it was. Loaders of these tables and builds of the models wait for it, readers do not. From
-    then on the marts count as not built: the next build is a full one.
+    All files are verified before anything is written, and everything is written in one transaction: an interrupted
+    restore changes nothing. Loads of these tables and builds wait for it, readers do not. Afterwards the marts count as
+    not built, so the next build is a full one.
 
     Args:
         connection: as hiring_restorer; to be closed afterwards.
-        store: where exports are.
+        store: the bucket of exports.
         export: its id, or "latest".
-        tables: which.
-        tell: is told how far it is, and whom it waits for.
-        lock_wait_seconds: how long to wait for each load that is under way.
+        tables: the tables to restore.
+        on_progress: called with messages about the progress, and about sessions that it waits for.
+        lock_wait_seconds: how long to wait for each load in progress.
 
     Raises:
-        ArchiveRefused: the export is not there, is damaged, or does not fit the database; nothing was changed.
-        BucketUnavailable: the bucket refuses, or its server stayed away.
-        LockTimeout: a load keeps one of the tables; nothing was changed.
-        psycopg.OperationalError: the database went away.
+        ArchiveRefused: the export does not exist, is damaged, or does not fit the database; nothing was changed.
+        BucketUnavailable: the bucket refuses access, or its server stayed down.
+        LockTimeout: a load keeps one of the tables locked; nothing was changed.
+        psycopg.OperationalError: the connection to the database was lost.
     """
     manifest = store.manifest(export)
     _refuse_newer_schema(connection, manifest)
-    names = _held(manifest, [table.name for table in TABLES if table in tables])
+    names = _contained(manifest, [table.name for table in TABLES if table in tables])
     parts = [*names, *LEDGER]
-    tell(f"Looking at the files of {store.address(manifest.export)}")
+    on_progress(f"Verifying the files of {store.address(manifest.export)}")
     for name in (LOADS, *parts):
-        _look_at(connection, store, manifest, name)
-    acquire_build_lock(connection, tell)
+        _verify_files(connection, store, manifest, name)
+    acquire_build_lock(connection, on_progress)
     for table in TABLES:
         if table in tables:
             acquire_table_lock(connection, table, lock_wait_seconds)
-    gone_on = _take_in_loads(connection, store, manifest, names)
+    retried = _read_loads(connection, store, manifest, names)
     loads = [load_id for (load_id,) in connection.execute("select load_id from archived").fetchall()]
     with connection.transaction():
         connection.execute("set local synchronous_commit = on")
         began = time.monotonic()
-        _put_loads_back(connection)
-        done = [Figures(LOADS, len(loads), _size(manifest, LOADS), time.monotonic() - began)]
+        _restore_loads(connection)
+        restored = [TableStatistics(LOADS, len(loads), _size(manifest, LOADS), time.monotonic() - began)]
         for name in parts:
-            tell(f"Putting raw.{name} back")
-            done.append(_put_back(connection, store, manifest, name, loads))
+            on_progress(f"Restoring raw.{name}")
+            restored.append(_restore_rows(connection, store, manifest, name, loads))
         connection.execute("delete from staging.watermarks where input = 'loads' or model = 'project'")
-    return Restored(manifest, len(loads), gone_on, done)
+    return Restored(manifest, len(loads), retried, restored)
 
 
 def _refuse_newer_schema(connection: Connection, manifest: Manifest) -> None:
     ((revision,),) = connection.execute("select version_num from public.alembic_version").fetchall()
     if manifest.revision > revision:
         raise ArchiveRefused(
-            f"export {manifest.export} is of schema {manifest.revision}, the database of {revision}: run "
+            f"export {manifest.export} has schema {manifest.revision}, the database {revision}: run "
             "python -m orchestration.migrations, then restore"
         )
 
 
-def _held(manifest: Manifest, names: Sequence[str]) -> list[str]:
-    """Return the tables that an export holds, of those that are wanted: the contract may have got others since.
+def _contained(manifest: Manifest, names: Sequence[str]) -> list[str]:
+    """Return which of some tables an export contains: the contract may have more by now.
 
     Raises:
-        ArchiveRefused: it holds none of them, or lacks a part of the ledger.
+        ArchiveRefused: it contains none of them, or lacks a part of the ledger.
     """
-    held = [name for name in names if name in manifest.tables]
-    due = [name for name in (LOADS, *LEDGER) if manifest.revision >= SINCE.get(name, "")]
-    missing = [name for name in due if name not in manifest.tables]
-    if missing or not held:
+    contained = [name for name in names if name in manifest.tables]
+    required = [name for name in (LOADS, *LEDGER) if manifest.revision >= SINCE.get(name, "")]
+    missing = [name for name in required if name not in manifest.tables]
+    if missing or not contained:
         raise ArchiveRefused(
-            f"export {manifest.export} does not hold {', '.join(missing or names)}: take another export"
+            f"export {manifest.export} does not contain {', '.join(missing or names)}: use another export"
         )
-    return held
+    return contained
 
 
-def _look_at(connection: Connection, store: Store, manifest: Manifest, name: str) -> None:
-    """See that the files of a table are whole and have its columns.
+def _verify_files(connection: Connection, store: Store, manifest: Manifest, name: str) -> None:
+    """Check that the files of a table are complete and have its columns.
 
     Raises:
         ArchiveRefused: they are not, or have not.
     """
     columns = set(schema_of(connection, name).names)
     for file in manifest.files(name):
-        with store.checked(manifest.export, file) as content:
-            found = pq.read_metadata(content)
+        with store.verified(manifest.export, file) as content:
+            metadata = pq.read_metadata(content)
             address = store.address(manifest.export, file.name)
-            if found.num_rows != file.rows:
-                raise ArchiveRefused(f"{address} has {found.num_rows:,} rows, the manifest says {file.rows:,}")
-            unknown = [column for column in found.schema.to_arrow_schema().names if column not in columns]
+            if metadata.num_rows != file.rows:
+                raise ArchiveRefused(f"{address} has {metadata.num_rows:,} rows, the manifest says {file.rows:,}")
+            unknown = [column for column in metadata.schema.to_arrow_schema().names if column not in columns]
             if unknown:
                 raise ArchiveRefused(
-                    f"{address} has {', '.join(unknown)}, which raw.{name} has not: run the migrations of the version "
-                    "of this project that made the export, then restore"
+                    f"{address} has {', '.join(unknown)}, which raw.{name} does not have: run the migrations of the "
+                    "project's version that made the export, then restore"
                 )
 
 
-def _take_in_loads(connection: Connection, store: Store, manifest: Manifest, names: Sequence[str]) -> list[int]:
-    """Fill the session's table with the loads that are to be put back; return those that have gone on since.
+def _read_loads(connection: Connection, store: Store, manifest: Manifest, names: Sequence[str]) -> list[int]:
+    """Fill the session's table with the loads to restore; return failed ones that were retried since.
 
     Raises:
         ArchiveRefused: the database has other loads under their numbers, or the same objects under others.
@@ -151,12 +151,12 @@ def _take_in_loads(connection: Connection, store: Store, manifest: Manifest, nam
         _copy(connection, store, manifest, file, ARCHIVED)
     _refuse_loads_without_records(connection, manifest)
     connection.execute("delete from archived where table_name <> all(%s)", [list(names)])
-    # In an emptier database than the export's: whoever loads meanwhile takes none of its numbers.
+    # If the database has fewer loads than the export, concurrent loads must not use the export's numbers.
     connection.execute("""
         select raw.continue_numbers_after(coalesce(max(load_id), 0), coalesce(max(completion), 0)) from archived
     """)
     _refuse_other_loads(connection)
-    gone_on = connection.execute("""
+    retried = connection.execute("""
         delete from archived
         using raw.loads
         where
@@ -166,7 +166,7 @@ def _take_in_loads(connection: Connection, store: Store, manifest: Manifest, nam
         returning archived.load_id
     """).fetchall()
     _refuse_loads_of_the_same(connection)
-    return sorted(load_id for (load_id,) in gone_on)
+    return sorted(load_id for (load_id,) in retried)
 
 
 def _refuse_loads_without_records(connection: Connection, manifest: Manifest) -> None:
@@ -175,8 +175,8 @@ def _refuse_loads_without_records(connection: Connection, manifest: Manifest) ->
     ).fetchall()
     if missing:
         raise ArchiveRefused(
-            f"export {manifest.export} has loads of {', '.join(name for (name,) in missing)} and does not hold their "
-            "records: take another export"
+            f"export {manifest.export} has loads of {', '.join(name for (name,) in missing)} but not their records: "
+            "use another export"
         )
 
 
@@ -190,13 +190,13 @@ def _refuse_other_loads(connection: Connection) -> None:
             order by load_id
             limit 1
         """).format(
-            *(sql.SQL(", ").join(sql.Identifier(of, each) for each in IDENTITY) for of in ("archived", "loads"))
+            *(sql.SQL(", ").join(sql.Identifier(table, name) for name in IDENTITY) for table in ("archived", "loads"))
         )
     ).fetchone()
     if other:
         load_id, *named = other
         raise ArchiveRefused(
-            f"load {load_id} of the export ({_named(*named[:2])}) is another one than load {load_id} of the database "
+            f"load {load_id} of the export ({_named(*named[:2])}) differs from load {load_id} of the database "
             f"({_named(*named[2:])}): nothing was changed; restore into the database that was exported, or into an "
             "empty one before anything is loaded"
         )
@@ -217,8 +217,8 @@ def _refuse_loads_of_the_same(connection: Connection) -> None:
     if same:
         archived, present, *named = same
         raise ArchiveRefused(
-            f"load {archived} of the export was taken out, and its object has been loaded since as load {present} "
-            f"({_named(*named)}): nothing was changed; take load {present} out, or leave its table out of the restore"
+            f"load {archived} of the export was removed, and its object has been loaded since as load {present} "
+            f"({_named(*named)}): nothing was changed; remove load {present}, or leave its table out of the restore"
         )
 
 
@@ -226,7 +226,7 @@ def _named(table: str, key: str | None) -> str:
     return f"{table}, {key or 'a batch over HTTP'}"
 
 
-def _put_loads_back(connection: Connection) -> None:
+def _restore_loads(connection: Connection) -> None:
     columns = [
         name
         for (name,) in connection.execute("""
@@ -250,14 +250,16 @@ def _put_loads_back(connection: Connection) -> None:
     )
 
 
-def _put_back(connection: Connection, store: Store, manifest: Manifest, name: str, loads: Sequence[int]) -> Figures:
-    """Put the rows of some loads in the place of those that a table has."""
+def _restore_rows(
+    connection: Connection, store: Store, manifest: Manifest, name: str, loads: Sequence[int]
+) -> TableStatistics:
+    """Replace a table's rows of some loads by those of an export."""
     began = time.monotonic()
     relation = sql.Identifier("raw", name)
     connection.execute(sql.SQL("delete from {} where {} = any(%s)").format(relation, load_of_row(name)), [loads])
     wanted = (LOAD_COLUMNS[name], pa.array(loads, pa.int64()))
     rows = sum(_copy(connection, store, manifest, file, relation, wanted) for file in manifest.files(name))
-    return Figures(name, rows, _size(manifest, name), time.monotonic() - began)
+    return TableStatistics(name, rows, _size(manifest, name), time.monotonic() - began)
 
 
 def _copy(
@@ -268,7 +270,19 @@ def _copy(
     relation: sql.Identifier,
     wanted: tuple[Sequence[str], pa.Array] | None = None,
 ) -> int:
-    """Copy a file into a table, of `wanted` the columns of a load and which it may be; return how many rows."""
+    """Copy a file's rows into a table; return how many.
+
+    Args:
+        connection: as hiring_restorer.
+        store: the bucket of exports.
+        manifest: of the export.
+        file: the file.
+        relation: the table.
+        wanted: the columns with a row's load, and the loads to copy; None copies all rows.
+
+    Raises:
+        ArchiveRefused: the database refuses a row.
+    """
     copied = 0
 
     def rows(parquet: pq.ParquetFile) -> Iterator[pa.Table]:
@@ -282,14 +296,13 @@ def _copy(
             copied += table.num_rows
             yield table
 
-    with store.checked(manifest.export, file) as content:
+    with store.verified(manifest.export, file) as content:
         parquet = pq.ParquetFile(content)
         try:
             write(connection, relation, parquet.schema_arrow, rows(parquet))
         except (psycopg.DataError, psycopg.IntegrityError) as error:
             raise ArchiveRefused(
-                f"{store.address(manifest.export, file.name)} is not taken by the database, nothing "
-                f"was changed: {error}"
+                f"the database refuses {store.address(manifest.export, file.name)}, nothing was changed: {error}"
             ) from None
     return copied
 

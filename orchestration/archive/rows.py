@@ -1,7 +1,7 @@
-"""Rows of a table as Arrow, out of Postgres and into it by COPY: each value comes back exactly as it was.
+"""Reads rows of a table from Postgres as Arrow tables, and writes them back, by COPY; every value round-trips exactly.
 
-CSV is the way in between: Postgres and Arrow both write and read it in C, and both tell NULL from an empty text by the
-quotes. Only bytes and lists, of which Arrow's CSV has no notion, are turned over one by one.
+CSV is the intermediate format: Postgres and Arrow both read and write it in C, and both distinguish NULL from an empty
+string by the quotes. Only bytes and lists, which Arrow's CSV does not support, are converted one by one.
 """
 
 import json
@@ -13,9 +13,9 @@ from psycopg import sql
 
 from orchestration.database import Connection
 
-# Of the text that Postgres sends; what Arrow makes of it takes about as much memory again.
+# Of the text that Postgres sends; Arrow's table takes about as much memory again.
 BLOCK_BYTES = 16 << 20
-# Whatever else a column may be one day is kept as the text that Postgres writes and reads it by.
+# Values of other types are stored as Postgres's text representation.
 KINDS = {
     "bigint": pa.int64(),
     "integer": pa.int32(),
@@ -26,7 +26,7 @@ KINDS = {
 
 
 def schema_of(connection: Connection, table: str) -> pa.Schema:
-    """Return the columns of a table of schema raw, as Arrow keeps them."""
+    """Return the columns of a table of schema raw as an Arrow schema."""
     columns = connection.execute(
         """
         select attname, format_type(atttypid, null)
@@ -42,13 +42,13 @@ def schema_of(connection: Connection, table: str) -> pa.Schema:
 def read(
     connection: Connection, relation: sql.Identifier, schema: pa.Schema, condition: sql.Composable
 ) -> Iterator[pa.Table]:
-    """Yield the rows of a table that meet a condition, some 16 MB of text at a time.
+    """Yield the rows of a table that satisfy a condition, in blocks of some 16 MB of text.
 
     Args:
-        connection: whose time zone is UTC and whose encoding is UTF-8.
+        connection: with time zone UTC and encoding UTF-8.
         relation: the table.
         schema: the columns to read.
-        condition: SQL that a row has to meet.
+        condition: an SQL condition.
     """
     columns = [
         sql.SQL("array_to_json({})" if pa.types.is_list(field.type) else "{}").format(sql.Identifier(field.name))
@@ -59,7 +59,7 @@ def read(
     )
     block = bytearray()
     with connection.cursor().copy(statement) as copy:
-        # Each piece is one row: the protocol says so, and a block therefore ends where a row does.
+        # Each message is one row, according to the protocol, so a block ends where a row does.
         for row in copy:
             block += row
             if len(block) >= BLOCK_BYTES:
@@ -70,7 +70,14 @@ def read(
 
 
 def write(connection: Connection, relation: sql.Identifier, schema: pa.Schema, rows: Iterable[pa.Table]) -> None:
-    """Copy rows into a table."""
+    """Copy rows into a table.
+
+    Args:
+        connection: with time zone UTC and encoding UTF-8.
+        relation: the table.
+        schema: its columns in the rows.
+        rows: Arrow tables of that schema.
+    """
     statement = sql.SQL("copy {} ({}) from stdin (format csv)").format(
         relation, sql.SQL(", ").join(map(sql.Identifier, schema.names))
     )
@@ -81,7 +88,7 @@ def write(connection: Connection, relation: sql.Identifier, schema: pa.Schema, r
 
 def _of_csv(text: bytearray, schema: pa.Schema) -> pa.Table:
     is_odd = [pa.types.is_binary(field.type) or pa.types.is_list(field.type) for field in schema]
-    found = csv.read_csv(
+    table = csv.read_csv(
         pa.BufferReader(text),
         csv.ReadOptions(column_names=schema.names, block_size=len(text) + 1, use_threads=False),
         csv.ParseOptions(newlines_in_values=True),
@@ -97,9 +104,9 @@ def _of_csv(text: bytearray, schema: pa.Schema) -> pa.Table:
     for at, (field, odd) in enumerate(zip(schema, is_odd, strict=True)):
         if odd:
             parse = json.loads if pa.types.is_list(field.type) else _bytes_of
-            values = [None if text is None else parse(text) for text in found.column(at).to_pylist()]
-            found = found.set_column(at, field, pa.array(values, field.type))
-    return found
+            values = [None if text is None else parse(text) for text in table.column(at).to_pylist()]
+            table = table.set_column(at, field, pa.array(values, field.type))
+    return table
 
 
 def _to_csv(table: pa.Table) -> memoryview:

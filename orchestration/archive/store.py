@@ -1,4 +1,4 @@
-"""The bucket of exports: files in and out with their digests, which exports there are. What files mean is not here."""
+"""The bucket of exports: uploads and downloads files with their digests, and lists exports."""
 
 import base64
 import hashlib
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 PREFIX = "raw/"
 MANIFEST = "manifest.json"
 GIVE_UP_SECONDS = 120.0
-NAMED = 5
+MAX_NAMED = 5
 SETTING = "S3_ARCHIVE_BUCKET"
 ADVICE = "nothing was changed, take another export"
 
@@ -30,7 +30,7 @@ Result = TypeVar("Result")
 
 
 class ArchiveRefused(RuntimeError):
-    """An export that is not there, is damaged, or does not fit the database: somebody has to look at it."""
+    """An export does not exist, is damaged, or does not fit the database."""
 
 
 class FileMissing(ArchiveRefused):
@@ -39,12 +39,12 @@ class FileMissing(ArchiveRefused):
 
 @dataclass(frozen=True)
 class Store:
-    """The bucket that exports are kept in.
+    """The bucket that contains exports.
 
     Args:
-        client: of the server that has it.
+        client: of its server.
         bucket: its name.
-        give_up_seconds: how long to go on asking a server that has gone away.
+        give_up_seconds: how long to retry while the server is down.
     """
 
     client: "S3Client"
@@ -52,49 +52,49 @@ class Store:
     give_up_seconds: float = GIVE_UP_SECONDS
 
     def address(self, export: str, name: str = "") -> str:
-        """Return where an export, or a file of it, is."""
+        """Return the address of an export, or of a file of it."""
         return f"s3://{self.bucket}/{PREFIX}{export}/{name}"
 
     def put(self, export: str, name: str, rows: int, content: BufferedRandom) -> File:
-        """Store a file of an export, in one request: there is all of it or nothing.
+        """Upload a file of an export atomically, in a single request.
 
         Args:
             export: its id.
             name: of the file in it.
             rows: how many the file has.
-            content: the file, which can be read from its beginning again.
+            content: the file, which is read from its beginning.
 
         Returns:
-            What the manifest says of it.
+            The file's entry in the manifest.
 
         Raises:
-            BucketUnavailable: the server refused, or stayed away.
+            BucketUnavailable: the server refused, or stayed down.
         """
         size = content.seek(0, 2)
         content.seek(0)
         digest = hashlib.file_digest(content, "sha256")
 
-        def send() -> None:
+        def upload() -> None:
             content.seek(0)
             with translate_s3_errors(self.address(export, name), SETTING):
                 self.client.put_object(
                     Bucket=self.bucket,
                     Key=f"{PREFIX}{export}/{name}",
                     Body=content,
-                    # The server looks whether what arrives is what was sent.
+                    # The server verifies what it receives.
                     ChecksumSHA256=base64.b64encode(digest.digest()).decode(),
                 )
 
-        self._retrying(send)
+        self._retrying(upload)
         return File(name=name, rows=rows, bytes=size, sha256=digest.hexdigest())
 
     @contextmanager
-    def checked(self, export: str, file: File) -> Iterator[BufferedRandom]:
-        """Give out a copy of a file for the length of a block, once it is known to be what was stored.
+    def verified(self, export: str, file: File) -> Iterator[BufferedRandom]:
+        """Yield a copy of a file for the duration of a block, after verifying its digest.
 
         Raises:
             ArchiveRefused: it is missing, or has other bytes.
-            BucketUnavailable: the server refused, or stayed away.
+            BucketUnavailable: the server refused, or stayed down.
         """
         with TemporaryFile() as copy:
             self._fetch(export, file.name, copy)
@@ -109,38 +109,38 @@ class Store:
             yield copy
 
     def manifest(self, export: str) -> Manifest:
-        """Return the manifest of an export, of the newest one for "latest".
+        """Return the manifest of an export, or of the newest one for "latest".
 
         Raises:
             ArchiveRefused: there is no such export, or its manifest cannot be read.
-            BucketUnavailable: the server refused, or stayed away.
+            BucketUnavailable: the server refused, or stayed down.
         """
         exports = self.exports()
         for candidate in exports if export == "latest" else [export]:
-            # One without a manifest broke off, or is under way.
+            # One without a manifest was interrupted, or is in progress.
             with suppress(FileMissing):
                 return self._manifest(candidate)
         raise ArchiveRefused(
-            f"there is no whole export{f' {export}' * (export != 'latest')} in s3://{self.bucket}/{PREFIX}; "
-            f"the newest begun are: {', '.join(exports[:NAMED]) or 'none'}"
+            f"there is no complete export{f' {export}' * (export != 'latest')} in s3://{self.bucket}/{PREFIX}; "
+            f"the newest ones, complete or not: {', '.join(exports[:MAX_NAMED]) or 'none'}"
         )
 
     def exports(self) -> list[str]:
-        """Return the ids of all exports, the newest first, those that broke off included.
+        """Return the ids of all exports, newest first, including incomplete ones.
 
         Raises:
-            BucketUnavailable: the server refused, or stayed away.
+            BucketUnavailable: the server refused, or stayed down.
         """
 
-        def ask() -> list[str]:
-            with translate_s3_errors(f"bucket {self.bucket!r}", SETTING):
+        def list_folders() -> list[str]:
+            with explained(f"bucket {self.bucket!r}", SETTING):
                 pages = self.client.get_paginator("list_objects_v2").paginate(
                     Bucket=self.bucket, Prefix=PREFIX, Delimiter="/"
                 )
                 folders = [folder["Prefix"] for page in pages for folder in page.get("CommonPrefixes", [])]
             return sorted((folder.removeprefix(PREFIX).rstrip("/") for folder in folders), reverse=True)
 
-        return self._retrying(ask)
+        return self._retrying(list_folders)
 
     def _manifest(self, export: str) -> Manifest:
         with TemporaryFile() as copy:
@@ -156,7 +156,7 @@ class Store:
                 ) from None
 
     def _fetch(self, export: str, name: str, copy: BufferedRandom) -> None:
-        def fetch() -> None:
+        def download() -> None:
             copy.seek(0)
             copy.truncate()
             with translate_s3_errors(self.address(export, name), SETTING):
@@ -164,7 +164,7 @@ class Store:
                 shutil.copyfileobj(answer["Body"], copy, 1 << 20)
 
         try:
-            self._retrying(fetch)
+            self._retrying(download)
         except ObjectChanged:
             raise FileMissing(f"{self.address(export, name)} is missing: {ADVICE}") from None
         except ObjectDamaged as error:

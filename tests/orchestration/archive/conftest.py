@@ -13,7 +13,7 @@ from contracts import TABLES, Table
 from deploy.local import services
 from deploy.local.settings import Settings
 from deploy.local.supervisor import Supervisor
-from orchestration.archive.exporting import Figures, export_raw
+from orchestration.archive.exporting import TableStatistics, export_raw
 from orchestration.archive.manifest import LOAD_COLUMNS, Manifest
 from orchestration.archive.restoring import Restored, restore_raw
 from orchestration.archive.store import Store
@@ -66,7 +66,7 @@ class Warehouse:
                 ],
             )
 
-    def export(self, tell: Callable[[Figures], None] = lambda _: None) -> Manifest:
+    def export(self, tell: Callable[[TableStatistics], None] = lambda _: None) -> Manifest:
         with connect(self.database.conninfo("hiring_loader")) as connection:
             return export_raw(connection, self.store, tell)
 

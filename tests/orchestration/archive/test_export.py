@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from orchestration.archive import exporting
-from orchestration.archive.exporting import Figures
+from orchestration.archive.exporting import TableStatistics
 from orchestration.archive.store import ArchiveRefused
 from orchestration.ingest.objects import BucketRefused
 from tests.conftest import environment
@@ -39,7 +39,7 @@ def test_what_comes_in_meanwhile_is_not_in_it(filled: Warehouse) -> None:
     """Half a load would be: its records of a table that is read later."""
     before = filled.content()
 
-    def tell(figures: Figures) -> None:
+    def tell(figures: TableStatistics) -> None:
         if figures.table == "departments":
             filled.load("jobs_meanwhile.csv", b"9,Judge\n")
             filled.post()
@@ -127,12 +127,16 @@ def test_one_that_was_killed_does_not_exist_and_the_next_one_does(filled: Wareho
     broken = [export for export in filled.store.exports() if export != first]
     assert len(broken) == 1
     assert filled.store.manifest("latest").export == first
-    with pytest.raises(ArchiveRefused, match=f"there is no whole export {broken[0]} in .* are: {broken[0]}, {first}$"):
+    with pytest.raises(
+        ArchiveRefused, match=f"there is no complete export {broken[0]} in .* or not: {broken[0]}, {first}$"
+    ):
         filled.store.manifest(broken[0])
     next_one = filled.export().export
     assert filled.store.manifest("latest").export == next_one
 
 
 def test_without_any_export_it_is_said_what_to_start(warehouse: Warehouse) -> None:
-    with pytest.raises(ArchiveRefused, match=r"there is no whole export in s3://.*/raw/; the newest begun are: none"):
+    with pytest.raises(
+        ArchiveRefused, match=r"there is no complete export in s3://.*/raw/; the newest ones, complete or not: none"
+    ):
         warehouse.restore()

@@ -90,7 +90,7 @@ def test_both_show_what_they_did_by_table_and_where_the_export_is(
     ("variables", "complaint"),
     [
         ({"S3_ARCHIVE_BUCKET": ""}, "S3_ARCHIVE_BUCKET is not set: name a bucket for exports"),
-        ({"S3_ARCHIVE_BUCKET": "same", "S3_BUCKET": "same"}, "S3_ARCHIVE_BUCKET is same, where files are delivered to"),
+        ({"S3_ARCHIVE_BUCKET": "same", "S3_BUCKET": "same"}, "S3_ARCHIVE_BUCKET is same, where files are delivered"),
         (
             {"S3_ARCHIVE_BUCKET": "nowhere"},
             "bucket 'nowhere' does not exist: create it, or name another in S3_ARCHIVE_",
@@ -123,7 +123,7 @@ def test_a_wrong_bucket_is_named_by_both(
             "tables: loads cannot be restored, only departments, jobs, hired_employees",
         ),
         ({"tables": []}, {}, "tables: none cannot be restored"),
-        ({"export": "yesterday"}, {}, "there is no whole export yesterday in s3://"),
+        ({"export": "yesterday"}, {}, "there is no complete export yesterday in s3://"),
     ],
 )
 def test_what_a_restore_cannot_do_is_said_in_one_line(
@@ -205,7 +205,7 @@ def test_the_commands_do_the_same_before_there_is_a_dagster(filled: Warehouse) -
     assert filled.content()["jobs"] == before["jobs"]
     refused = command(filled, "restore", "never")
     assert (refused.returncode, refused.stderr.count("\n")) == (1, 1)
-    assert "there is no whole export never" in refused.stderr
+    assert "there is no complete export never" in refused.stderr
 
 
 MARTS = [

@@ -103,7 +103,7 @@ def test_a_load_that_failed_and_was_tried_again_since_stays_as_it_is(filled: War
 
     restored = filled.restore()
 
-    assert restored.gone_on == [3]
+    assert restored.retried == [3]
     assert filled.content() == now
 
 
@@ -138,7 +138,7 @@ def test_a_flipped_bit_is_found_before_anything_is_written(filled: Warehouse, ta
         filled.restore()
 
     assert filled.content() == before
-    assert filled.told == [f"Looking at the files of {filled.store.address(manifest.export)}"]
+    assert filled.told == [f"Verifying the files of {filled.store.address(manifest.export)}"]
 
 
 def test_a_missing_file_is_found_before_anything_is_written(filled: Warehouse) -> None:
@@ -173,7 +173,7 @@ def test_an_export_of_a_later_schema_wants_the_migrations_first(filled: Warehous
     text = filled.get(export.export, "manifest.json")
     filled.put(export.export, "manifest.json", text.replace(export.revision.encode(), b"9999"))
 
-    with pytest.raises(ArchiveRefused, match=r"is of schema 9999, the database of .*orchestration\.migrations"):
+    with pytest.raises(ArchiveRefused, match=r"has schema 9999, the database .*orchestration\.migrations"):
         filled.restore()
 
 
@@ -203,7 +203,9 @@ def test_an_export_with_a_column_that_the_database_lacks_wants_the_migrations_fi
     warehouse.export()
     database.execute("alter table raw.jobs drop column level")
 
-    with pytest.raises(ArchiveRefused, match=r"/00001\.parquet has level, which raw\.jobs has not: run the migrations"):
+    with pytest.raises(
+        ArchiveRefused, match=r"/00001\.parquet has level, which raw\.jobs does not have: run the migrations"
+    ):
         warehouse.restore()
 
 
@@ -229,7 +231,7 @@ def test_an_export_made_before_the_contract_had_a_table_restores_the_others(ware
     now = warehouse.content()
     assert now["departments"] == before["departments"]
     assert len(now["jobs"]) == 1
-    with pytest.raises(ArchiveRefused, match="does not hold jobs: take another export"):
+    with pytest.raises(ArchiveRefused, match="does not contain jobs: use another export"):
         warehouse.restore(tables=[JOBS])
 
 
@@ -255,11 +257,11 @@ def test_an_export_made_before_invalid_records_were_kept_restores_what_there_was
 @pytest.mark.parametrize(
     ("table", "complaint"),
     [
-        ("invalid_records", "does not hold invalid_records: take another export"),
-        ("corrections", "does not hold corrections: take another export"),
-        ("jobs", "has loads of jobs and does not hold their records: take another export"),
-        ("load_chunks", "does not hold load_chunks: take another export"),
-        ("loads", "does not hold loads: take another export"),
+        ("invalid_records", "does not contain invalid_records: use another export"),
+        ("corrections", "does not contain corrections: use another export"),
+        ("jobs", "has loads of jobs but not their records: use another export"),
+        ("load_chunks", "does not contain load_chunks: use another export"),
+        ("loads", "does not contain loads: use another export"),
     ],
 )
 def test_an_export_that_lacks_what_its_ledger_has_is_refused(filled: Warehouse, table: str, complaint: str) -> None:
@@ -281,7 +283,7 @@ def test_a_database_that_has_loaded_something_else_under_the_same_numbers_is_ref
 
     with pytest.raises(
         ArchiveRefused,
-        match=r"load 1 of the export \(departments, departments.csv\) is another one than load 1 of the database "
+        match=r"load 1 of the export \(departments, departments.csv\) differs from load 1 of the database "
         r"\(hired_employees, a batch over HTTP\)",
     ):
         filled.restore()
@@ -297,7 +299,7 @@ def test_a_load_that_was_taken_out_and_loaded_anew_does_not_come_back_beside_its
     before = filled.content()
 
     with pytest.raises(
-        ArchiveRefused, match=r"load 2 of the export was taken out, .* as load 6 \(jobs, jobs.csv\).*take load 6 out"
+        ArchiveRefused, match=r"load 2 of the export was removed, .* as load 6 \(jobs, jobs.csv\).*remove load 6"
     ):
         filled.restore()
 
@@ -317,7 +319,7 @@ def test_it_waits_for_whoever_loads_or_builds(filled: Warehouse) -> None:
             each.execute("select pg_advisory_unlock_all()")
         acquire_build_lock(loader, filled.told.append)
         with pytest.raises(LockNotAvailable):
-            restore_raw(connection, filled.store, tell=filled.told.append)
+            restore_raw(connection, filled.store, on_progress=filled.told.append)
         assert filled.told[-1] == (
             "Another run is building the models; waiting for that to end: "
             f"session {loader.info.backend_pid} (hiring_loader, hiring_loader) has locked the models."
