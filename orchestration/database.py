@@ -1,4 +1,4 @@
-"""Connections to Postgres and locks there, for everything that orchestration does in it."""
+"""Connections to Postgres, advisory locks, and classification of errors, for all of orchestration."""
 
 import time
 from collections.abc import Callable
@@ -11,11 +11,11 @@ from psycopg.errors import LockNotAvailable
 
 Connection = psycopg.Connection[tuple[Any, ...]]
 
-# A server that vanished without a word is noticed within half a minute.
+# A server that disappears without closing the connection is noticed within half a minute.
 NETWORK = "connect_timeout=10 keepalives_idle=10 keepalives_interval=5 keepalives_count=3 tcp_user_timeout=30000"
 
-# The same for the server, which would keep the lock of a client that vanished; and a statement of a client that has
-# ended is not continued: by itself, the server would notice at the statement's end.
+# The same for the server, which would otherwise keep the locks of a client that disappeared. A statement whose client
+# has ended is cancelled: by default the server would notice only after the statement.
 VIGILANCE = (
     "-c tcp_keepalives_idle=10 -c tcp_keepalives_interval=5 -c tcp_keepalives_count=3 "
     "-c client_connection_check_interval=2s"
@@ -23,46 +23,46 @@ VIGILANCE = (
 SESSION = f"-c synchronous_commit=off -c timezone=UTC -c client_encoding=UTF8 {VIGILANCE}"
 
 # Classes of SQLSTATE: data exception, integrity constraint violation, program limit exceeded. The last is an
-# OperationalError to psycopg, as if the server were away.
+# OperationalError in psycopg, like a server that is down.
 REFUSALS = {"22", "23", "54"}
 
-# A load of an hour is possible; one that is waited for longer than this is more likely stuck.
+# A load may take an hour, but one that blocks others for longer than this is probably stuck.
 LOCK_WAIT_SECONDS = 1800.0
-# Often enough to be seen by whoever looks why a run stands still.
+# Often enough to explain in the log why a run is waiting.
 LOCK_REPORT_INTERVAL_SECONDS = 30.0
 
 
 class LockTimeout(RuntimeError):
-    """Another session kept a lock for longer than one waits for it; the message says which session."""
+    """Another session held a lock for too long; the message names the session."""
 
 
 def connect(conninfo: str) -> Connection:
-    """Open a connection that commits each statement, in UTC and UTF-8.
+    """Open a connection in autocommit mode, with time zone UTC and encoding UTF-8.
 
     Commits do not wait for the disk: a crash of the server loses rows and ledger entries of a chunk together, and they
-    are loaded again. What has to be durable sets synchronous_commit itself.
+    are loaded again. Commits that have to be durable set synchronous_commit themselves.
 
     Args:
-        conninfo: libpq's connection string; what it leaves out comes from libpq's variables. Its application_name,
-            by default its user, is by what others recognise the session.
+        conninfo: libpq's connection string; libpq's variables supply what it omits. Its application_name, by default
+            its user, identifies the session to others.
 
     Raises:
         psycopg.OperationalError: the server cannot be reached or refuses the login.
     """
-    given = conninfo_to_dict(conninfo)
-    names = {"application_name": given.get("application_name") or given.get("user") or "hiring"}
-    return psycopg.connect(make_conninfo(NETWORK, **given | names), autocommit=True, options=SESSION)
+    parameters = conninfo_to_dict(conninfo)
+    names = {"application_name": parameters.get("application_name") or parameters.get("user") or "hiring"}
+    return psycopg.connect(make_conninfo(NETWORK, **parameters | names), autocommit=True, options=SESSION)
 
 
 def set_password(connection: psycopg.Connection[Any], role: str, password: str) -> None:
-    """Set a role's password without sending it: the server gets its SCRAM verifier.
+    """Set a role's password by sending only its SCRAM verifier.
 
-    A server that logs DDL (log_statement), slow statements or failed ones would otherwise keep the password in its log.
+    A server that logs DDL (log_statement), slow statements or failed ones would otherwise have the password in its log.
 
     Args:
         connection: of a role that may alter this one.
-        role: the role, which exists.
-        password: its password from now on.
+        role: an existing role.
+        password: its new password.
     """
     verifier = connection.pgconn.encrypt_password(password.encode(), role.encode(), b"scram-sha-256").decode()
     connection.execute(sql.SQL("alter role {} password {}").format(sql.Identifier(role), sql.Literal(verifier)))
@@ -71,17 +71,17 @@ def set_password(connection: psycopg.Connection[Any], role: str, password: str) 
 def acquire_lock(
     connection: Connection, name: str, held: str, wait_seconds: float, on_wait: Callable[[str], object]
 ) -> None:
-    """Take an advisory lock for as long as the session lasts; another session that has it is named and waited for.
+    """Acquire an advisory lock for the rest of the session, waiting for another session that holds it.
 
     Args:
-        connection: commits each statement.
+        connection: in autocommit mode.
         name: of the lock.
-        held: what is the case while another session has it, as the beginning of a sentence.
+        held: what it means that another session holds it, as the beginning of a sentence.
         wait_seconds: how long to wait.
-        on_wait: is called with what is waited for, at once and each half a minute.
+        on_wait: called with a message that names the other session, immediately and every half minute.
 
     Raises:
-        LockTimeout: that time is over.
+        LockTimeout: the other session still holds it after that time.
     """
     if connection.execute("select pg_try_advisory_lock(hashtextextended(%s, 0))", [name]).fetchone() == (True,):
         return
@@ -108,9 +108,9 @@ def _is_acquired_within(connection: Connection, name: str, seconds: float) -> bo
 
 
 def _holder(connection: Connection, name: str) -> str:
-    """Return in words which session holds an advisory lock: its pid, its name, and since when it is connected.
+    """Return a description of the session that holds an advisory lock: pid, name, and time of connection.
 
-    The last is only known of sessions of the same role, unless a superuser has granted pg_read_all_stats.
+    The last is only visible for sessions of the same role, unless a superuser has granted pg_read_all_stats.
     """
     holder = connection.execute(
         """
@@ -130,9 +130,9 @@ def _holder(connection: Connection, name: str) -> str:
 
 
 def is_outage(error: BaseException) -> bool:
-    """Return whether an error is the server's or the network's, not the data's: it may pass with time.
+    """Return whether an error is transient: caused by the server or the network, not by the data.
 
-    A server that has become a standby refuses writes until the loader finds the new primary.
+    That includes a server that has become a standby, which refuses writes until the loader finds the new primary.
     """
     if isinstance(error, psycopg.InterfaceError):
         return True
@@ -143,5 +143,5 @@ def is_outage(error: BaseException) -> bool:
 
 
 def is_refusal(error: psycopg.Error) -> bool:
-    """Return whether it is the data that the database refuses: wrong values, constraints, a row beyond its limits."""
+    """Return whether the database refuses the data: invalid values, constraints, a row that exceeds its limits."""
     return (error.sqlstate or "")[:2] in REFUSALS

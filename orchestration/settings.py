@@ -1,7 +1,7 @@
-"""Everything that the environment decides in orchestration; os.environ is read nowhere else.
+"""All settings of orchestration; os.environ is read nowhere else.
 
-Each field is the environment variable of its name in capitals. A class holds what one task needs, so that a value that
-cannot be used stops that task and no other. libpq and boto3 read their own variables themselves.
+Each field is the environment variable of its name in upper case. A class has the settings of one task, so that an
+invalid value stops only that task. libpq and boto3 read their own variables themselves.
 """
 
 import os
@@ -17,20 +17,20 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
 class WrongSetting(ValueError):
-    """A variable is missing or cannot be used; the message names it and what to set, and shows no secret."""
+    """A variable is missing or invalid; the message names it and what to set, and contains no secret."""
 
 
 class Settings(BaseSettings):
-    """What all classes of settings share. An empty variable counts as a missing one."""
+    """Base of all settings. An empty variable counts as a missing one."""
 
     model_config = SettingsConfigDict(env_ignore_empty=True, frozen=True)
 
     @classmethod
     def read(cls) -> Self:
-        """Return the settings as the environment has them now.
+        """Return the environment's current settings.
 
         Raises:
-            WrongSetting: a value cannot be used.
+            WrongSetting: a value is missing or invalid.
         """
         try:
             return cls()
@@ -41,20 +41,20 @@ class Settings(BaseSettings):
 
 
 class BucketSettings(Settings):
-    """Where files are delivered."""
+    """The bucket that files are delivered to."""
 
     s3_endpoint_url: str | None = None
     s3_bucket: str = "landing"
 
 
 class LockSettings(Settings):
-    """How long a load or a restore waits for another one of the same table: None is the load engine's own limit."""
+    """How long a load or a restore waits for another one of the same table; None is the load engine's default."""
 
     lock_wait_seconds: float | None = Field(None, gt=0)
 
 
 class LoadSettings(BucketSettings, LockSettings):
-    """When a file is loaded, and how much of it may be rejected: None is the load engine's own limit."""
+    """When a file is loaded, and how much of it may be rejected; None is the load engine's default."""
 
     s3_settle_seconds: float = Field(0, ge=0)
     reject_share: float | None = Field(None, ge=0, le=1)
@@ -63,7 +63,7 @@ class LoadSettings(BucketSettings, LockSettings):
 
 
 class ArchiveSettings(BucketSettings):
-    """Where exports go, and whether one is made each night from the first start on."""
+    """The bucket of exports, and whether the nightly export is on by default."""
 
     s3_archive_bucket: str | None = None
     export_every_night: bool = True
@@ -73,16 +73,16 @@ class ArchiveSettings(BucketSettings):
         """The bucket of exports.
 
         Raises:
-            WrongSetting: it is not named, or is the one that files are delivered to.
+            WrongSetting: it is not set, or is the one that files are delivered to.
         """
         if not self.s3_archive_bucket:
             raise WrongSetting(
-                "S3_ARCHIVE_BUCKET is not set: name a bucket for exports, other than S3_BUCKET, and start the code "
-                "server again"
+                "S3_ARCHIVE_BUCKET is not set: name a bucket for exports, other than S3_BUCKET, and restart the code "
+                "server"
             )
         if self.s3_archive_bucket == self.s3_bucket:
             raise WrongSetting(
-                f"S3_ARCHIVE_BUCKET is {self.s3_bucket}, where files are delivered to: exports want another bucket"
+                f"S3_ARCHIVE_BUCKET is {self.s3_bucket}, where files are delivered: exports need another bucket"
             )
         return self.s3_archive_bucket
 
@@ -93,7 +93,7 @@ class ArchiveSettings(BucketSettings):
 
 
 class DatabaseSettings(Settings):
-    """The passwords of the database roles; where the server is, libpq's variables say."""
+    """The passwords of the database roles; libpq's variables name the server."""
 
     pgdatabase: str | None = None
     hiring_loader_password: SecretStr | None = None
@@ -105,22 +105,22 @@ class DatabaseSettings(Settings):
     @property
     def passwords(self) -> dict[str, str]:
         """The passwords that are set, by role."""
-        given = {name.removesuffix("_password"): getattr(self, name) for name in type(self).model_fields}
-        return {role: value.get_secret_value() for role, value in given.items() if isinstance(value, SecretStr)}
+        values = {name.removesuffix("_password"): getattr(self, name) for name in type(self).model_fields}
+        return {role: value.get_secret_value() for role, value in values.items() if isinstance(value, SecretStr)}
 
     @property
     def loader_conninfo(self) -> str:
-        """How the load engine connects; without a password of its own as libpq's variables say."""
+        """The load engine's connection string; without a password, libpq's variables apply."""
         return self._conninfo("hiring_loader")
 
     @property
     def transformer_conninfo(self) -> str:
-        """How dbt's builds connect."""
+        """The connection string of dbt's builds."""
         return self._conninfo("hiring_transformer")
 
     @property
     def restorer_conninfo(self) -> str:
-        """How a restore connects.
+        """The connection string of a restore.
 
         Raises:
             WrongSetting: the role has no password.
@@ -128,8 +128,8 @@ class DatabaseSettings(Settings):
         password = self.passwords.get("hiring_restorer")
         if not password:
             raise WrongSetting(
-                "HIRING_RESTORER_PASSWORD is not set, the password of the one role that may delete from raw: run "
-                "python -m orchestration.migrations with it set, then start the code server with it"
+                "HIRING_RESTORER_PASSWORD is not set, the password of the only role that may delete from raw: run "
+                "python -m orchestration.migrations with it, then start the code server with it"
             )
         return make_conninfo(user="hiring_restorer", password=password)
 
@@ -139,19 +139,19 @@ class DatabaseSettings(Settings):
 
 
 class BuildSettings(Settings):
-    """How long a statement of a build waits for what another session has locked, and whoever queues after it."""
+    """How long a build's statement waits for another session's lock, and so sessions that queue after it."""
 
     build_lock_timeout_seconds: float = Field(5, ge=0.001)
     pgoptions: str = ""
 
     @property
     def lock_timeout(self) -> str:
-        """The same as Postgres has it."""
+        """The same as a value of Postgres's lock_timeout."""
         return f"{round(self.build_lock_timeout_seconds * 1000)}ms"
 
 
 class AlertSettings(Settings):
-    """Who is alerted of failures, and where Dagster's UI is, for the links."""
+    """The receiver of alerts, and the address of Dagster's UI, for links."""
 
     alert_webhook_url: SecretStr | None = None
     alert_webhook_token: SecretStr | None = None
@@ -159,10 +159,10 @@ class AlertSettings(Settings):
 
     @property
     def webhook(self) -> tuple[str, str | None] | None:
-        """An address that takes JSON by POST and the bearer token that it wants, if any; None without an address.
+        """A URL that accepts JSON by POST and its bearer token, if any; None without a URL.
 
         Raises:
-            WrongSetting: one of them cannot be used.
+            WrongSetting: one of them is invalid.
         """
         secrets = (self.alert_webhook_url, self.alert_webhook_token)
         url, token = (secret.get_secret_value().strip() if secret else "" for secret in secrets)
@@ -170,14 +170,14 @@ class AlertSettings(Settings):
             return None
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise WrongSetting("ALERT_WEBHOOK_URL is no address that begins with http:// or https://")
+            raise WrongSetting("ALERT_WEBHOOK_URL is not a URL that begins with http:// or https://")
         if not (token.isascii() and token.isprintable()):
-            raise WrongSetting("ALERT_WEBHOOK_TOKEN has characters that no HTTP header can carry")
+            raise WrongSetting("ALERT_WEBHOOK_TOKEN has characters that are not allowed in an HTTP header")
         return url, token or None
 
 
 class CheckSettings(Settings):
-    """How long a valid record may wait for a department, a job or the like before a check warns of it."""
+    """How long a valid record may wait for a department, a job or the like before a check warns."""
 
     waiting_hours: float = Field(24, ge=0)
 
@@ -190,19 +190,19 @@ class MaintenanceSettings(Settings):
     @field_validator("dagster_keep_days", mode="before")
     @classmethod
     def _is_a_number_of_days(cls, value: str | int) -> str | int:
-        # The default comes through here as well.
+        # Also called for the default.
         if not str(value).isdecimal() or int(value) < 1:
-            raise ValueError(f"DAGSTER_KEEP_DAYS={value} is no number of days from 1 on")
+            raise ValueError(f"DAGSTER_KEEP_DAYS={value} is not a number of days, at least 1")
         return value
 
 
 class RunSettings(Settings):
-    """How runs are run.
+    """Limits of runs.
 
     Attributes:
         run_stop_seconds: how long a run that is terminated may take to stop before it is killed. Its process has to be
-            gone when the run is taken for canceled: cancel_timeout_seconds in dagster.yaml.
-        max_concurrent_runs: how many runs are under way at once, each a process; the others are queued.
+            gone before Dagster marks the run as canceled: cancel_timeout_seconds in dagster.yaml.
+        max_concurrent_runs: how many runs, each a process, may be in progress at the same time; others are queued.
     """
 
     run_stop_seconds: float = Field(30, gt=0, le=50)
@@ -210,19 +210,19 @@ class RunSettings(Settings):
 
 
 class DbtSettings(Settings):
-    """Where `dbt parse` has put the manifest: set by whatever starts the code location."""
+    """The folder of dbt's manifest, set by whatever starts the code location."""
 
     dbt_target_path: Path = Path("target")
 
 
 def set_variables(variables: Mapping[str, str]) -> None:
-    """Set environment variables for as long as this process runs, for programs that read them there."""
+    """Set environment variables until this process ends, for libraries that read them."""
     os.environ.update(variables)
 
 
 @contextmanager
 def overridden(variables: Mapping[str, str]) -> Iterator[None]:
-    """Set environment variables for the length of a block, for programs that read them there."""
+    """Set environment variables for the duration of a block, for libraries that read them."""
     before = {name: os.environ.get(name) for name in variables}
     os.environ.update(variables)
     try:
@@ -237,6 +237,6 @@ def overridden(variables: Mapping[str, str]) -> Iterator[None]:
 
 @contextmanager
 def placeholders(variables: Mapping[str, str]) -> Iterator[None]:
-    """Set those of the variables that are not set for the length of a block, for programs that read them there."""
+    """Set those variables that are not set, for the duration of a block, for libraries that read them."""
     with overridden({name: value for name, value in variables.items() if name not in os.environ}):
         yield

@@ -1,8 +1,9 @@
-"""The database's shape outside dbt: schema raw with its ledger, the roles and their rights.
+"""The database schema outside dbt: schema raw with its ledger, the roles and their privileges.
 
-`python -m orchestration.migrations` brings the database of libpq's environment (PGHOST, PGPORT, PGDATABASE, PGUSER,
+`python -m orchestration.migrations` migrates the database of libpq's variables (PGHOST, PGPORT, PGDATABASE, PGUSER,
 PGPASSWORD: a role that may create roles) to the newest version, in one transaction: Alembic's revisions (versions/),
-then what raw lacks of the contract (contract.py), then functions and views (objects/). What dbt builds is not here.
+then tables and columns of the contract that raw lacks (contract.py), then functions and views (objects/). What dbt
+builds is in dbt_project.
 """
 
 from collections.abc import Mapping
@@ -22,29 +23,30 @@ from orchestration.migrations.objects import replace_objects
 if TYPE_CHECKING:
     from alembic.config import Config
 
-# Any number will do, as long as nothing else in the database takes a lock by it.
+# Any number that no other advisory lock in the database uses.
 MIGRATION_LOCK = 0x6869_7265
-# By which others recognise its sessions.
+# application_name of its sessions.
 NAME = "hiring_migrations"
 ROLES = ("hiring_loader", "hiring_transformer", "hiring_api", "hiring_restorer", "hiring_reader")
 
 
 def migrate(conninfo: str = "", passwords: Mapping[str, str] | None = None, revision: str = "head") -> None:
-    """Bring the database to this version of the project and of the contract, then set the roles' passwords.
+    """Migrate the database to this version of the project and of the contract, then set the roles' passwords.
 
-    Several processes may call this at once: one migrates, the others wait for it and find nothing to do. A database
-    that a newer version of either has migrated stays as it is: each version's schema serves the version before.
+    Several processes may call this concurrently: one migrates, the others wait and find nothing to do. A database that
+    a newer version of either has migrated stays as it is: each version's schema serves the previous version, too.
 
     Args:
-        conninfo: libpq connection string of a role that may create roles; "" means libpq's environment.
-        passwords: role name to password; a role that is not named keeps the password that it has.
-        revision: where to stop; short of the newest one, tables of the contract and objects are left alone.
+        conninfo: libpq connection string of a role that may create roles; "" means libpq's variables.
+        passwords: passwords by role; other roles keep theirs.
+        revision: where to stop; before the newest one, tables of the contract and objects stay as they are.
 
     Raises:
-        ContractError: the contract lacks what raw has of it; nothing was changed, and the message says what to do.
+        ContractError: raw has tables or columns that the contract lacks; nothing was changed, and the message says what
+            to do.
         psycopg.OperationalError: the server cannot be reached or refuses the login.
     """
-    # Imported here: most of a second, which commands that do not migrate need not wait for.
+    # Imported here, because it takes most of a second that other commands do not need.
     import sqlalchemy
     from alembic import command
 
@@ -69,10 +71,10 @@ def migrate(conninfo: str = "", passwords: Mapping[str, str] | None = None, revi
 
 
 def version_of(connection: psycopg.Connection[Any]) -> str | None:
-    """Return the version that a database is at, "0001" and up; None before the first migration.
+    """Return a database's version, "0001" and up; None before the first migration.
 
     Args:
-        connection: commits each statement; of any of the roles, or of the one that migrates.
+        connection: in autocommit mode; of any of the roles, or of the one that migrates.
     """
     try:
         row = connection.execute("select version_num from public.alembic_version").fetchone()
@@ -83,7 +85,7 @@ def version_of(connection: psycopg.Connection[Any]) -> str | None:
 
 @cache
 def newest_version() -> str:
-    """Return the version to which this project migrates. Versions order as their texts do."""
+    """Return the version that this project migrates to. Versions sort as text."""
     from alembic.script import ScriptDirectory
 
     newest = ScriptDirectory.from_config(_config()).get_current_head()

@@ -1,4 +1,4 @@
-"""`python -m orchestration.migrations`: migrate, and set the passwords that the environment gives for the roles."""
+"""`python -m orchestration.migrations`: migrate, and set the roles' passwords from the environment."""
 
 import sys
 
@@ -11,7 +11,7 @@ from orchestration.settings import DatabaseSettings
 
 
 def main() -> None:
-    """Migrate the database of libpq's environment; one line on standard error and exit 1 when that fails."""
+    """Migrate the database of libpq's variables; on failure, print one line to standard error and exit with 1."""
     try:
         migrate(passwords=DatabaseSettings.read().passwords)
     except (psycopg.Error, SQLAlchemyError, ContractError) as error:

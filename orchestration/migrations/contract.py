@@ -1,4 +1,4 @@
-"""The tables of raw as the contract declares them: what it has more is added, and nothing is ever dropped."""
+"""Adds the contract's tables and columns to raw; nothing is ever dropped."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -9,13 +9,13 @@ from psycopg import sql
 from contracts import TABLES, Table
 from contracts.tables import CONTRACT, ContractError
 
-# Who may do what in a table of the contract. hiring_api may do nothing: raw.store_batch inserts for it.
+# Privileges on a table of the contract. hiring_api has none: raw.store_batch inserts for it.
 RIGHTS = {
     "hiring_loader": sql.SQL("select, insert"),
     "hiring_transformer": sql.SQL("select"),
     "hiring_restorer": sql.SQL("select, insert, delete"),
 }
-# Columns that every table has in front of those that are delivered.
+# Columns of every table, before the delivered ones.
 LOAD_COLUMNS = {
     "_load_id": "The load that brought it (raw.loads)",
     "_record": "Record number in its object or batch, from 1",
@@ -33,18 +33,18 @@ Connection = psycopg.Connection[Any]
 
 
 def follows_newer_contract(connection: Connection, version: str) -> bool:
-    """Return whether the database has columns of a later version of the contract than this one, as after a roll-back.
+    """Return whether the database has columns of a later version of the contract, as after a roll-back.
 
     Args:
         connection: of the role that owns schema raw.
         version: of this project's contract.
     """
-    found = connection.execute("select contract_version from raw.contract_columns").fetchall()
-    return any(_order(other) > _order(version) for (other,) in found)
+    versions = connection.execute("select contract_version from raw.contract_columns").fetchall()
+    return any(_order(other) > _order(version) for (other,) in versions)
 
 
 def follow_contract(connection: Connection, tables: Sequence[Table], version: str) -> None:
-    """Add the tables and columns that raw lacks, and comment on all of them as the contract describes them.
+    """Add the tables and columns that raw lacks, and set their comments to the contract's descriptions.
 
     Args:
         connection: in a transaction, of the role that owns schema raw.
@@ -52,14 +52,14 @@ def follow_contract(connection: Connection, tables: Sequence[Table], version: st
         version: of the contract.
 
     Raises:
-        ContractError: raw has tables or columns of the contract that it declares no more, or others by their names.
+        ContractError: raw has tables or columns that the contract no longer declares, or foreign ones of these names.
     """
     present = {(table, column): kind for table, column, kind in connection.execute(PRESENT).fetchall()}
     recorded = connection.execute("select table_name, column_name from raw.contract_columns").fetchall()
     known = set(recorded) & present.keys()
     _refuse_lost(known, tables)
     for table, column in set(recorded) - known:
-        # Dropped by hand; what the contract still has is added again.
+        # Dropped manually; what the contract still has is added again.
         connection.execute(
             "delete from raw.contract_columns where table_name = %s and column_name = %s", [table, column]
         )
@@ -76,7 +76,7 @@ def follow_contract(connection: Connection, tables: Sequence[Table], version: st
 
 
 def missing_columns(connection: Connection, tables: Sequence[Table] = TABLES) -> list[str]:
-    """Return the columns of the contract that raw lacks, each with its table.
+    """Return the columns of the contract that raw lacks, as raw.table.column.
 
     Args:
         connection: of any role.
@@ -96,21 +96,21 @@ def _refuse_lost(known: set[tuple[str, str]], tables: Sequence[Table]) -> None:
     for table, column in sorted(known):
         if table not in declared:
             raise ContractError(
-                f"{CONTRACT.name} lacks table {table}, whose records raw.{table} holds: declare it again; to give its "
-                f"records up for good, drop table raw.{table} cascade by hand first"
+                f"{CONTRACT.name} lacks table {table}, whose records are in raw.{table}: declare it again; to give up "
+                f"its records for good, drop table raw.{table} cascade manually first"
             )
         if column not in declared[table]:
             raise ContractError(
-                f"{CONTRACT.name} lacks column {column} of table {table}, whose values raw.{table} holds: declare it "
-                "again, and give it synonyms for other names in headers; to give its values up for good, drop "
-                f"raw.{table}.{column} by hand first"
+                f"{CONTRACT.name} lacks column {column} of table {table}, whose values are in raw.{table}: declare it "
+                "again, with synonyms for other names in headers; to give up its values for good, drop "
+                f"raw.{table}.{column} manually first"
             )
 
 
 def _create(connection: Connection, table: Table, present: dict[tuple[str, str], str]) -> None:
     if any(owner == table.name for owner, _ in present):
         raise ContractError(
-            f"{CONTRACT.name} declares table {table.name}, but raw.{table.name} is another table: call it otherwise"
+            f"{CONTRACT.name} declares table {table.name}, but raw.{table.name} is another table: choose another name"
         )
     relation = sql.Identifier("raw", table.name)
     connection.execute(
@@ -118,11 +118,11 @@ def _create(connection: Connection, table: Table, present: dict[tuple[str, str],
             relation, sql.SQL(", ").join(sql.SQL("{} text").format(sql.Identifier(name)) for name in table.column_names)
         )
     )
-    # Records lie in the order in which they came: a summary of each few pages finds a load, and costs a COPY nothing
-    # measurable where a B-tree costs it half as much again.
+    # Records are stored in the order of their loads, so a BRIN index finds a load. Its effect on the time of a COPY
+    # cannot be measured; a B-tree adds half of it.
     connection.execute(
         sql.SQL("create index {} on {} using brin (_load_id) with (pages_per_range = 32)").format(
-            # As raw.summarize_new_records calls it.
+            # The name that raw.summarize_new_records uses.
             sql.Identifier(f"{table.name}__load_id_idx"),
             relation,
         )
@@ -132,7 +132,7 @@ def _create(connection: Connection, table: Table, present: dict[tuple[str, str],
 
 
 def _add_columns(connection: Connection, table: Table, present: dict[tuple[str, str], str]) -> None:
-    """Add what a table lacks in one go, in the order of the contract; a column added by hand will do if it is text."""
+    """Add a table's missing columns in one statement, in the contract's order; a manually added text column is fine."""
     missing = [name for name in table.column_names if (table.name, name) not in present]
     if missing:
         additions = [sql.SQL("add column {} text").format(sql.Identifier(name)) for name in missing]
@@ -143,12 +143,12 @@ def _add_columns(connection: Connection, table: Table, present: dict[tuple[str, 
         if (kind := present.get((table.name, name), "text")) != "text":
             raise ContractError(
                 f"{CONTRACT.name} declares column {name} of table {table.name}, but raw.{table.name}.{name} is {kind}, "
-                "not text: rename or drop that by hand first"
+                "not text: rename or drop that manually first"
             )
 
 
 def _comment(connection: Connection, table: Table) -> None:
-    """Write the comments that differ: each takes a lock for which a vacuum of the table gives up."""
+    """Write only comments that differ: each takes a lock that makes a vacuum of the table give up."""
     present: dict[str | None, str | None] = dict(
         connection.execute(
             """
@@ -171,7 +171,7 @@ def _comment(connection: Connection, table: Table) -> None:
 
 def _comments(table: Table) -> Iterator[tuple[str | None, str]]:
     """Yield the comment of a table, under None, and those of its columns."""
-    yield None, f"Records as they were delivered, as text: {table.description}"
+    yield None, f"Records as delivered, as text: {table.description}"
     yield from LOAD_COLUMNS.items()
     yield from ((column.name, column.description) for column in table.columns)
 

@@ -1,4 +1,4 @@
-"""Alembic's entry: runs the migrations over the connection that `orchestration.migrations` hands over."""
+"""Alembic's entry point: runs the migrations on the connection that `orchestration.migrations` passes."""
 
 from alembic import context
 

@@ -476,8 +476,8 @@ def test_a_batch_may_lack_an_optional_column_and_columns_added_by_hand_keep_thei
 @pytest.mark.parametrize(
     ("tables", "complaint"),
     [
-        (LARGER[:3], "lacks table salaries, whose records raw.salaries holds: declare it again"),
-        ((*TABLES, SALARIES), "lacks column email of table hired_employees, whose values raw.hired_employees holds"),
+        (LARGER[:3], "lacks table salaries, whose records are in raw.salaries: declare it again"),
+        ((*TABLES, SALARIES), "lacks column email of table hired_employees, whose values are in raw.hired_employees"),
         (
             (*LARGER[:3], replace(SALARIES, columns=(SALARIES.columns[0], Column("pay")))),
             "lacks column amount of table salaries, .* synonyms for other names in headers",

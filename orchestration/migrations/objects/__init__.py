@@ -1,8 +1,8 @@
-"""The current text of the functions and views of schema raw, a file each, with comments and rights.
+"""The current text of the functions and views of schema raw, one file each, with comments and privileges.
 
-Each migration replaces those whose text has changed: edit the file, and write no revision. A revision is needed where
-`create or replace` refuses, as for another argument; it drops the object, and its file creates it again. Tables and
-triggers belong to versions/.
+Each migration replaces those whose text has changed: edit the file, without a revision. A revision is only needed if
+`create or replace` fails, for instance for another argument; it drops the object, and its file creates it again. Tables
+and triggers belong to versions/.
 """
 
 import hashlib
@@ -15,7 +15,7 @@ from psycopg import sql
 
 from contracts import Table
 
-# In this order: each may use those before it.
+# In this order: each may use earlier ones.
 NAMES = (
     "records",
     "discrepancies",
@@ -29,9 +29,9 @@ BATCH_TABLE = "hired_employees"
 
 
 def replace_objects(connection: psycopg.Connection[Any], tables: Sequence[Table]) -> None:
-    """Create or replace each object whose text is not the one that was applied last, or that is gone.
+    """Create or replace each object whose text differs from the one applied last, or that does not exist.
 
-    The others stay untouched: to replace a view is to wait for whoever reads it.
+    Others stay untouched: replacing a view waits for its readers.
 
     Args:
         connection: in a transaction, of the role that owns schema raw.
@@ -58,7 +58,7 @@ def replace_objects(connection: psycopg.Connection[Any], tables: Sequence[Table]
 
 
 def _text(connection: psycopg.Connection[Any], name: str, tables: Sequence[Table]) -> str:
-    """Return the text of an object with what it takes from the contract filled in."""
+    """Return the text of an object with its placeholders filled in from the contract."""
     text = Path(__file__).with_name(f"{name}.sql").read_text()
     for placeholder, value in _values(tables).items():
         text = text.replace(f"{{{{ {placeholder} }}}}", value.as_string(connection))

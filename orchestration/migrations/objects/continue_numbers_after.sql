@@ -1,6 +1,6 @@
--- Forwards only: a number that is given out twice would mix two loads up. Whoever is
--- about to take one holds the table's lock, so that between looking and moving nobody
--- takes any.
+-- Forwards only: a number that is assigned twice would mix up two loads. Sessions that
+-- are about to take a number hold the table's lock, so none is taken between reading
+-- and advancing the sequences.
 create or replace function raw.continue_numbers_after(
     last_load bigint, last_completion bigint
 ) returns void
@@ -29,7 +29,7 @@ end
 $$;
 
 comment on function raw.continue_numbers_after is
-    'Lets the next load and the next completion have numbers that loads out of an export do not have';
+    'Advances the numbers of the next load and completion past those of the loads in an export';
 
 revoke all on function raw.continue_numbers_after from public;
 grant execute on function raw.continue_numbers_after to hiring_restorer;

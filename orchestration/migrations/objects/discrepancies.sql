@@ -56,8 +56,8 @@ found as (
 
 ),
 
--- A record belongs to the last chunk that begins before it. One pass in order: a
--- join over ranges would compare each record with each chunk of its load.
+-- A record belongs to the last chunk that begins before it. A single ordered pass: a
+-- range join would compare each record with each chunk of its load.
 beginnings_and_records as (
 
     select
@@ -156,7 +156,7 @@ inner join found_in_chunk
 where
     (load_chunks.records, coalesce(load_chunks.malformed, load_chunks.rejected))
     <> (found_in_chunk.records, found_in_chunk.malformed)
-    -- Null where rows that break a rule were not counted yet.
+    -- Null for loads from before invalid records were counted.
     or load_chunks.invalid <> found_in_chunk.invalid
 union all
 select
@@ -194,6 +194,6 @@ where
     and coalesce(counted.byte_to, 0) <> loads.bytes;
 
 comment on view raw.discrepancies is
-    'Whatever does not add up between the ledger and the records; always empty';
+    'Contradictions between the ledger and the records; always empty';
 
 grant select on raw.discrepancies to hiring_loader, hiring_transformer;

@@ -1,4 +1,4 @@
--- Of batches over HTTP alone: nothing is said about files.
+-- For batches over HTTP only, not for files.
 create or replace function raw.find_batch(
     the_load_id bigint,
     out records bigint, out malformed bigint, out completed_at timestamptz
@@ -14,7 +14,7 @@ language sql stable security definer set search_path = pg_catalog, pg_temp as $$
 $$;
 
 comment on function raw.find_batch is
-    'How many records a batch over HTTP has, how many of them were kept apart, and when it was stored';
+    'Number of records of a batch over HTTP, number of rejected ones, and when it was stored';
 
 revoke all on function raw.find_batch from public;
 grant execute on function raw.find_batch to hiring_api;

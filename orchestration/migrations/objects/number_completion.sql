@@ -1,7 +1,7 @@
--- Numbers taken in a transaction come in the order in which they are asked for, not
--- in that of the commits: a reader could see 6, take everything up to it as read, and
--- miss the 5 that commits later. Deferred to the commit and under a lock until its
--- end, the two orders are one, and nobody waits longer than for another's commit.
+-- Sequence numbers are assigned in the order of requests, not of commits: a reader
+-- could see 6, consider everything up to it as read, and miss a 5 that commits later.
+-- Deferred to the commit, under a lock until its end, both orders are the same, and a
+-- session waits at most for another one's commit.
 create or replace function raw.number_completion() returns trigger
 language plpgsql security definer set search_path = pg_catalog as $$
 begin
@@ -13,6 +13,6 @@ end
 $$;
 
 comment on function raw.number_completion is
-    'Numbers a load that is complete, in the order of commits (trigger on raw.loads)';
+    'Numbers complete loads in the order of commits (trigger on raw.loads)';
 
 revoke all on function raw.number_completion() from public;

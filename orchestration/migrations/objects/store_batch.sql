@@ -1,7 +1,7 @@
--- The load's figures are counted here and its number is made here: a caller can
--- neither claim records that it did not send nor add to another's load. Answers that
--- are due to go are taken in small portions, and passed over when another batch is at
--- them, so that nobody waits for anybody.
+-- The load's records are counted and its number is assigned here: a caller can neither
+-- claim records that it did not send nor add to another load. Expired answers are
+-- deleted in small portions, skipping those that another batch has locked, so that
+-- batches never wait for each other.
 create or replace function raw.store_batch(
     batch json, rejections json,
     the_sender text, the_key text, the_request bytea, the_answer json,
@@ -49,8 +49,8 @@ begin
     ) as counted (records, malformed)
     returning load_id into batch_load_id;
 
-    -- Columns of the contract and no others, filled in by migrate: what somebody added
-    -- by hand keeps its default.
+    -- Only columns of the contract, filled in by migrate: manually added columns keep
+    -- their defaults.
     insert into raw.hired_employees (_load_id, _record, {{ batch_columns }})
     select batch_load_id, delivered.ordinality, {{ delivered.batch_columns }}
     from json_populate_recordset(null::raw.hired_employees, batch)
@@ -86,7 +86,7 @@ end
 $$;
 
 comment on function raw.store_batch is
-    'Stores a batch over HTTP as one complete load: each element a hire, or kept apart if rejections names it';
+    'Stores a batch over HTTP as one complete load: each element as a hire, or rejected if rejections has it';
 
 revoke all on function raw.store_batch from public;
 grant execute on function raw.store_batch to hiring_api;

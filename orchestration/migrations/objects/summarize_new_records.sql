@@ -6,7 +6,7 @@ language sql security definer set search_path = pg_catalog as $$
 $$;
 
 comment on function raw.summarize_new_records is
-    'Lets the index by load know of pages that are new: without it they are all read';
+    'Adds new pages to the index by load: without it they are all read';
 
 revoke all on function raw.summarize_new_records(text) from public;
 grant execute on function raw.summarize_new_records(text) to hiring_transformer;
