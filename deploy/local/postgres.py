@@ -367,7 +367,7 @@ def _socket_folder(folder: Path, user: str | None) -> Path:
     except FileExistsError:
         # Any user may write to the temporary folder: a socket in another user's folder would receive our passwords.
         if short.is_symlink() or short.stat().st_uid != owner:
-            raise PostgresRefused(f"{short} belongs to somebody else: choose a shorter STATE_DIR") from None
+            raise PostgresRefused(f"{short} belongs to another user: choose a shorter STATE_DIR") from None
     return short
 
 

@@ -1,4 +1,4 @@
-"""From the bucket to a run: what arrived, what became of it as Dagster shows it, and whether to start a run for it.
+"""From the bucket to a run: scans for new objects, decisions whether to start a run, and what Dagster shows of loads.
 
-Loading is not here (ingest/), nor the sensors and jobs themselves (defs/).
+Loading belongs to ingest/, the sensors and jobs themselves to defs/.
 """

@@ -1,4 +1,4 @@
-"""Scans of the bucket, a part at a time and again and again, for objects that are not loaded yet."""
+"""Repeated scans of the bucket, part by part, for objects that are not loaded yet."""
 
 import time
 from collections.abc import Callable
@@ -18,24 +18,24 @@ if TYPE_CHECKING:
 
     from orchestration.database import Connection
 
-Seen = TypeVar("Seen")
+Result = TypeVar("Result")
 
 PAUSE_SECONDS = 1.0
 PAUSE_TO_SETTLE_SECONDS = 0.3
-# As many are enough to start a run for, which then lists the bucket itself.
+# Enough to start a run, which then lists the bucket itself.
 MAX_FOUND = MAX_REMEMBERED
 MAX_UNMATCHED = 250
-NAMED = 3
+MAX_NAMED = 3
 
 
 class Listing(BaseModel):
-    """How far a listing has come that takes several scans.
+    """The progress of a listing that takes several scans.
 
     Attributes:
         after: where it continues; None at the beginning.
         objects: how many were listed.
         new: how many of them are pending.
-        found: the digests of these, of MAX_FOUND at most.
+        found: their digests, at most MAX_FOUND.
     """
 
     # What another version has remembered is no half of a listing of this one.
@@ -48,14 +48,14 @@ class Listing(BaseModel):
 
 
 class SensorCursor(BaseModel):
-    """What a sensor remembers from one tick to the next. Losing it costs time, nothing else."""
+    """A sensor's state between ticks. Losing it costs time, nothing else."""
 
     backoff: Backoff = Backoff()
     listing: Listing = Listing()
 
     @classmethod
     def read(cls, cursor: str | None) -> "SensorCursor":
-        """Return what a cursor holds; a cursor that holds anything else counts as none."""
+        """Return the content of a cursor; an unreadable cursor counts as none."""
         try:
             return cls.model_validate_json(cursor or "{}")
         except ValidationError:
@@ -64,9 +64,9 @@ class SensorCursor(BaseModel):
 
 @dataclass
 class ScanResult:
-    """What a scan has found: pending objects, objects of no table, objects of a table that are not settled yet.
+    """The result of a scan: pending objects, objects of no table, and objects that may still be growing.
 
-    `next` is where the following scan continues, None when the bucket was scanned to its end.
+    `next` is where the next scan continues; None if the end of the bucket was reached.
     """
 
     listed: int = 0
@@ -78,7 +78,7 @@ class ScanResult:
 
     @property
     def work(self) -> list[str]:
-        """What is found, as attempts are counted by."""
+        """The pending objects as keys of their attempts."""
         return [f"{item.key}@{item.version}" for _, item in self.found]
 
 
@@ -90,15 +90,15 @@ def scan(
     after: ListingCursor | None = None,
     until: float = 0,
 ) -> ScanResult:
-    """Scan a bucket's objects from a cursor on, one page at least.
+    """Scan a bucket's objects from a place on, at least one page.
 
     Args:
         connection: of a role that reads the ledger.
         client: a boto3 S3 client.
         bucket: its name.
-        settle_seconds: objects that changed less than this long ago are named only.
-        after: where an earlier scan ended.
-        until: of time.monotonic: no page is asked for after it.
+        settle_seconds: objects that changed less than this long ago are not pending yet.
+        place: where an earlier scan ended.
+        until: time.monotonic() after which no page is requested.
 
     Raises:
         BucketUnavailable: the bucket cannot be listed.
@@ -107,7 +107,7 @@ def scan(
     for page in list_pages(client, bucket, after):
         result.pages += 1
         result.listed += len(page.objects)
-        # Asked once of each object: a bucket has many, of which nearly none is new.
+        # Checked once per object: a bucket has many, of which hardly any is new.
         settled: list[tuple[Table, ObjectVersion]] = []
         for item in page.objects:
             table = table_of(item.key)
@@ -127,7 +127,7 @@ def scan(
 
 @dataclass(frozen=True)
 class TickResult:
-    """The last scan of a tick, what to remember after it, and what it found, in words."""
+    """The last scan of a tick, the cursor after it, and a summary in words."""
 
     scan: ScanResult
     cursor: SensorCursor
@@ -140,13 +140,13 @@ def scan_for_a_tick(
     is_enough: Callable[[TickResult], bool],
     until: float,
 ) -> TickResult:
-    """Scan from where the last scan had ended, and again while that is quick, until one finds enough or time is over.
+    """Continue the last scan, and scan repeatedly while the bucket is small, until a scan finds enough or time is up.
 
     Args:
         scan_from: scans from a cursor on.
         cursor: after the last scan.
-        is_enough: whether a scan needs no other.
-        until: of time.monotonic: no scan begins after it, but the first.
+        is_enough: whether no further scan is needed after this one.
+        until: time.monotonic() after which no further scan begins.
     """
 
     def next_scan() -> TickResult:
@@ -165,26 +165,26 @@ def scan_for_a_tick(
     return poll(next_scan, pause, until)
 
 
-def poll(look: Callable[[], Seen], pause: Callable[[Seen], float | None], until: float) -> Seen:
-    """Call `look` until `pause` says of its answer that it needs no other, or the time is over; return the last answer.
+def poll(query: Callable[[], Result], pause: Callable[[Result], float | None], until: float) -> Result:
+    """Call `query` until `pause` returns None for its result, or time is up; return the last result.
 
     Args:
-        look: is called.
-        pause: the seconds to wait before the next call, None when there need not be one.
-        until: of time.monotonic: no call begins after it, but the first.
+        query: the function to call.
+        pause: returns the seconds to wait before the next call; None ends the polling.
+        until: time.monotonic() after which no further call begins.
     """
     while True:
-        answer = look()
-        seconds = pause(answer)
+        result = query()
+        seconds = pause(result)
         if seconds is None or time.monotonic() + seconds > until:
-            return answer
+            return result
         time.sleep(seconds)
 
 
 def next_cursor(cursor: SensorCursor, result: ScanResult) -> SensorCursor:
-    """Return what there is to remember after a scan that began where the last one had ended.
+    """Return the cursor after a scan that continued the last one.
 
-    Once the bucket was scanned to its end, what was tried and did not turn up any more is done.
+    At the end of the bucket, attempts at objects that are no longer pending are forgotten.
     """
     before = cursor.listing
     found = sorted({*before.found, *map(digest_of, result.work)})[:MAX_FOUND]
@@ -197,13 +197,13 @@ def next_cursor(cursor: SensorCursor, result: ScanResult) -> SensorCursor:
 
 
 def summary(cursor: SensorCursor, result: ScanResult) -> str:
-    """Return in words what was found by a scan and those before it that belong to the same listing."""
+    """Return a summary of a scan and the earlier scans of the same listing."""
     objects, new = cursor.listing.objects + result.listed, cursor.listing.new + len(result.found)
     so_far = " so far" if result.next else ""
     parts = [f"{objects:,} object{'s' * (objects != 1)}{so_far}", f"{new:,} new" if new else "none new"]
     if result.unsettled:
-        named = [f"{item.key} ({_since_change(item)})" for item in result.unsettled[:NAMED]]
-        more = f" and {len(result.unsettled) - NAMED:,} more" if len(result.unsettled) > NAMED else ""
+        named = [f"{item.key} ({_since_change(item)})" for item in result.unsettled[:MAX_NAMED]]
+        more = f" and {len(result.unsettled) - MAX_NAMED:,} more" if len(result.unsettled) > MAX_NAMED else ""
         parts.append(f"{len(result.unsettled):,} that may still be growing: {', '.join(named)}{more}")
     if result.unmatched:
         count = len(result.unmatched)

@@ -1,4 +1,4 @@
-"""The state of each object, as the ledger has it: that of its latest load."""
+"""The state of each object according to the ledger: that of its latest load."""
 
 import hashlib
 from collections.abc import Collection
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class LoadState:
-    """What the ledger has about the newest load of an object."""
+    """The ledger's entry of an object's newest load."""
 
     load_id: int
     key: str
@@ -36,19 +36,19 @@ class LoadState:
 
     @property
     def stamp(self) -> str:
-        """What tells this state from every other that the object had."""
+        """An identifier of this state among all states of the object."""
         parts = (self.status, self.records, self.rejected, self.completed_at, self.error)
         return f"load {self.load_id}, {hashlib.sha256(repr(parts).encode()).hexdigest()[:8]}"
 
 
 def newest_states(connection: "Connection", table: Table, limit: int, also: Collection[int] = ()) -> list[LoadState]:
-    """Return what the ledger has about a table's objects, the latest loads first, without those under way.
+    """Return the states of a table's objects, latest loads first, without loads in progress.
 
     Args:
         connection: of a role that reads schema raw.
-        table: whose objects; files that were loaded by hand are none.
-        limit: how many of the latest loads to take into account.
-        also: load_ids to take into account besides.
+        table: whose objects; files that were loaded from a shell are left out.
+        limit: how many of the latest loads to consider.
+        also: further load_ids to consider.
     """
     states = (
         connection.cursor(row_factory=class_row(LoadState))
@@ -72,7 +72,7 @@ def newest_states(connection: "Connection", table: Table, limit: int, also: Coll
         .fetchall()
     )
     return sorted(
-        # A load that is under way has nothing to tell yet.
+        # A load in progress has no result yet.
         (state for state in states if state.status != LoadStatus.LOADING or state.error),
         key=lambda state: state.load_id,
         reverse=True,

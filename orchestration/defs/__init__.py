@@ -1,5 +1,5 @@
-"""Dagster's definitions: assets, checks, jobs, sensors, schedules and resources, each with when to press it. Thin.
+"""Dagster's definitions: assets, checks, jobs, sensors, schedules and resources, with descriptions of when to use them.
 
-What they do is in ingest/, arrivals/, dbt/, monitoring/ and archive/, which import nothing from here. How Dagster's own
-processes run is in instance/.
+They are thin: the work is done in ingest/, arrivals/, dbt/, monitoring/ and archive/, which import nothing from here.
+Dagster's own processes are in instance/.
 """

@@ -1,4 +1,4 @@
-"""dbt's exposures in the lineage: who reads the marts."""
+"""dbt's exposures in the lineage: the readers of the marts."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -11,7 +11,7 @@ GROUP = "api"
 
 
 def specs(project: Mapping[str, Any]) -> Iterator[dg.AssetSpec]:
-    """Yield an external asset for each exposure of a dbt manifest: Dagster shows what it reads, others serve it."""
+    """Yield an external asset for each exposure of a dbt manifest, with what it reads."""
     for exposure in project["exposures"].values():
         parents = [project["nodes"][parent] for parent in exposure["depends_on"]["nodes"]]
         yield dg.AssetSpec(

@@ -1,4 +1,4 @@
-"""Jobs over assets, each described by when to press its button."""
+"""Jobs over assets, with descriptions of when to launch them."""
 
 from collections.abc import Sequence
 
@@ -13,17 +13,17 @@ from orchestration.defs.raw import FoundObject, LoadConfig
 from orchestration.ingest.objects import ObjectVersion
 
 MODELS = dg.AssetSelection.groups("staging", "marts")
-# It reads all there is, which is work for the night.
+# It reads all records, so it runs at night.
 LEDGER_CHECK = dg.AssetSelection.checks(all_records_add_up)
-# Made by a sensor when the disk fills; at night in any case, so that it is known to be looked at.
+# A sensor runs it when the disk fills up; the nightly run shows that it is checked at all.
 DISK_CHECK = dg.AssetSelection.checks(disk_has_room)
 
-# A run's configuration is kept with it, some 200 bytes per object; to list the bucket once for more is no loss.
+# A run's configuration is stored with it, some 200 bytes per object; for more objects, listing the bucket is cheaper.
 MAX_OBJECTS_IN_CONFIG = 500
 
 
 def refresh_config(found: Sequence[tuple[Table, ObjectVersion]] = ()) -> dg.RunConfig:
-    """Return the configuration of a refresh that begins with some objects, or with whatever is in the bucket."""
+    """Return the configuration of a refresh of some objects, or of whatever is in the bucket."""
     ops: dict[str, dg.Config] = {"dbt_models": BuildConfig(only_touched=True)}
     if len(found) <= MAX_OBJECTS_IN_CONFIG:
         for table in {table for table, _ in found}:
@@ -37,9 +37,9 @@ refresh = dg.define_asset_job(
     selection=dg.AssetSelection.groups("raw", "staging", "marts") | dg.AssetSelection.assets(ARRIVALS) - LEDGER_CHECK,
     config=refresh_config(),
     description=(
-        "Load what is new in the bucket, then build and test what it touches. The sensors start it by themselves; "
-        "start it by hand when they are switched off. With nothing new it does nothing. To load a file once more "
-        "that was loaded before, press reload_object."
+        "Load what is new in the bucket, then build and test what it touches. Sensors start it automatically; launch "
+        "it manually while they are switched off. If nothing is new it does nothing. To load a file again, launch "
+        "reload_object."
     ),
 )
 
@@ -48,21 +48,21 @@ rebuild_marts = dg.define_asset_job(
     selection=MODELS,
     config=dg.RunConfig(ops={"dbt_models": BuildConfig(full_refresh=True)}),
     description=(
-        "Build every model from all records in raw, whatever was built before, and test all of it. Press it after "
-        "a load was taken out of raw by hand, or when a mart looks wrong. Readers never wait and never see half of it; "
-        "only rows that were wrong are written. Loads nothing. It takes as long as the very first build. With "
-        "drop_dependents: true it drops, and names, what other people have made of a column that changes or goes."
+        "Build every model from all records in raw, whatever was built before, and test everything. Launch it after "
+        "a load was removed from raw manually, or when a mart looks wrong. Readers never wait and never see a partial "
+        "result; only rows that were wrong are written. Loads nothing. Takes as long as the first build. With "
+        "drop_dependents: true it drops, and lists, other people's views of a column that changes or is removed."
     ),
 )
 
 nightly_build = dg.define_asset_job(
     "nightly_build",
     selection=MODELS | LEDGER_CHECK | DISK_CHECK,
-    # Without it the gates look only at what is new.
+    # Otherwise the gates test only what is new.
     config=dg.RunConfig(ops={"dbt_models": BuildConfig(test_everything=True)}),
     description=(
-        "Build what is new, run every test on all records, and check the ledger against raw. Where a test fails, or "
-        "the models have changed, it builds every model from all records, as rebuild_marts does. Runs by itself at "
-        "03:30 UTC; press it when you want to know now whether everything is as it should be."
+        "Build what is new, run every test on all records, and check the ledger against raw. If a test fails, or the "
+        "models have changed, it builds every model from all records, like rebuild_marts. Runs automatically at "
+        "03:30 UTC; launch it manually to check everything now."
     ),
 )

@@ -1,4 +1,4 @@
-"""The bucket's objects in the lineage: where a table's records come from, and what belongs to none."""
+"""The bucket's objects in the lineage: the sources of each table, and objects that belong to no table."""
 
 import dagster as dg
 
@@ -9,7 +9,7 @@ OWNERS = ["team:data-engineering"]
 
 
 def landing_asset(name: str, description: str) -> dg.AssetSpec:
-    """Return an external asset with a partition an object: others fill it, Dagster shows it and what follows."""
+    """Return an external asset with one partition per object: others fill it, Dagster shows it and its descendants."""
     return dg.AssetSpec(
         landing_of(name),
         description=description,
@@ -28,16 +28,16 @@ def landing_objects() -> dg.Definitions:
             *(
                 landing_asset(
                     table.name,
-                    f"Objects in the bucket by the name of {' or '.join(table.names)}: "
+                    f"Objects in the bucket that are named {' or '.join(table.names)}: "
                     f"`{table.name}*.csv`, `{table.name}/*.csv`, each also as `.csv.gz` or `.xlsx`, in any folder. "
-                    "Partitions has one an object, the newest 5,000: green is loaded, red failed, grey not tried yet. "
-                    "Click one to see its records, what was rejected and why; `raw.loads` has them all.",
+                    "There is one partition per object, for the newest 5,000: green is loaded, red failed, grey not "
+                    "tried yet. Click one to see its records, what was rejected and why; `raw.loads` has them all.",
                 )
                 for table in TABLES
             ),
             landing_asset(
                 UNKNOWN,
-                "Objects in the bucket that belong to no table by their name, and are left alone. "
+                "Objects in the bucket whose names match no table, and which are not loaded. "
                 "To load one, deliver it under a name that begins with its table's.",
             ),
         ]

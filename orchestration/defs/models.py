@@ -30,29 +30,29 @@ from orchestration.warehouse.published import are_built_by, record_built_by, unp
 if TYPE_CHECKING:
     from orchestration.database import Connection
 
-# Nothing is delivered at night or in August, and nothing is wrong then; raw tables have no policy for that reason. But
-# once a night the models are all built, delivered or not: what is older was left out by it, because the daemon is down
-# or the build fails. That a mart lacks loads which are there is told within minutes, by shows_every_complete_load.
+# Raw tables have no policy: that nothing is delivered, at night or in August, is not an error. But all models are built
+# every night, with or without deliveries: an older one means that the daemon is down or the build fails. If a mart
+# lacks complete loads, shows_every_complete_load reports that within minutes.
 ONCE_A_NIGHT = dg.FreshnessPolicy.time_window(warn_window=timedelta(hours=26), fail_window=timedelta(hours=50))
 
 
 class Translator(DagsterDbtTranslator):
-    """How a dbt node looks in Dagster. Keys are its schema and name, which is dagster-dbt's default."""
+    """How dbt nodes appear in Dagster. Keys are schema and name, which is dagster-dbt's default."""
 
     def get_asset_spec(self, manifest: Mapping[str, Any], unique_id: str, project: DbtProject | None) -> dg.AssetSpec:
-        """Return the node as an asset; a model has a policy of how old it may be."""
+        """Return the node as an asset; models have a freshness policy."""
         spec = super().get_asset_spec(manifest, unique_id, project)
         return spec.replace_attributes(freshness_policy=ONCE_A_NIGHT) if unique_id.startswith("model.") else spec
 
     def get_description(self, dbt_resource_props: Mapping[str, Any]) -> str:
-        """Return what the node's yml says, without the SQL that dagster-dbt adds to it."""
-        described: str = dbt_resource_props["description"]
-        return described.strip()
+        """Return the description in the node's yml, without the SQL that dagster-dbt adds."""
+        description: str = dbt_resource_props["description"]
+        return description.strip()
 
     def get_asset_check_spec(
         self, asset_spec: dg.AssetSpec, manifest: Mapping[str, Any], unique_id: str, project: DbtProject | None
     ) -> dg.AssetCheckSpec | None:
-        """Return a data test as a check, which says which error nobody would see without it."""
+        """Return a data test as a check, with the error that would go unnoticed without it."""
         spec = super().get_asset_check_spec(asset_spec, manifest, unique_id, project)
         return spec and spec._replace(description=description_of_test(manifest, unique_id))
 
@@ -61,7 +61,7 @@ class Translator(DagsterDbtTranslator):
         return str(dbt_resource_props["schema"])
 
     def get_owners(self, dbt_resource_props: Mapping[str, Any]) -> list[str]:
-        """Return who to ask about a model."""
+        """Return the owners of a model."""
         return OWNERS if dbt_resource_props["resource_type"] == "model" else []
 
 
@@ -73,38 +73,38 @@ class BuildConfig(dg.Config):
     """What a build covers."""
 
     only_touched: bool = Field(
-        default=False, description="Build what new records can have changed, rather than everything that is selected."
+        default=False, description="Build only what new records can have changed, not everything that is selected."
     )
     full_refresh: bool = Field(
-        default=False, description="Build from all records, not only from what is new to a model."
+        default=False, description="Build from all records, not only from those that are new to a model."
     )
     drop_dependents: bool = Field(
-        default=False, description="With full_refresh: drop views of other people that a change of a model would break."
+        default=False, description="With full_refresh: drop other people's views that a change of a model would break."
     )
     test_everything: bool = Field(
         default=False,
-        description="Let each test look at all records, not only at new ones; where one fails, build from all records.",
+        description="Run each test on all records, not only on new ones; if one fails, build from all records.",
     )
 
 
 @dbt_assets(manifest=manifest(), project=PROJECT, dagster_dbt_translator=TRANSLATOR, name="dbt_models")
 def dbt_models(context: dg.AssetExecutionContext, config: BuildConfig, warehouse: Warehouse) -> Iterator[Any]:
-    """Build the models and run their data tests, unless only new records count and there are none."""
+    """Build the models and run their data tests, unless `only_touched` is set and there are no new records."""
     with retried(context), warehouse.transformer() as turn:
         acquire_build_lock(turn, context.log.info)
         version = version_in_use()
         with warehouse.transformer() as connection:
             touched = {table for _, table in unpublished_loads(connection, MARTS)}
-            # What another version of the project judged is judged again.
+            # Models that another version of the project built are built again.
             is_outdated = not are_built_by(connection, version)
-        # A retry of the night, for whatever reason, builds everything: that repairs what a test has found.
+        # A retry of the nightly build, for whatever reason, builds everything: that repairs what a test has found.
         is_repair = config.test_everything and context.retry_number > 0
         full_refresh = config.full_refresh or ((is_outdated or is_repair) and not context.is_subset)
         if config.only_touched and not touched and not full_refresh:
             context.log.info("The marts show every complete load; there is nothing to build.")
             return
-        news = ", ".join(sorted(touched)) or "no table"
-        context.log.info(f"New records in {news}{'; a full refresh' * full_refresh}.")
+        names = ", ".join(sorted(touched)) or "no table"
+        context.log.info(f"New records in {names}{'; a full refresh' * full_refresh}.")
         arguments = build_arguments(
             manifest(),
             touched if config.only_touched else None,
@@ -113,44 +113,44 @@ def dbt_models(context: dg.AssetExecutionContext, config: BuildConfig, warehouse
             config.test_everything,
         )
         with warehouse.transformer() as connection:
-            # What is shown of a model waits no longer for a lock than the model itself.
+            # Queries for metadata wait for locks no longer than the build itself.
             connection.execute(f"set lock_timeout = '{BuildSettings.read().lock_timeout}'")
             try:
                 yield from _built(context, arguments, connection)
             except dg.Failure as failure:
                 if not config.test_everything or full_refresh:
                     raise
-                context.log.warning(f"{failure.description}; everything is built again, from all records")
+                context.log.warning(f"{failure.description}; building everything again, from all records")
                 raise dg.RetryRequested(max_retries=context.retry_number + 1) from failure
             if full_refresh and not context.is_subset:
                 record_built_by(connection, version)
 
 
 def _built(context: dg.AssetExecutionContext, arguments: list[str], connection: "Connection") -> Iterator[Any]:
-    """Yield the events of a build as they come, but at the end those of models with deferred metadata.
+    """Yield the events of a build as they occur, but those of models with deferred metadata at the end.
 
     Raises:
-        psycopg.Error: the build failed for a reason that may pass with time.
-        dagster.Failure: it failed for another reason.
+        psycopg.Error: the build failed with a transient error.
+        dagster.Failure: it failed with another error.
     """
     dbt = InProcessDbt(PROJECT, session_variables(), parsed(), connection)
-    held: list[Any] = []
+    deferred: list[Any] = []
     failure: dg.Failure | None = None
     try:
         invocation = dbt.cli(arguments, manifest=manifest(), dagster_dbt_translator=TRANSLATOR, context=context)
         for event in invocation.stream():
             key = _key_of(context, event)
             if key and has_deferred_metadata(manifest(), key):
-                held.append(event)
+                deferred.append(event)
             else:
                 yield event
     except dg.Failure as error:
         failure = error
-    for event in held:
+    for event in deferred:
         if isinstance(event, dg.Output):
             key = context.asset_key_for_output(event.output_name)
-            shown = deferred_metadata(connection, context.instance, manifest(), key)
-            yield dg.Output(None, output_name=event.output_name, metadata={**shown, **event.metadata})
+            metadata = deferred_metadata(connection, context.instance, manifest(), key)
+            yield dg.Output(None, output_name=event.output_name, metadata={**metadata, **event.metadata})
         else:
             yield event
     if failure:
@@ -158,7 +158,7 @@ def _built(context: dg.AssetExecutionContext, arguments: list[str], connection: 
 
 
 def _key_of(context: dg.AssetExecutionContext, event: Any) -> dg.AssetKey | None:
-    """Return the asset that an event of a build is about: one made, or a check of one, which has to come after it."""
+    """Return the asset of a build's event: a materialization, or a check, which has to come after it."""
     key: dg.AssetKey | None = None
     if isinstance(event, dg.Output):
         key = context.asset_key_for_output(event.output_name)

@@ -1,4 +1,4 @@
-"""The raw tables as assets: materializing one loads what is pending for it in the bucket."""
+"""The raw tables as assets: materializing one loads its pending objects from the bucket."""
 
 import time
 from collections.abc import Iterator, Sequence
@@ -37,7 +37,7 @@ REJECTED = dg.AssetKey(["raw", "rejected_records"])
 
 
 class FoundObject(dg.Config):
-    """A version of an object in the bucket, as a sensor found it: see ObjectVersion."""
+    """A version of an object that a sensor found in the bucket: see ObjectVersion."""
 
     key: str
     version: str
@@ -66,24 +66,24 @@ class FoundObject(dg.Config):
 
 
 class LoadConfig(dg.Config):
-    """What a table's load begins with."""
+    """The objects that a run loads into a table."""
 
     objects: list[FoundObject] = Field(
         default_factory=list,
-        description="Filled in by the sensor new_objects. Leave it out: then the bucket is listed.",
+        description="Filled in by the sensor new_objects. Omit it to list the bucket.",
     )
 
 
 def raw_asset(table: Table) -> dg.AssetsDefinition:
-    """Return the asset of one raw table, with the checks that each of its loads makes."""
+    """Return the asset of a raw table, with the checks of each of its loads."""
     key = dg.AssetKey(["raw", table.name])
 
     @dg.asset(
         key=key,
         deps=[dg.AssetKey(["landing", table.name])],
         description=(
-            f"Every record of {table.name} as it was delivered, as text. Materialize it to load the bucket's new "
-            "objects, a thousand records a transaction; what was loaded before is not read again."
+            f"Every record of {table.name} as delivered, as text. Materialize it to load the bucket's new objects, "
+            "in chunks of a thousand records; what was loaded before is not read again."
         ),
         group_name="raw",
         kinds={"postgres", "python"},
@@ -99,13 +99,13 @@ def raw_asset(table: Table) -> dg.AssetsDefinition:
             if wrong:
                 yield checks.columns_as_agreed(wrong)
                 raise dg.Failure(f"raw.{table.name}: {'; '.join(wrong)}: run the migrations", allow_retries=False)
-            found = [(table, each.in_bucket(landing.bucket)) for each in config.objects]
-            loads = _load(context, warehouse.loader_conninfo, landing, table, landing.candidates(found))
+            objects = [(table, item.in_bucket(landing.bucket)) for item in config.objects]
+            loads = _load(context, warehouse.loader_conninfo, landing, table, landing.candidates(objects))
             # Not the same session: the load outlives a restart of Postgres, an idle session does not.
             with warehouse.loader() as connection:
                 _show_rejected(context, connection, loads.loaded)
-                made = [*loads.ids, *(each.load_id for each in loads.failed)]
-                report(context.instance, connection, table, context.run.run_id, made)
+                load_ids = [*loads.ids, *(failed.load_id for failed in loads.failed)]
+                report(context.instance, connection, table, context.run.run_id, load_ids)
                 yield _result(connection, table, loads)
 
     return load
@@ -113,15 +113,15 @@ def raw_asset(table: Table) -> dg.AssetsDefinition:
 
 @dataclass
 class Loads:
-    """What became of the objects that were new."""
+    """The outcomes of the objects that were pending."""
 
     loaded: list[Loaded] = field(default_factory=list)
     failed: list[Failed] = field(default_factory=list)
 
     @property
     def ids(self) -> list[int]:
-        """The complete loads' numbers."""
-        return [each.load_id for each in self.loaded]
+        """The numbers of the complete loads."""
+        return [load.load_id for load in self.loaded]
 
 
 def _load(
@@ -135,7 +135,7 @@ def _load(
                 loads.loaded.append(outcome)
                 context.log.info(f"load {load_id}: {item}, {totals}, {seconds:.1f} s")
             case Failed(load_id, item, LoadStatus.ABANDONED, message):
-                # Nothing to be repaired: what is there instead is loaded, too.
+                # There is nothing to repair: the object's new version is loaded, too.
                 context.log.warning(f"load {load_id}: {item} abandoned: {message}")
             case Failed(load_id, item, status, message):
                 loads.failed.append(outcome)
@@ -145,18 +145,18 @@ def _load(
 
 
 class ProgressLog:
-    """Tells a run's log every few seconds how far a load is, and nothing of loads that take less."""
+    """Logs a load's progress every few seconds, and nothing about shorter loads."""
 
     def __init__(self, context: dg.AssetExecutionContext) -> None:
         self._log = context.log
-        self._told = time.monotonic()
+        self._logged_at = time.monotonic()
 
     def __call__(self, progress: Progress) -> None:
-        """Take note of what has been committed."""
+        """Log what has been committed, if it is time."""
         now = time.monotonic()
-        if now - self._told < PROGRESS_INTERVAL_SECONDS:
+        if now - self._logged_at < PROGRESS_INTERVAL_SECONDS:
             return
-        self._told = now
+        self._logged_at = now
         item, totals = progress.item, progress.totals
         done = f"{progress.bytes / 1e6:,.0f} MB" if item.is_packed else f"{progress.bytes / item.size:.0%}"
         self._log.info(f"load {progress.load_id}: {item}, {done}, {totals.records:,} records so far")
@@ -164,7 +164,7 @@ class ProgressLog:
 
 def _result(connection: Connection, table: Table, loads: Loads) -> dg.MaterializeResult[None]:
     return dg.MaterializeResult(
-        metadata=_figures(loads.loaded) | {"preview": dg.MetadataValue.md(_preview(connection, table))},
+        metadata=_metadata(loads.loaded) | {"preview": dg.MetadataValue.md(_preview(connection, table))},
         check_results=[
             checks.columns_as_agreed([]),
             checks.every_object_loaded(table, failed_objects(connection, table)),
@@ -175,12 +175,12 @@ def _result(connection: Connection, table: Table, loads: Loads) -> dg.Materializ
     )
 
 
-def _figures(loaded: Sequence[Loaded]) -> dict[str, dg.MetadataValue]:
-    totals = sum((each.totals for each in loaded), Totals())
-    seconds = sum((each.seconds for each in loaded), 0.0)
-    figures: dict[str, dg.MetadataValue] = {
+def _metadata(loaded: Sequence[Loaded]) -> dict[str, dg.MetadataValue]:
+    totals = sum((load.totals for load in loaded), Totals())
+    seconds = sum((load.seconds for load in loaded), 0.0)
+    metadata: dict[str, dg.MetadataValue] = {
         "objects": dg.MetadataValue.int(len(loaded)),
-        "bytes": dg.MetadataValue.int(sum(each.item.size for each in loaded)),
+        "bytes": dg.MetadataValue.int(sum(load.item.size for load in loaded)),
         "records": dg.MetadataValue.int(totals.records),
         "rejected": dg.MetadataValue.int(totals.rejected),
         "malformed": dg.MetadataValue.int(totals.malformed),
@@ -189,25 +189,25 @@ def _figures(loaded: Sequence[Loaded]) -> dict[str, dg.MetadataValue]:
         "loads": dg.MetadataValue.md(
             table_of_rows(
                 [
-                    {"load": each.load_id, "object": each.item.key, "records": each.totals.records}
-                    for each in loaded[-100:]
+                    {"load": load.load_id, "object": load.item.key, "records": load.totals.records}
+                    for load in loaded[-100:]
                 ]
             )
         ),
     }
-    # A run with nothing to load has no speed; a zero would look like a fault in the plot.
-    return figures | (
+    # A run with nothing to load has no speed; a zero would look like an error in the plot.
+    return metadata | (
         {"records_per_second": dg.MetadataValue.float(round(totals.records / seconds, 1))} if totals.records else {}
     )
 
 
 def _show_rejected(context: dg.AssetExecutionContext, connection: Connection, loaded: Sequence[Loaded]) -> None:
-    """Show on the page of the rejected records the first of those that these loads have rejected."""
-    with_rejected = [each for each in loaded if each.totals.rejected]
+    """Show a sample of these loads' rejected records on the page of rejected records."""
+    with_rejected = [load for load in loaded if load.totals.rejected]
     if not with_rejected:
         return
-    sample, query = refused_records(connection, [each.load_id for each in with_rejected])
-    totals = sum((each.totals for each in with_rejected), Totals())
+    sample, query = refused_records(connection, [load.load_id for load in with_rejected])
+    totals = sum((load.totals for load in with_rejected), Totals())
     context.log_event(
         dg.AssetMaterialization(
             REJECTED,
@@ -237,7 +237,7 @@ def _preview(connection: Connection, table: Table) -> str:
 
 
 def ledger_asset(name: str, description: str) -> dg.AssetSpec:
-    """Return a table that every load writes to besides its own; loading the others is what fills it."""
+    """Return the asset of a table that every load also writes to."""
     return dg.AssetSpec(
         dg.AssetKey(["raw", name]),
         deps=[dg.AssetKey(["raw", table.name]) for table in TABLES],
@@ -255,21 +255,20 @@ def raw_tables() -> dg.Definitions:
         assets=[
             *(raw_asset(table) for table in TABLES),
             ledger_asset(
-                "loads", "The ledger: one row per load of an object version or a batch over HTTP, its status."
+                "loads", "The ledger: one row per load of an object version or a batch over HTTP, with its status."
             ),
             ledger_asset(
                 "rejected_records",
-                "Records that cannot be rows of their table: why, where, their bytes. Each load that rejects some "
-                "shows the first of them here, and counts those that break a rule with them.",
+                "Malformed records, which cannot be rows of their table: why, where, their bytes. Each load that "
+                "rejects records shows the first of them here, and counts invalid records, too.",
             ),
             ledger_asset(
                 "invalid_records",
-                "Records that are rows of their table and break a rule: which ones, and what rule. What they say is in "
-                "their table.",
+                "Invalid records, which break a rule: which ones, and which rule. Their values are in their table.",
             ),
             ledger_asset(
                 "corrections",
-                "Which rejected record a later record says that it corrects, or why somebody has dismissed it.",
+                "Which rejected record a later record corrects, or why it was dismissed.",
             ),
         ]
     )

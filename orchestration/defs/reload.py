@@ -1,4 +1,4 @@
-"""The job reload_object: a file is chosen in the UI and loaded once more."""
+"""The job reload_object: loads a file that is chosen in the UI again."""
 
 from dataclasses import replace
 
@@ -21,36 +21,36 @@ USUAL = landing().policy
 
 
 class ReloadConfig(dg.Config):
-    """How the object is loaded."""
+    """Limits of the load."""
 
     reject_share: float = Field(
         default=USUAL.reject_limit.share,
         ge=0,
         le=1,
-        description="The share of its records that may be rejected, 0 to 1. Every load's default is REJECT_SHARE.",
+        description="The share of its records that may be rejected, 0 to 1. The default of all loads is REJECT_SHARE.",
     )
     withdraw_share: float = Field(
         default=USUAL.withdraw_share,
         ge=0,
         le=1,
         description=(
-            "For a table that is delivered whole: the share of its current ids that the object may lack, 0 to 1. "
-            "Every load's default is WITHDRAW_SHARE."
+            "For a snapshot table: the share of its current ids that the object may lack, 0 to 1. "
+            "The default of all loads is WITHDRAW_SHARE."
         ),
     )
 
 
-@dg.op(description="Loads the chosen object again, from its first record to its last, as another load.")
+@dg.op(description="Loads all of the chosen object again, as a new load.")
 def load_again(context: dg.OpExecutionContext, config: ReloadConfig, landing: Landing, warehouse: Warehouse) -> None:
-    """Load the object of the run's partition once more, and tell Dagster of it.
+    """Load the object of the run's partition again, and report it to Dagster.
 
     Raises:
-        dagster.Failure: it is not there, cannot be loaded, or a server is away; the message says which.
+        dagster.Failure: it does not exist, cannot be loaded, or a server is down; the message says which.
     """
     key = key_of(context.partition_key)
     table = table_of(key)
     if table is None:
-        raise dg.Failure(f"{key} belongs to no table by its name: there is nowhere to load it to", allow_retries=False)
+        raise dg.Failure(f"the name of {key} matches no table: there is nowhere to load it to", allow_retries=False)
     usual = landing.policy
     policy = replace(
         usual,
@@ -70,7 +70,7 @@ def load_again(context: dg.OpExecutionContext, config: ReloadConfig, landing: La
     with warehouse.loader() as connection:
         report(context.instance, connection, table, context.run_id, [outcome.load_id])
         failed = every_object_loaded(table, failed_objects(connection, table))
-    # The raw table's own step, which checks this otherwise, is not part of the run.
+    # The raw table's step, which usually runs this check, is not part of the run.
     context.instance.report_runless_asset_event(as_evaluation(failed))
     if isinstance(outcome, Failed):
         raise dg.Failure(
@@ -86,12 +86,12 @@ def load_again(context: dg.OpExecutionContext, config: ReloadConfig, landing: La
     partitions_def=OBJECTS,
     executor_def=dg.in_process_executor,
     description=(
-        "Load one file of the bucket once more, as it is there now: choose it under Partition in the launchpad. Its "
-        "records then are the latest and replace others with the same ids. Press it when the file is right and later "
-        "ones were wrong. With reject_share in the configuration it loads although many records are rejected, with "
-        "withdraw_share although it was held back for the ids that it lacks. "
-        "The sensor unpublished_batches then builds the models; with the sensors switched off, press refresh. A "
-        "reload that breaks off is gone on with by the next run."
+        "Load the current version of a file in the bucket again: choose it under Partition in the launchpad. Its "
+        "records become the latest and replace others with the same ids. Use it when the file is right and later "
+        "ones were wrong. With reject_share in the configuration it loads even if many records are rejected, with "
+        "withdraw_share even if it was held back for the ids that it lacks. "
+        "The sensor unpublished_batches then starts a build; with the sensors switched off, launch refresh. The next "
+        "run resumes a reload that was interrupted."
     ),
 )
 def reload_object_job() -> None:

@@ -1,4 +1,4 @@
-"""What assets and sensors reach outside for: the bucket and Postgres. Each says where its settings come from."""
+"""Dagster's resources: the bucket and Postgres, configured by the environment."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -34,7 +34,7 @@ class Landing(dg.ConfigurableResource[Any]):
     reject_count: int = RejectLimit.count
     withdraw_share: float = Policy.withdraw_share
     lock_wait_seconds: float = Policy.lock_wait_seconds
-    # A run has a copy of this resource, and with it one listing for all of its tables.
+    # Each run has a copy of this resource, and so one listing for all of its tables.
     _listing: Candidates | None = PrivateAttr(None)
 
     @property
@@ -53,7 +53,7 @@ class Landing(dg.ConfigurableResource[Any]):
         return s3_client(self.endpoint_url)
 
     def candidates(self, objects: Sequence[tuple[Table, ObjectVersion]]) -> Candidates:
-        """Return what a run's loads begin with: the objects that were found before it, or without any all there are."""
+        """Return the candidates of a run's loads: the given objects, or without any the whole bucket."""
         if objects:
             return Candidates(self.client, self.bucket, self.settle_seconds, objects)
         if self._listing is None:
@@ -62,24 +62,24 @@ class Landing(dg.ConfigurableResource[Any]):
 
 
 class Warehouse(dg.ConfigurableResource[Any]):
-    """The database, wherever libpq's PGHOST, PGPORT and PGDATABASE say, under the roles that each task needs."""
+    """The database that libpq's PGHOST, PGPORT and PGDATABASE name, with the role that each task needs."""
 
     loader_password: str
     transformer_password: str
     _run_id: str | None = PrivateAttr(None)
 
     def setup_for_execution(self, context: dg.InitResourceContext) -> None:
-        """Take note of the run, which sessions are named after: whoever waits for one of them finds the run by it."""
+        """Store the run's id, which is in the names of sessions, so that a blocking session leads to its run."""
         self._run_id = context.run_id
 
     @property
     def loader_conninfo(self) -> str:
-        """How the load engine connects."""
+        """The load engine's connection string."""
         return self._conninfo("hiring_loader", self.loader_password)
 
     @contextmanager
     def loader(self) -> Iterator[Connection]:
-        """Connect as hiring_loader, who may add to raw and its ledger.
+        """Connect as hiring_loader, which may add to raw and its ledger.
 
         Raises:
             dagster.Failure: the server cannot be reached or refuses the password.
@@ -89,7 +89,7 @@ class Warehouse(dg.ConfigurableResource[Any]):
 
     @contextmanager
     def transformer(self) -> Iterator[Connection]:
-        """Connect as hiring_transformer, who reads raw and owns what dbt builds.
+        """Connect as hiring_transformer, which reads raw and owns what dbt builds.
 
         Raises:
             dagster.Failure: the server cannot be reached or refuses the password.
@@ -116,7 +116,7 @@ def connected(role: str, conninfo: str) -> Iterator[Connection]:
     except psycopg.OperationalError as error:
         raise dg.Failure(
             f"cannot connect to Postgres as {role}: {str(error).strip().splitlines()[-1]} "
-            f"(PGHOST, PGPORT, PGDATABASE and {role.upper()}_PASSWORD say where and how)",
+            f"(see PGHOST, PGPORT, PGDATABASE and {role.upper()}_PASSWORD)",
             allow_retries=False,
         ) from None
     with connection:
@@ -138,7 +138,7 @@ def landing() -> Landing:
 
 
 def warehouse(context: dg.InitResourceContext) -> Warehouse:
-    """Return the database with the passwords that the environment has, for the run of a context.
+    """Return the database with the environment's passwords, for the run of a context.
 
     Raises:
         dagster.Failure: a password is not set.
@@ -147,16 +147,16 @@ def warehouse(context: dg.InitResourceContext) -> Warehouse:
     if missing := [f"{role.upper()}_PASSWORD" for role in ROLES if role not in passwords]:
         raise dg.Failure(f"{' and '.join(missing)} must be set", allow_retries=False)
     loader, transformer = (passwords[role] for role in ROLES)
-    made = Warehouse(loader_password=loader, transformer_password=transformer)
-    made.setup_for_execution(context)
-    return made
+    resource = Warehouse(loader_password=loader, transformer_password=transformer)
+    resource.setup_for_execution(context)
+    return resource
 
 
 @dg.definitions
 def resources() -> dg.Definitions:
-    """Return the resources by the names under which assets and sensors ask for them.
+    """Return the resources by the names of the parameters of assets and sensors.
 
-    They are functions, so that no job's launchpad offers their fields: where the servers are is no matter of one run.
+    They are functions, so that no job's launchpad offers their fields: servers are not configured per run.
     """
     return dg.Definitions(
         resources={

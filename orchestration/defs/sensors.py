@@ -1,4 +1,4 @@
-"""Sensors: what starts the refresh job without anybody touching anything. Each says why it skips."""
+"""The sensors that start the refresh job. Each says why it skips."""
 
 import time
 from typing import Any
@@ -23,10 +23,10 @@ from orchestration.defs.resources import Landing, Warehouse
 from orchestration.ingest.objects import BucketUnavailable, ListingCursor
 from orchestration.warehouse.published import unpublished_loads
 
-# The daemon asks every five seconds which sensors want a tick; within a tick they look again and again.
+# The daemon evaluates sensors every five seconds at most; within a tick they look once a second.
 TICK_INTERVAL_SECONDS = 1
 SECONDS_PER_TICK = 4.2
-# An object that ten loads have not brought to an end needs somebody to look; new records always get their build.
+# An object that ten loads could not finish needs a person; builds of new records are never given up.
 MAX_ATTEMPTS = 10
 
 RUN_GATE = RunGate()
@@ -37,12 +37,12 @@ RUN_GATE = RunGate()
     minimum_interval_seconds=TICK_INTERVAL_SECONDS,
     default_status=dg.DefaultSensorStatus.RUNNING,
     description=(
-        "Starts a refresh when the bucket holds an object that the ledger does not have as loaded, and names the "
+        "Starts a refresh when the bucket has an object that is not loaded according to the ledger, and lists the "
         "objects in the run's configuration."
     ),
 )
 def new_objects(context: dg.SensorEvaluationContext, landing: Landing, warehouse: Warehouse) -> dg.SensorResult:
-    """Look for pending objects; a bucket of many takes several ticks."""
+    """Look for pending objects; a large bucket takes several ticks."""
     until, client = time.monotonic() + SECONDS_PER_TICK, landing.client
 
     def scan_from(after: ListingCursor | None) -> ScanResult:
@@ -76,7 +76,7 @@ def new_objects(context: dg.SensorEvaluationContext, landing: Landing, warehouse
     job=refresh,
     minimum_interval_seconds=TICK_INTERVAL_SECONDS,
     default_status=dg.DefaultSensorStatus.RUNNING,
-    description="Starts a refresh when a load is complete that the marts do not show, as after a batch over HTTP.",
+    description="Starts a refresh when the marts do not show a complete load, for instance after a batch over HTTP.",
 )
 def unpublished_batches(context: dg.SensorEvaluationContext, warehouse: Warehouse) -> dg.SensorResult:
     """Look for complete loads that the marts do not show."""

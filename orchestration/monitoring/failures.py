@@ -1,4 +1,4 @@
-"""The failures of a run: failed steps and checks, each as one line, and the failed loads among them by their numbers."""
+"""The failures of a run: failed steps and checks, each as one line, and failed loads with their numbers."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass

@@ -142,7 +142,7 @@ def test_the_job_refresh_covers_what_can_be_built_in_one_process_and_says_when_t
     assert {key.path[0] for key in keys} == {"landing", "raw", "staging", "marts"}
     assert [key.path[1] for key in keys if key.path[0] == "landing"] == ["arrivals"]
     assert job.executor_def is dg.in_process_executor
-    assert "start it by hand" in (job.description or "")
+    assert "launch it manually" in (job.description or "")
 
 
 RESTORED = {"export": "latest", "tables": ["departments", "jobs", "hired_employees"]}

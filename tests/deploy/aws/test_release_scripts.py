@@ -65,7 +65,7 @@ def test_a_release_goes_on_after_a_migration_that_ended_well(tmp_path: Path) -> 
 def test_a_release_stops_at_a_migration_that(tmp_path: Path, task: Any) -> None:
     ended = run(tmp_path, "run-task", "migrate", answers={"aws describe-tasks": {"tasks": [task]}})
     assert ended.returncode == 1
-    assert "::error::The task did not end well" in ended.stdout
+    assert "::error::The task failed" in ended.stdout
     assert "/hiring/migrate" in ended.stdout
 
 

@@ -7,8 +7,8 @@ locals {
   recovery_days = var.disposable ? 0 : 30
 
   filled_in = {
-    api_keys          = "API_KEYS: a JSON array of name, sha256 and scopes (docs/api.md). Filled in by hand."
-    alert_webhook_url = "ALERT_WEBHOOK_URL: who is told of failed runs (docs/operations.md). Filled in by hand."
+    api_keys          = "API_KEYS: a JSON array of name, sha256 and scopes (docs/api.md). Filled in manually."
+    alert_webhook_url = "ALERT_WEBHOOK_URL: receiver of alerts (docs/operations.md). Filled in manually."
   }
 }
 
