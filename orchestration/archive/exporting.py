@@ -80,7 +80,13 @@ def export_raw(connection: Connection, store: Store, on_table: Callable[[TableSt
 
 
 def statistics(table: str, files: Sequence[File], seconds: float) -> TableStatistics:
-    """Return the statistics of a table's files, which took some seconds."""
+    """Return the statistics of an exported or restored table.
+
+    Args:
+        table: its name.
+        files: its files.
+        seconds: how long they took.
+    """
     return TableStatistics(table, sum(file.rows for file in files), sum(file.bytes for file in files), seconds)
 
 

@@ -125,24 +125,25 @@ def _options(terraform: Terraform) -> Iterator[str]:
     }
     (terraform.folder / "options.tfvars.json").write_text(json.dumps(variables))
     plan = terraform.plan("-refresh=false", "-var-file=options.tfvars.json")
-    after = {address: each for address, each in state.planned(plan).items() if each}
-    kinds = {each["address"]: each["type"] for each in plan["resource_changes"]}
+    after = {address: resource for address, resource in state.planned(plan).items() if resource}
+    kinds = {resource["address"]: resource["type"] for resource in plan["resource_changes"]}
     for kind in ("aws_vpc", "aws_subnet", "aws_nat_gateway", "aws_route_table", "aws_flow_log"):
         if kind in (kinds[address] for address in after):
             yield f"{kind} is created in an existing VPC"
     for wanted in ("module.api_balancer.aws_route53_record.this[0]", "module.ui_balancer.aws_route53_record.this[0]"):
         if wanted not in after:
             yield f"{wanted} is not created"
-    limits = [each for address, each in after.items() if kinds[address] == "aws_wafv2_web_acl"]
-    if [each["rule"][0]["statement"][0]["rate_based_statement"][0]["limit"] for each in limits] != [2000]:
+    limits = [resource for address, resource in after.items() if kinds[address] == "aws_wafv2_web_acl"]
+    if [resource["rule"][0]["statement"][0]["rate_based_statement"][0]["limit"] for resource in limits] != [2000]:
         yield "there is no rate limit per address"
-    for address, each in after.items():
+    for address, resource in after.items():
         protected = {
-            "aws_lb": each.get("enable_deletion_protection") is True,
-            "aws_rds_cluster": each.get("deletion_protection") is True or each.get("skip_final_snapshot") is not True,
-            "aws_s3_bucket": each.get("force_destroy") is not True,
-            "aws_ecr_repository": each.get("force_delete") is not True,
-            "aws_secretsmanager_secret": each.get("recovery_window_in_days") != 0,
+            "aws_lb": resource.get("enable_deletion_protection") is True,
+            "aws_rds_cluster": resource.get("deletion_protection") is True
+            or resource.get("skip_final_snapshot") is not True,
+            "aws_s3_bucket": resource.get("force_destroy") is not True,
+            "aws_ecr_repository": resource.get("force_delete") is not True,
+            "aws_secretsmanager_secret": resource.get("recovery_window_in_days") != 0,
         }
         if protected.get(kinds[address]):
             yield f"{address} would prevent terraform destroy"
@@ -158,11 +159,13 @@ def _login(terraform: Terraform) -> Iterator[str]:
     oidc = {name: f"https://login.example.com/{name}" for name in names} | {"client_id": "dagster"}
     plan = terraform.plan("-refresh=false", f"-var=ui_oidc={json.dumps(oidc)}", "-var=ui_oidc_client_secret=checked")
     (listener,) = (
-        each["change"]["after"]
-        for each in plan["resource_changes"]
-        if each["address"] == "module.ui_balancer.aws_lb_listener.https"
+        resource["change"]["after"]
+        for resource in plan["resource_changes"]
+        if resource["address"] == "module.ui_balancer.aws_lb_listener.https"
     )
-    actions = [each["type"] for each in sorted(listener["default_action"], key=lambda action: int(action["order"]))]
+    actions = [
+        resource["type"] for resource in sorted(listener["default_action"], key=lambda action: int(action["order"]))
+    ]
     if actions != ["authenticate-oidc", "forward"]:
         yield f"its load balancer does {', then '.join(actions)}"
 

@@ -62,7 +62,7 @@ def _recipients(deployment: Deployment) -> Violations:
     topic = deployment.outputs["alarm_topic_arn"]
     found = deployment.cloud.pages("cloudwatch", "describe_alarms", "MetricAlarms")
     ours = {
-        each["AlarmName"].removeprefix("hiring-prod-"): each for each in found if topic in str(each["AlarmActions"])
+        alarm["AlarmName"].removeprefix("hiring-prod-"): alarm for alarm in found if topic in str(alarm["AlarmActions"])
     }
     if missing := WANTED - set(ours):
         yield f"nobody is notified of {', '.join(sorted(missing))}"
@@ -73,7 +73,7 @@ def _recipients(deployment: Deployment) -> Violations:
 def _publishers(deployment: Deployment) -> Violations:
     topic = deployment.outputs["alarm_topic_arn"]
     policy = deployment.cloud.client("sns").get_topic_attributes(TopicArn=topic)["Attributes"]["Policy"]
-    may = {name for each in statements(policy) if each.allows("sns:Publish") for name in each.services}
+    may = {name for statement in statements(policy) if statement.allows("sns:Publish") for name in statement.services}
     for service in ("cloudwatch", "events", "budgets"):
         if f"{service}.amazonaws.com" not in may:
             yield f"{service} may not publish to the topic"
@@ -81,10 +81,10 @@ def _publishers(deployment: Deployment) -> Violations:
 
 def _counted(deployment: Deployment) -> Violations:
     filters = deployment.cloud.pages("logs", "describe_metric_filters", "metricFilters")
-    emitted = {each["metricTransformations"][0]["metricName"] for each in filters}
-    for each in deployment.cloud.pages("cloudwatch", "describe_alarms", "MetricAlarms"):
-        if each["Namespace"] == "hiring-prod/pipeline" and each["MetricName"] not in emitted:
-            yield f"{each['AlarmName']} uses {each['MetricName']}, which no filter emits"
+    emitted = {metric_filter["metricTransformations"][0]["metricName"] for metric_filter in filters}
+    for alarm in deployment.cloud.pages("cloudwatch", "describe_alarms", "MetricAlarms"):
+        if alarm["Namespace"] == "hiring-prod/pipeline" and alarm["MetricName"] not in emitted:
+            yield f"{alarm['AlarmName']} uses {alarm['MetricName']}, which no filter emits"
 
 
 def _events(deployment: Deployment) -> Violations:
@@ -93,9 +93,9 @@ def _events(deployment: Deployment) -> Violations:
 
     client, topic = deployment.cloud.client("events"), deployment.outputs["alarm_topic_arn"]
     patterns = [
-        each["EventPattern"]
-        for each in client.list_rules()["Rules"]
-        if topic in [target["Arn"] for target in client.list_targets_by_rule(Rule=each["Name"])["Targets"]]
+        rule["EventPattern"]
+        for rule in client.list_rules()["Rules"]
+        if topic in [target["Arn"] for target in client.list_targets_by_rule(Rule=rule["Name"])["Targets"]]
     ]
     for meaning, (kind, detail, is_alert) in EVENTS.items():
         service = f"{CLUSTER.replace(':cluster/', ':service/')}/api"
@@ -109,7 +109,11 @@ def _events(deployment: Deployment) -> Violations:
             "resources": [service],
             "detail": detail,
         }
-        matching = [each for each in patterns if EventPattern(each, json.loads(each)).matches_event(cast("Any", event))]
+        matching = [
+            pattern
+            for pattern in patterns
+            if EventPattern(pattern, json.loads(pattern)).matches_event(cast("Any", event))
+        ]
         if bool(matching) != is_alert:
             yield f"{meaning} raises {'no' if is_alert else 'an'} alert"
 

@@ -54,8 +54,8 @@ def checkov(source: Path) -> Iterator[str]:
     options = ["--directory", str(source), "--framework", "terraform", "--skip-check", ",".join(SKIPPED)]
     quiet = ["--skip-download", "--compact", "--quiet", "--soft-fail", "--output", "json"]
     answer: dict[str, Any] = json.loads(_run([*command, *options, *quiet], source))
-    for each in answer.get("results", {}).get("failed_checks", []):
-        yield f"{each['resource']}: {each['check_name']} ({each['check_id']}, {each['file_path']})"
+    for finding in answer.get("results", {}).get("failed_checks", []):
+        yield f"{finding['resource']}: {finding['check_name']} ({finding['check_id']}, {finding['file_path']})"
     if answer.get("parsing_errors") or not answer.get(
         "resource_count", answer.get("summary", {}).get("resource_count")
     ):

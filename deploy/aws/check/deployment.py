@@ -37,7 +37,7 @@ class Statement:
         """Return its allowed actions that match a pattern, or that cover it, as s3:* covers s3:Get*."""
         if self.effect != "Allow":
             return []
-        return [each for each in self.actions if fnmatchcase(each, pattern) or fnmatchcase(pattern, each)]
+        return [action for action in self.actions if fnmatchcase(action, pattern) or fnmatchcase(pattern, action)]
 
 
 def statements(document: str | Mapping[str, Any]) -> list[Statement]:
@@ -45,13 +45,13 @@ def statements(document: str | Mapping[str, Any]) -> list[Statement]:
     read = json.loads(document) if isinstance(document, str) else document
     return [
         Statement(
-            each["Effect"],
-            tuple(_listed(each.get("Action"))),
-            tuple(_listed(each.get("Resource"))),
-            each.get("Principal"),
-            each.get("Condition", {}),
+            statement["Effect"],
+            tuple(_listed(statement.get("Action"))),
+            tuple(_listed(statement.get("Resource"))),
+            statement.get("Principal"),
+            statement.get("Condition", {}),
         )
-        for each in _listed(read["Statement"])
+        for statement in _listed(read["Statement"])
     ]
 
 
@@ -91,7 +91,7 @@ class Deployment:
     def services(self) -> dict[str, dict[str, Any]]:
         """The services of the cluster by name."""
         answer = self.cloud.client("ecs").describe_services(cluster=PREFIX, services=list(RUNNING))
-        return {each["serviceName"]: each for each in answer["services"]}
+        return {service["serviceName"]: service for service in answer["services"]}
 
     @cached_property
     def balancers(self) -> dict[str, dict[str, Any]]:

@@ -10,8 +10,8 @@ SAFE_CIPHERS = ("ELBSecurityPolicy-TLS13-1-2-Res-2021-06", "ELBSecurityPolicy-TL
 
 
 def _networks(permission: dict[str, Any]) -> list[str]:
-    return [each["CidrIp"] for each in permission.get("IpRanges", [])] + [
-        each["CidrIpv6"] for each in permission.get("Ipv6Ranges", [])
+    return [block["CidrIp"] for block in permission.get("IpRanges", [])] + [
+        block["CidrIpv6"] for block in permission.get("Ipv6Ranges", [])
     ]
 
 
@@ -24,7 +24,7 @@ def _from_everywhere(deployment: Deployment) -> Violations:
 
 
 def _from_networks(deployment: Deployment) -> Violations:
-    balancers = {group for each in deployment.balancers.values() for group in each["SecurityGroups"]}
+    balancers = {group for balancer in deployment.balancers.values() for group in balancer["SecurityGroups"]}
     for group in deployment.groups.values():
         for permission in group["IpPermissions"]:
             if group["GroupId"] not in balancers and _networks(permission):
@@ -36,13 +36,15 @@ def _database(deployment: Deployment) -> Violations:
     tasks = {group for name in ("api", "daemon") for group in _groups_of(deployment, name)}
     for member in cluster["VpcSecurityGroups"]:
         group = deployment.groups[member["VpcSecurityGroupId"]]
-        sources = {pair["GroupId"] for each in group["IpPermissions"] for pair in each.get("UserIdGroupPairs", [])}
+        sources = {
+            pair["GroupId"] for permission in group["IpPermissions"] for pair in permission.get("UserIdGroupPairs", [])
+        }
         if sources != tasks:
             yield f"{group['GroupName']} is open to {sorted(sources)}, the tasks' groups are {sorted(tasks)}"
-        if any(_networks(each) for each in group["IpPermissions"]):
+        if any(_networks(permission) for permission in group["IpPermissions"]):
             yield f"{group['GroupName']} is open to a network"
         # New groups have an outbound rule for everything; ours must not have it.
-        if any(_networks(each) for each in group["IpPermissionsEgress"]):
+        if any(_networks(permission) for permission in group["IpPermissionsEgress"]):
             yield f"{group['GroupName']} has outbound access"
 
 
@@ -99,13 +101,13 @@ def _https(deployment: Deployment) -> Violations:
         listeners = deployment.cloud.pages(
             "elbv2", "describe_listeners", "Listeners", LoadBalancerArn=balancer["LoadBalancerArn"]
         )
-        for each in listeners:
-            if each["Protocol"] == "HTTP" and each["DefaultActions"][0].get("Type") != "redirect":
-                yield f"{name}: HTTP on port {each['Port']} is not redirected to HTTPS"
-            if each["Protocol"] == "HTTPS" and each.get("SslPolicy") not in SAFE_CIPHERS:
-                yield f"{name}: HTTPS accepts the ciphers of {each.get('SslPolicy')}"
-        if {each["Protocol"] for each in listeners} != {"HTTP", "HTTPS"}:
-            yield f"{name} listens for {sorted(each['Protocol'] for each in listeners)}"
+        for listener in listeners:
+            if listener["Protocol"] == "HTTP" and listener["DefaultActions"][0].get("Type") != "redirect":
+                yield f"{name}: HTTP on port {listener['Port']} is not redirected to HTTPS"
+            if listener["Protocol"] == "HTTPS" and listener.get("SslPolicy") not in SAFE_CIPHERS:
+                yield f"{name}: HTTPS accepts the ciphers of {listener.get('SslPolicy')}"
+        if {listener["Protocol"] for listener in listeners} != {"HTTP", "HTTPS"}:
+            yield f"{name} listens for {sorted(listener['Protocol'] for listener in listeners)}"
 
 
 def _idle(deployment: Deployment) -> Violations:
@@ -113,7 +115,7 @@ def _idle(deployment: Deployment) -> Violations:
     client = deployment.cloud.client("elbv2")
     for name, balancer in deployment.balancers.items():
         found = client.describe_load_balancer_attributes(LoadBalancerArn=balancer["LoadBalancerArn"])["Attributes"]
-        seconds = {each["Key"]: each["Value"] for each in found}["idle_timeout.timeout_seconds"]
+        seconds = {attribute["Key"]: attribute["Value"] for attribute in found}["idle_timeout.timeout_seconds"]
         if name == "api" and float(seconds) >= kept:
             yield f"it keeps connections for {seconds} s, the API for {kept:g} s"
 
@@ -122,20 +124,20 @@ def _kept(deployment: Deployment) -> Violations:
     client = deployment.cloud.client("elbv2")
     for name, balancer in deployment.balancers.items():
         found = client.describe_load_balancer_attributes(LoadBalancerArn=balancer["LoadBalancerArn"])["Attributes"]
-        if {each["Key"]: each["Value"] for each in found}["deletion_protection.enabled"] != "true":
+        if {attribute["Key"]: attribute["Value"] for attribute in found}["deletion_protection.enabled"] != "true":
             yield f"{name} can be deleted"
 
 
 def _asked(deployment: Deployment) -> Violations:
     groups = deployment.cloud.pages("elbv2", "describe_target_groups", "TargetGroups")
-    paths = {each["TargetGroupName"]: each["HealthCheckPath"] for each in groups}
+    paths = {group["TargetGroupName"]: group["HealthCheckPath"] for group in groups}
     if (path := paths.get(f"{PREFIX}-api")) != "/health/started":
         yield f"the API's health check is {path}: a version without its migration passes it, or an outage fails it"
 
 
 def _endpoint(deployment: Deployment) -> Violations:
     endpoints = deployment.cloud.pages("ec2", "describe_vpc_endpoints", "VpcEndpoints")
-    gateways = [each for each in endpoints if each["VpcEndpointType"] == "Gateway"]
+    gateways = [endpoint for endpoint in endpoints if endpoint["VpcEndpointType"] == "Gateway"]
     if len(gateways) != 1 or not gateways[0]["RouteTableIds"]:
         yield "there is no gateway endpoint for S3 in the private route tables"
 

@@ -13,14 +13,16 @@ UNNARROWABLE = {"ecr:GetAuthorizationToken", "ecs:DescribeTaskDefinition", "ec2:
 
 def _without(task: str) -> Check:
     def check(deployment: Deployment) -> Violations:
-        for each in deployment.allowed(f"{PREFIX}-{task}-task"):
-            yield f"it may {', '.join(each.actions)}"
+        for statement in deployment.allowed(f"{PREFIX}-{task}-task"):
+            yield f"it may {', '.join(statement.actions)}"
 
     return f"The role of {task} has no permissions in AWS", check
 
 
 def _of_bucket(found: list[Statement], arn: str) -> set[str]:
-    return {action for each in found if any(arn in one for one in each.resources) for action in each.actions}
+    return {
+        action for statement in found if any(arn in one for one in statement.resources) for action in statement.actions
+    }
 
 
 def _buckets(deployment: Deployment) -> Violations:
@@ -36,28 +38,30 @@ def _buckets(deployment: Deployment) -> Violations:
 
 def _wide(deployment: Deployment) -> Violations:
     for role in ROLES:
-        for each in deployment.allowed(role):
-            if any("*" in action for action in each.actions):
-                yield f"{role} may {', '.join(each.actions)}"
-            if "*" in each.resources and not set(each.actions) <= UNNARROWABLE:
-                yield f"{role} may {', '.join(each.actions)} on every resource"
-            if any(set(each.allows(pattern)) for pattern in ("s3:Delete*", "iam:Create*", "iam:Put*", "iam:Attach*")):
-                yield f"{role} may {', '.join(each.actions)}"
+        for statement in deployment.allowed(role):
+            if any("*" in action for action in statement.actions):
+                yield f"{role} may {', '.join(statement.actions)}"
+            if "*" in statement.resources and not set(statement.actions) <= UNNARROWABLE:
+                yield f"{role} may {', '.join(statement.actions)} on every resource"
+            if any(
+                set(statement.allows(pattern)) for pattern in ("s3:Delete*", "iam:Create*", "iam:Put*", "iam:Attach*")
+            ):
+                yield f"{role} may {', '.join(statement.actions)}"
 
 
 def _pass(deployment: Deployment) -> Violations:
     run = deployment.definitions["run"]
     wanted = {run["taskRoleArn"], run["executionRoleArn"]}
     for role in ROLES:
-        passed = [each for each in deployment.allowed(role) if each.allows("iam:PassRole")]
+        passed = [statement for statement in deployment.allowed(role) if statement.allows("iam:PassRole")]
         if role not in (f"{PREFIX}-daemon-task", f"{PREFIX}-webserver-task"):
             if passed:
                 yield f"{role} may pass roles"
             continue
-        if [set(each.resources) for each in passed] != [wanted]:
-            yield f"{role} may pass {[each.resources for each in passed]}"
-        for each in passed:
-            if each.conditions.get("StringEquals", {}).get("iam:PassedToService") != "ecs-tasks.amazonaws.com":
+        if [set(statement.resources) for statement in passed] != [wanted]:
+            yield f"{role} may pass {[statement.resources for statement in passed]}"
+        for statement in passed:
+            if statement.conditions.get("StringEquals", {}).get("iam:PassedToService") != "ecs-tasks.amazonaws.com":
                 yield f"{role} may pass roles to other services"
 
 
@@ -65,10 +69,10 @@ def _runs(deployment: Deployment) -> Violations:
     family = deployment.definitions["run"]["taskDefinitionArn"].rpartition(":")[0]
     for task in ("daemon", "webserver"):
         found = deployment.allowed(f"{PREFIX}-{task}-task")
-        started = [each for each in found if each.allows("ecs:RunTask")]
-        if [each.resources for each in started] != [(f"{family}:*",)] or "ecs:cluster" not in str(started):
-            yield f"{task} may start {[each.resources for each in started]}"
-        stopped = [each for each in found if each.allows("ecs:StopTask")]
+        started = [statement for statement in found if statement.allows("ecs:RunTask")]
+        if [statement.resources for statement in started] != [(f"{family}:*",)] or "ecs:cluster" not in str(started):
+            yield f"{task} may start {[statement.resources for statement in started]}"
+        stopped = [statement for statement in found if statement.allows("ecs:StopTask")]
         if len(stopped) != 1 or "aws:ResourceTag/dagster/run_id" not in str(stopped[0].conditions):
             yield f"{task} may stop tasks that are not runs"
 
@@ -85,26 +89,27 @@ def _secrets(deployment: Deployment) -> Violations:
 def _trust(deployment: Deployment) -> Violations:
     for role in ROLES:
         answer = deployment.cloud.client("iam").get_role(RoleName=role)["Role"]
-        for each in statements(answer["AssumeRolePolicyDocument"]):
-            if each.services != ["ecs-tasks.amazonaws.com"] or len(each.principals) > 1:
-                yield f"{role} can be assumed by {each.principals}"
+        for statement in statements(answer["AssumeRolePolicyDocument"]):
+            if statement.services != ["ecs-tasks.amazonaws.com"] or len(statement.principals) > 1:
+                yield f"{role} can be assumed by {statement.principals}"
 
 
 def _push(deployment: Deployment) -> Violations:
     role = f"{PREFIX}-push"
     document = deployment.cloud.client("iam").get_role(RoleName=role)["Role"]["AssumeRolePolicyDocument"]
-    trusted = [each.conditions.get("StringLike", {}) for each in statements(document)]
+    trusted = [statement.conditions.get("StringLike", {}) for statement in statements(document)]
     wanted = {"token.actions.githubusercontent.com:sub": f"repo:{GITHUB}:ref:refs/tags/v*"}
     if trusted != [wanted]:
         yield f"it can be assumed by {trusted}"
     repositories = {
-        each["repositoryArn"] for each in deployment.cloud.pages("ecr", "describe_repositories", "repositories")
+        repository["repositoryArn"]
+        for repository in deployment.cloud.pages("ecr", "describe_repositories", "repositories")
     }
-    for each in deployment.allowed(role):
-        if not set(each.actions) <= UNNARROWABLE and set(each.resources) != repositories:
-            yield f"it may {', '.join(each.actions)} on {', '.join(each.resources)}"
-        if not all(action.startswith("ecr:") for action in each.actions) or each.allows("ecr:*Delete*"):
-            yield f"it may {', '.join(each.actions)}"
+    for statement in deployment.allowed(role):
+        if not set(statement.actions) <= UNNARROWABLE and set(statement.resources) != repositories:
+            yield f"it may {', '.join(statement.actions)} on {', '.join(statement.resources)}"
+        if not all(action.startswith("ecr:") for action in statement.actions) or statement.allows("ecr:*Delete*"):
+            yield f"it may {', '.join(statement.actions)}"
 
 
 CHECKS: list[Check] = [

@@ -31,16 +31,16 @@ MIN_PASSWORDS = 5
 
 def planned(plan: dict[str, Any]) -> dict[str, dict[str, Any]]:
     """Return the planned attributes of each resource, by address."""
-    return {each["address"]: each["change"]["after"] or {} for each in plan["resource_changes"]}
+    return {resource["address"]: resource["change"]["after"] or {} for resource in plan["resource_changes"]}
 
 
 def secret_values(cloud: Cloud) -> dict[str, str]:
     """Return the values of all secrets that have one, by name; of a URL, only the password."""
     client, found = cloud.client("secretsmanager"), {}
-    for each in cloud.pages("secretsmanager", "list_secrets", "SecretList"):
-        if each.get("SecretVersionsToStages"):
-            value = client.get_secret_value(SecretId=each["ARN"])["SecretString"]
-            found[each["Name"]] = _password(value)
+    for secret in cloud.pages("secretsmanager", "list_secrets", "SecretList"):
+        if secret.get("SecretVersionsToStages"):
+            value = client.get_secret_value(SecretId=secret["ARN"])["SecretString"]
+            found[secret["Name"]] = _password(value)
     return found
 
 
@@ -68,15 +68,15 @@ def unexpected_changes(plan: dict[str, Any]) -> Violations:
 
 
 def _changes(plan: dict[str, Any]) -> Iterator[tuple[str, set[str]]]:
-    for each in plan.get("resource_changes", []):
-        change = each["change"]
+    for resource in plan.get("resource_changes", []):
+        change = resource["change"]
         if change["actions"] in (["no-op"], ["read"]):
             continue
         before, after = change["before"] or {}, change["after"] or {}
         differing = {key for key in before | after if before.get(key) != after.get(key)}
         differing |= {key for key, value in change["after_unknown"].items() if value is True}
-        if more := differing - UNKNOWN_TO_MOTO.get(each["type"], set()):
-            yield each["address"], more
+        if more := differing - UNKNOWN_TO_MOTO.get(resource["type"], set()):
+            yield resource["address"], more
 
 
 def rotation_problems(terraform: Terraform, cloud: Cloud) -> Violations:

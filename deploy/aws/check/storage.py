@@ -27,23 +27,23 @@ def _tls(deployment: Deployment) -> Violations:
     for purpose, name in deployment.buckets.items():
         arn = f"arn:aws:s3:::{name}"
         if not any(
-            each.effect == "Deny"
-            and each.actions == ("s3:*",)
-            and set(each.resources) == {arn, f"{arn}/*"}
-            and each.principals in ("*", {"AWS": "*"})
-            and each.conditions == {"Bool": {"aws:SecureTransport": "false"}}
-            for each in _policy(deployment, name)
+            statement.effect == "Deny"
+            and statement.actions == ("s3:*",)
+            and set(statement.resources) == {arn, f"{arn}/*"}
+            and statement.principals in ("*", {"AWS": "*"})
+            and statement.conditions == {"Bool": {"aws:SecureTransport": "false"}}
+            for statement in _policy(deployment, name)
         ):
             yield f"{purpose} can be accessed without TLS"
 
 
 def _foreign_principals(deployment: Deployment) -> Violations:
     for purpose, name in deployment.buckets.items():
-        for each in _policy(deployment, name):
-            if each.effect == "Allow" and each.principals in ("*", {"AWS": "*"}):
-                yield f"{purpose} allows anyone {', '.join(each.actions)}"
-            if any(set(each.allows(pattern)) for pattern in ("s3:Delete*", "s3:PutBucket*")):
-                yield f"{purpose} allows others {', '.join(each.actions)}"
+        for statement in _policy(deployment, name):
+            if statement.effect == "Allow" and statement.principals in ("*", {"AWS": "*"}):
+                yield f"{purpose} allows anyone {', '.join(statement.actions)}"
+            if any(set(statement.allows(pattern)) for pattern in ("s3:Delete*", "s3:PutBucket*")):
+                yield f"{purpose} allows others {', '.join(statement.actions)}"
 
 
 def _policy(deployment: Deployment, bucket: str) -> list[Statement]:
@@ -75,19 +75,19 @@ def _tidy(deployment: Deployment) -> Violations:
         except ClientError:
             rules = []
         for wanted in ("NoncurrentVersionExpiration", "AbortIncompleteMultipartUpload"):
-            if not any(wanted in each and each["Status"] == "Enabled" for each in rules):
+            if not any(wanted in rule and rule["Status"] == "Enabled" for rule in rules):
                 yield f"{purpose} has no {wanted}"
-        days = [each["Expiration"]["Days"] for each in rules if "Days" in each.get("Expiration", {})]
+        days = [rule["Expiration"]["Days"] for rule in rules if "Days" in rule.get("Expiration", {})]
         if purpose == "landing" and days:
             yield f"landing deletes what was delivered after {days[0]} days"
 
 
 def _images(deployment: Deployment) -> Violations:
-    for each in deployment.cloud.pages("ecr", "describe_repositories", "repositories"):
-        if each["imageTagMutability"] != "IMMUTABLE":
-            yield f"tags of {each['repositoryName']} are mutable"
-        if not each["imageScanningConfiguration"]["scanOnPush"]:
-            yield f"{each['repositoryName']} is not scanned"
+    for repository in deployment.cloud.pages("ecr", "describe_repositories", "repositories"):
+        if repository["imageTagMutability"] != "IMMUTABLE":
+            yield f"tags of {repository['repositoryName']} are mutable"
+        if not repository["imageScanningConfiguration"]["scanOnPush"]:
+            yield f"{repository['repositoryName']} is not scanned"
 
 
 def _database(deployment: Deployment) -> Violations:
@@ -113,7 +113,7 @@ def _forced_tls(deployment: Deployment) -> Violations:
     rds = deployment.cloud.client("rds")
     (cluster,) = rds.describe_db_clusters()["DBClusters"]
     answer = rds.describe_db_cluster_parameters(DBClusterParameterGroupName=cluster["DBClusterParameterGroup"])
-    found = {each["ParameterName"]: each.get("ParameterValue") for each in answer["Parameters"]}
+    found = {parameter["ParameterName"]: parameter.get("ParameterValue") for parameter in answer["Parameters"]}
     if found.get("rds.force_ssl") != "1":
         yield f"rds.force_ssl is {found.get('rds.force_ssl')}"
 

@@ -22,7 +22,7 @@ ROLLOUTS = {"daemon": STOP_FIRST, "code": STOP_FIRST, "webserver": START_FIRST, 
 def _hardened(deployment: Deployment) -> Violations:
     for task in TASKS:
         container = deployment.container(task)
-        mounts = [(each["containerPath"], each.get("readOnly", False)) for each in container.get("mountPoints", [])]
+        mounts = [(mount["containerPath"], mount.get("readOnly", False)) for mount in container.get("mountPoints", [])]
         linux = container.get("linuxParameters", {})
         for what, is_so in (
             ("has a writable root file system", container.get("readonlyRootFilesystem") is not True),
@@ -45,12 +45,12 @@ def _references(deployment: Deployment) -> Violations:
     secret_names = set(deployment.outputs["secret_arns"]) | {"PGPASSWORD", "PGUSER", "API_KEY"}
     for task in TASKS:
         container = deployment.container(task)
-        for each in container.get("environment", []):
-            if each["name"] in secret_names or "PASSWORD" in each["name"]:
-                yield f"{task} has {each['name']} in plain text"
-        for each in container.get("secrets", []):
-            if not each["valueFrom"].startswith("arn:aws:secretsmanager:"):
-                yield f"{task} gets {each['name']} from {each['valueFrom']}"
+        for variable in container.get("environment", []):
+            if variable["name"] in secret_names or "PASSWORD" in variable["name"]:
+                yield f"{task} has {variable['name']} in plain text"
+        for secret in container.get("secrets", []):
+            if not secret["valueFrom"].startswith("arn:aws:secretsmanager:"):
+                yield f"{task} gets {secret['name']} from {secret['valueFrom']}"
 
 
 def _needed(deployment: Deployment) -> Violations:

@@ -11,7 +11,7 @@ import pytest
 from dagster._daemon.types import DaemonHeartbeat
 
 from deploy.local.postgres import EmbeddedPostgres
-from deploy.probes import daemon_lives
+from deploy.probes import daemon_is_alive
 from orchestration.instance.tables import sensor_heartbeat, unfinished_runs
 
 Books = psycopg.Connection[tuple[Any, ...]]
@@ -36,14 +36,14 @@ def test_dagster_writes_the_time_of_each_daemons_heartbeat_in_utc(
     conninfo = postgres.conninfo("instance")
     beat(instance, "SCHEDULER", 1)
     assert sensor_heartbeat(books)[1] is None
-    assert not daemon_lives(conninfo)
+    assert not daemon_is_alive(conninfo)
     beat(instance, "SENSOR", 100)
     now, last = sensor_heartbeat(books)
     assert isinstance(last, datetime)
     assert 100 <= (now - last).total_seconds() < 140
-    assert daemon_lives(conninfo)
+    assert daemon_is_alive(conninfo)
     beat(instance, "SENSOR", 200)
-    assert not daemon_lives(conninfo)
+    assert not daemon_is_alive(conninfo)
 
 
 def test_dagster_writes_the_states_of_runs_by_their_names(instance: dg.DagsterInstance, books: Books) -> None:
