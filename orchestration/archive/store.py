@@ -133,7 +133,7 @@ class Store:
         """
 
         def list_folders() -> list[str]:
-            with explained(f"bucket {self.bucket!r}", SETTING):
+            with translate_s3_errors(f"bucket {self.bucket!r}", SETTING):
                 pages = self.client.get_paginator("list_objects_v2").paginate(
                     Bucket=self.bucket, Prefix=PREFIX, Delimiter="/"
                 )

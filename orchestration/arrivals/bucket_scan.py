@@ -90,14 +90,14 @@ def scan(
     after: ListingCursor | None = None,
     until: float = 0,
 ) -> ScanResult:
-    """Scan a bucket's objects from a place on, at least one page.
+    """Scan a bucket's objects after a cursor, at least one page.
 
     Args:
         connection: of a role that reads the ledger.
         client: a boto3 S3 client.
         bucket: its name.
         settle_seconds: objects that changed less than this long ago are not pending yet.
-        place: where an earlier scan ended.
+        after: where an earlier scan ended.
         until: time.monotonic() after which no page is requested.
 
     Raises:
