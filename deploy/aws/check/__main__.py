@@ -3,49 +3,22 @@
 import json
 import os
 import shutil
-import sys
 import tempfile
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
-
-from rich.console import Console
 
 from deploy.aws.check import alarms, network, roles, state, storage, tasks
 from deploy.aws.check.checkov import CheckovUnavailable, checkov
 from deploy.aws.check.cloud import Cloud, running_cloud
 from deploy.aws.check.deployment import Deployment
 from deploy.aws.check.terraform import FOLDER, Terraform, TerraformFailed, copied
+from deploy.check.report import Report, console, step
 
 CHECKS = [*network.CHECKS, *storage.CHECKS, *tasks.CHECKS, *roles.CHECKS, *alarms.CHECKS]
-console = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
 
 
-@dataclass
-class Report:
-    """Prints the result of each check, and counts the failed ones."""
-
-    failed: int = 0
-
-    def add(self, expectation: str, violations: Iterable[str]) -> None:
-        """Print an expectation, whether it is met, and its violations."""
-        lines = list(violations)
-        self.failed += bool(lines)
-        console.print(f"[red]✗[/] {expectation}" if lines else f"[green]✓[/] {expectation}")
-        for line in lines:
-            console.print(f"    {line}", markup=False, emoji=False, soft_wrap=True)
-
-
-@contextmanager
-def step(what: str) -> Iterator[None]:
-    """Show what is in progress, on a terminal."""
-    with console.status(what):
-        yield
-
-
-def check(program: str, plugins: Path, source: Path) -> int:
-    """Apply a configuration to an AWS emulator, check the result, and return how many checks failed.
+def check(program: str, plugins: Path, source: Path) -> Report:
+    """Apply a configuration to an AWS emulator, check the result, and return the report.
 
     Args:
         program: the path of terraform.
@@ -64,7 +37,7 @@ def check(program: str, plugins: Path, source: Path) -> int:
             report.add("checkov finds nothing except findings that are suppressed with a reason", checkov(source))
     except CheckovUnavailable as error:
         console.print(f"- checkov skipped: {error}", markup=False, emoji=False)
-    return report.failed
+    return report
 
 
 def _apply(terraform: Terraform, plugins: Path, cloud: Cloud, report: Report) -> None:
@@ -183,9 +156,7 @@ def main() -> None:
             soft_wrap=True,
         )
         return
-    failed = check(program, Path(plugins).absolute(), FOLDER)
-    console.print(f"\n{failed} checks failed." if failed else "\nAll checks passed.")
-    sys.exit(bool(failed))
+    check(program, Path(plugins).absolute(), FOLDER).end()
 
 
 if __name__ == "__main__":
