@@ -14,10 +14,10 @@ COMPILE = $(UV) pip compile --quiet --universal --python-version 3.11 --generate
 	--no-emit-index-url --no-emit-find-links pyproject.toml
 
 .DEFAULT_GOAL := help
-.PHONY: help run up psql ingest dbt dg status docs test test-changed soak secrets compose-check aws-check lint format lock bench clean
+.PHONY: help run up psql ingest dbt dg status docs test test-changed soak secrets compose-check aws-check kubernetes-check lint format lock bench clean
 
 help: ## List the targets; .venv/bin/hiring --help lists the commands that they call
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "make %-13s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "make %-16s %s\n", $$1, $$2}'
 
 run: $(INSTALLED) ## Load LANDING (or the sample), print both metrics of 2021 and the rejected records, stop
 	@$(BIN)/hiring run
@@ -62,6 +62,9 @@ compose-check: $(INSTALLED) ## Run docker-compose.yml, kill, destroy and restore
 
 aws-check: $(INSTALLED) ## Apply deploy/aws to an AWS emulator and check the result; takes minutes; TF_PLUGIN_DIR has the AWS provider
 	@$(BIN)/python -m deploy.aws.check
+
+kubernetes-check: $(INSTALLED) ## Render deploy/kubernetes, look at every pod and run some; DAGSTER_CHART=file, PODMAN='podman'
+	@$(BIN)/python -m deploy.kubernetes.check
 
 # The hooks of .pre-commit-config.yaml are these targets, so that there is one list of commands.
 LINTS := lint-python lint-contract lint-sql lint-images lint-workflows lint-definitions

@@ -1,1 +1,1 @@
-"""What `make aws-check` and `make kubernetes-check` have in common: how they say what is true."""
+"""What `make aws-check` and `make kubernetes-check` have in common: the report of true and false sentences."""

@@ -1,4 +1,4 @@
-"""Sentences that are to be true of a deployment, printed one by one with whether they are."""
+"""A report of sentences that must be true of a deployment, printed one by one."""
 
 import sys
 from collections.abc import Iterable, Iterator
