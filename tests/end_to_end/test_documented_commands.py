@@ -28,6 +28,7 @@ NOT_HERE = {
     "make secrets": "is for containers",
     "make compose-check": "needs a container engine",
     "make aws-check": "needs Terraform",
+    "make kubernetes-check": "needs podman for all of it",
     "make test": "runs this test",
     "make lint": "is run by those who change the code",
     "make bench": "takes minutes, and nothing else may run",
