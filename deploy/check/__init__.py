@@ -1,1 +1,1 @@
-"""What `make aws-check` and `make kubernetes-check` have in common: the report of true and false sentences."""
+"""What `make aws-check` and `make kubernetes-check` have in common: the report of their results."""

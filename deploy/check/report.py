@@ -1,4 +1,4 @@
-"""A report of sentences that must be true of a deployment, printed one by one."""
+"""The results of a deployment's checks, printed one by one."""
 
 import sys
 from collections.abc import Iterable, Iterator
@@ -12,26 +12,26 @@ console = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
 
 @dataclass
 class Report:
-    """Prints each sentence with whether it is true, and counts those that are not."""
+    """Prints the result of each check, and counts the failed ones."""
 
-    wrong: int = 0
+    failed: int = 0
 
-    def tell(self, sentence: str, complaints: Iterable[str]) -> None:
-        """Print a sentence, and why it is not true where it is not."""
-        found = list(complaints)
-        self.wrong += bool(found)
-        console.print(f"[red]✗[/] {sentence}" if found else f"[green]✓[/] {sentence}")
-        for each in found:
-            console.print(f"    {each}", markup=False, emoji=False, soft_wrap=True)
+    def add(self, expectation: str, violations: Iterable[str]) -> None:
+        """Print an expectation, whether it is met, and its violations."""
+        lines = list(violations)
+        self.failed += bool(lines)
+        console.print(f"[red]✗[/] {expectation}" if lines else f"[green]✓[/] {expectation}")
+        for line in lines:
+            console.print(f"    {line}", markup=False, emoji=False, soft_wrap=True)
 
     def end(self) -> None:
-        """Sum up, and exit with status 1 unless all of it is true."""
-        console.print(f"\n{self.wrong} of the sentences above are not true." if self.wrong else "\nAll of it is true.")
-        sys.exit(bool(self.wrong))
+        """Print how many checks failed, and exit with status 1 unless all passed."""
+        console.print(f"\n{self.failed} checks failed." if self.failed else "\nAll checks passed.")
+        sys.exit(bool(self.failed))
 
 
 @contextmanager
 def step(what: str) -> Iterator[None]:
-    """Say what is under way, where somebody is looking."""
+    """Show what is in progress, on a terminal."""
     with console.status(what):
         yield

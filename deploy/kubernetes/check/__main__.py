@@ -29,34 +29,34 @@ def check(folder: Path, chart: Path | None) -> Report:
     try:
         with step("kubectl kustomize"):
             ours = tools.kustomize(FOLDER / "example")
-        report.tell("kubectl accepts the manifests", [])
+        report.add("kubectl accepts the manifests", [])
         dagster = _rendered(report, tools, values, chart) if chart else make_with_chart(values)
     except ToolFailed as error:
-        report.tell("kubectl and helm accept the files", [str(error)])
+        report.add("kubectl and helm accept the files", [str(error)])
         return report
     manifests = Manifests([*ours, *dagster, make_run_job(values)], read_secrets())
     with step("kubernetes-validate"):
-        report.tell(
+        report.add(
             f"Every object is valid in Kubernetes {' and '.join(VERSIONS)}, without unknown fields",
             tools.invalid(manifests.documents),
         )
-    for sentence, complaints in CHECKS:
-        report.tell(sentence, complaints(manifests))
+    for expectation, violations in CHECKS:
+        report.add(expectation, violations(manifests))
     try:
         command = engine_command()
     except NoEngine as error:
         console.print(f"- Running the pods skipped: {error}", markup=False, emoji=False, soft_wrap=True)
         return report
     with Engine(command, folder) as engine:
-        for sentence, find_out in steps(engine, manifests):
+        for expectation, verify in steps(engine, manifests):
             try:
-                with step(sentence):
-                    find_out()
+                with step(expectation):
+                    verify()
             except Failed as error:
                 # The steps after it need it.
-                report.tell(sentence, [str(error)])
+                report.add(expectation, [str(error)])
                 break
-            report.tell(sentence, [])
+            report.add(expectation, [])
     return report
 
 
@@ -85,8 +85,8 @@ def _merged(below: Any, above: Any) -> Any:
 def _rendered(report: Report, tools: Tools, values: Mapping[str, Any], chart: Path) -> list[Document]:
     with step("helm lint, helm template"):
         rendered = tools.template(chart, VALUES)
-    report.tell(f"Helm renders Dagster's chart {VERSION} with the values", [])
-    report.tell("The chart renders what is assumed here when it is not available", unlike_chart(values, rendered))
+    report.add(f"Helm renders Dagster's chart {VERSION} with the values", [])
+    report.add("The chart renders what is assumed here when it is not available", unlike_chart(values, rendered))
     return rendered
 
 
