@@ -62,6 +62,12 @@ class LoadSettings(BucketSettings, LockSettings):
     reject_count: int | None = Field(None, ge=0)
 
 
+class SensorSettings(Settings):
+    """How often the bucket is listed; each listing of a bucket on AWS costs money."""
+
+    scan_interval_seconds: int = Field(1, ge=1, le=3600)
+
+
 class ArchiveSettings(BucketSettings):
     """The bucket of exports, and whether the nightly export is on by default."""
 

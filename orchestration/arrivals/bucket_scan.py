@@ -89,6 +89,7 @@ def scan(
     settle_seconds: float = 0,
     after: ListingCursor | None = None,
     until: float = 0,
+    versioned: bool | None = None,
 ) -> ScanResult:
     """Scan a bucket's objects after a cursor, at least one page.
 
@@ -99,12 +100,13 @@ def scan(
         settle_seconds: objects that changed less than this long ago are not pending yet.
         after: where an earlier scan ended.
         until: time.monotonic() after which no page is requested.
+        versioned: whether the bucket keeps versions, if the caller knows.
 
     Raises:
         BucketUnavailable: the bucket cannot be listed.
     """
     result = ScanResult()
-    for page in list_pages(client, bucket, after):
+    for page in list_pages(client, bucket, after, versioned=versioned):
         result.pages += 1
         result.listed += len(page.objects)
         # Checked once per object: a bucket has many, of which hardly any is new.
@@ -139,6 +141,7 @@ def scan_for_a_tick(
     cursor: SensorCursor,
     is_enough: Callable[[TickResult], bool],
     until: float,
+    pause_seconds: float = PAUSE_SECONDS,
 ) -> TickResult:
     """Continue the last scan, and scan repeatedly while the bucket is small, until a scan finds enough or time is up.
 
@@ -147,6 +150,7 @@ def scan_for_a_tick(
         cursor: after the last scan.
         is_enough: whether no further scan is needed after this one.
         until: time.monotonic() after which no further scan begins.
+        pause_seconds: the seconds between scans, when no object is about to be settled.
     """
 
     def next_scan() -> TickResult:
@@ -160,7 +164,7 @@ def scan_for_a_tick(
         is_quick = tick.scan.pages <= 1 and tick.scan.next is None
         if not is_quick or is_enough(tick):
             return None
-        return PAUSE_TO_SETTLE_SECONDS if tick.scan.unsettled else PAUSE_SECONDS
+        return PAUSE_TO_SETTLE_SECONDS if tick.scan.unsettled else pause_seconds
 
     return poll(next_scan, pause, until)
 

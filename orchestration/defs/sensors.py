@@ -1,6 +1,7 @@
 """The sensors that start the refresh job. Each says why it skips."""
 
 import time
+from functools import cache
 from typing import Any
 
 import dagster as dg
@@ -20,7 +21,8 @@ from orchestration.arrivals.run_gate import Answer, RunGate
 from orchestration.defs.jobs import refresh, refresh_config
 from orchestration.defs.models import MARTS, dbt_models
 from orchestration.defs.resources import Landing, Warehouse
-from orchestration.ingest.objects import BucketUnavailable, ListingCursor
+from orchestration.ingest.objects import BucketUnavailable, ListingCursor, is_versioned
+from orchestration.settings import SensorSettings
 from orchestration.warehouse.published import unpublished_loads
 
 # The daemon evaluates sensors every five seconds at most; within a tick they look once a second.
@@ -29,12 +31,14 @@ SECONDS_PER_TICK = 4.2
 # An object that ten loads could not finish needs a person; builds of new records are never given up.
 MAX_ATTEMPTS = 10
 
+SCAN_INTERVAL_SECONDS = SensorSettings.read().scan_interval_seconds
+
 RUN_GATE = RunGate()
 
 
 @dg.sensor(
     job=refresh,
-    minimum_interval_seconds=TICK_INTERVAL_SECONDS,
+    minimum_interval_seconds=SCAN_INTERVAL_SECONDS,
     default_status=dg.DefaultSensorStatus.RUNNING,
     description=(
         "Starts a refresh when the bucket has an object that is not loaded according to the ledger, and lists the "
@@ -44,9 +48,11 @@ RUN_GATE = RunGate()
 def new_objects(context: dg.SensorEvaluationContext, landing: Landing, warehouse: Warehouse) -> dg.SensorResult:
     """Look for pending objects; a large bucket takes several ticks."""
     until, client = time.monotonic() + SECONDS_PER_TICK, landing.client
+    # Requested once per tick: of two requests per scan, it would be one.
+    versioned = cache(lambda: is_versioned(client, landing.bucket))
 
     def scan_from(after: ListingCursor | None) -> ScanResult:
-        return scan(connection, client, landing.bucket, landing.settle_seconds, after, until)
+        return scan(connection, client, landing.bucket, landing.settle_seconds, after, until, versioned())
 
     def is_enough(tick: TickResult) -> bool:
         work = tick.scan.work
@@ -55,7 +61,8 @@ def new_objects(context: dg.SensorEvaluationContext, landing: Landing, warehouse
 
     try:
         with warehouse.loader() as connection:
-            tick = scan_for_a_tick(scan_from, SensorCursor.read(context.cursor), is_enough, until)
+            cursor = SensorCursor.read(context.cursor)
+            tick = scan_for_a_tick(scan_from, cursor, is_enough, until, SCAN_INTERVAL_SECONDS)
     except BucketUnavailable as error:
         return dg.SensorResult(skip_reason=f"The bucket cannot be listed: {error}", cursor=context.cursor)
     found, backoff = tick.scan.found, tick.cursor.backoff
@@ -64,12 +71,12 @@ def new_objects(context: dg.SensorEvaluationContext, landing: Landing, warehouse
     answer, backoff = RUN_GATE.request_run(
         context.instance, backoff, tick.scan.work, tick.summary, selection, refresh_config(found), limit=MAX_ATTEMPTS
     )
-    cursor = tick.cursor.model_copy(update={"backoff": backoff}).model_dump_json()
+    next_cursor = tick.cursor.model_copy(update={"backoff": backoff}).model_dump_json()
     arrived = [(table.name, item) for table, item in found] + [(UNKNOWN, item) for item in tick.scan.unmatched]
     partitions, events = newly_seen(context.instance, arrived)
     for event in events:
         context.log.info(event.description)
-    return _result(answer, cursor, dynamic_partitions_requests=partitions, asset_events=events)
+    return _result(answer, next_cursor, dynamic_partitions_requests=partitions, asset_events=events)
 
 
 @dg.sensor(

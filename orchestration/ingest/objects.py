@@ -98,7 +98,7 @@ def is_transient(error: BaseException) -> bool:
 
 @dataclass(frozen=True)
 class ListingCursor:
-    """Where a listing goes on: behind a key, in a bucket with versions behind one version of it."""
+    """Where a listing continues: after a key; in a bucket with versioning, after a version of it."""
 
     key: str
     version: str = ""
@@ -106,24 +106,48 @@ class ListingCursor:
 
 @dataclass(frozen=True)
 class Page:
-    """Some of a bucket's objects, in the order of their keys, and where the next ones begin, None after the last."""
+    """Some of a bucket's objects in the order of their keys, and where the next page begins; None after the last."""
 
     objects: list[ObjectVersion]
     next: ListingCursor | None
 
 
-def list_pages(client: "S3Client", bucket: str, after: ListingCursor | None = None, prefix: str = "") -> Iterator[Page]:
-    """Yield the current version of every object of a bucket, a thousand or fewer at a time, from a cursor on.
+def is_versioned(client: "S3Client", bucket: str) -> bool:
+    """Return whether a bucket keeps versions of its objects.
 
-    With a prefix those only whose keys begin with it. Hidden and unfinished files are left out.
+    Raises:
+        BucketUnavailable: the request failed.
+    """
+    with translate_s3_errors(f"bucket {bucket!r}"):
+        return client.get_bucket_versioning(Bucket=bucket).get("Status") == "Enabled"
+
+
+def list_pages(
+    client: "S3Client",
+    bucket: str,
+    after: ListingCursor | None = None,
+    prefix: str = "",
+    versioned: bool | None = None,
+) -> Iterator[Page]:
+    """Yield the current version of every object of a bucket, up to a thousand at a time.
+
+    Hidden and temporary files are left out.
+
+    Args:
+        client: a boto3 S3 client.
+        bucket: its name.
+        after: where an earlier listing ended.
+        prefix: of the keys to list.
+        versioned: what is_versioned returns, if the caller knows.
 
     Raises:
         BucketUnavailable: the listing failed.
     """
+    # Decided once, before the first page: an object must not slip in half-way through.
+    if versioned is None:
+        versioned = is_versioned(client, bucket)
+    page = _page_of_versions if versioned else _page_of_objects
     with translate_s3_errors(f"bucket {bucket!r}"):
-        # Decided once, before the first page: an object must not slip in half-way through.
-        versioned = client.get_bucket_versioning(Bucket=bucket).get("Status") == "Enabled"
-        page = _page_of_versions if versioned else _page_of_objects
         while True:
             found = page(client, bucket, after, prefix)
             yield replace(found, objects=[item for item in found.objects if not is_hidden(item.key)])

@@ -215,6 +215,18 @@ def test_a_tick_scans_once_when_a_scan_takes_long() -> None:
     assert last_of([ScanResult(pages=2)]).scan.pages == 2
 
 
+def test_a_tick_scans_once_when_scans_are_to_be_further_apart_than_it_is_long() -> None:
+    scans = []
+    scan_for_a_tick(
+        lambda _: scans.append(1) or ScanResult(pages=1),
+        SensorCursor(),
+        lambda _: False,
+        time.monotonic() + 0.3,
+        pause_seconds=30,
+    )
+    assert len(scans) == 1
+
+
 def last_of(results: list[ScanResult]) -> TickResult:
     """Return what a tick has tick at in the end that would see these, one after the other."""
     coming = iter(results)

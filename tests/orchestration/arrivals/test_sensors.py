@@ -1,6 +1,8 @@
 """The sensors on real servers: one run for all that is new, none beside another, and a word about each skip."""
 
 import json
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -72,6 +74,31 @@ def ticks(database: Database, bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(sensors, "RUN_GATE", RunGate())
     with environment(database.environment), dg.DagsterInstance.ephemeral() as instance:
         yield Ticks(instance, landing_of(bucket), bucket, database)
+
+
+def test_a_tick_that_scans_several_times_asks_once_whether_the_bucket_keeps_versions(
+    ticks: Ticks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every request costs money, and this answer nearly never changes."""
+    monkeypatch.setattr(sensors, "SECONDS_PER_TICK", 0.5)
+    monkeypatch.setattr(sensors, "SCAN_INTERVAL_SECONDS", 0.2)
+    requests: list[str] = []
+    events = ticks.landing.client.meta.events
+    events.register("before-call.s3", lambda model, **_: requests.append(model.name), unique_id="count")
+    try:
+        ticks.new_objects()
+    finally:
+        events.unregister("before-call.s3", unique_id="count")
+    assert requests.count("GetBucketVersioning") == 1
+    assert requests.count("ListObjectsV2") > 1
+
+
+def test_the_bucket_is_listed_as_often_as_the_setting_says() -> None:
+    """A tick that begins every second would pay for a listing of AWS every second."""
+    code = "from orchestration.defs.sensors import new_objects; print(new_objects.minimum_interval_seconds)"
+    with environment({"SCAN_INTERVAL_SECONDS": "30"}):
+        printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert printed.stdout.split()[-1] == "30"
 
 
 def only_request(result: dg.SensorResult) -> dg.RunRequest:

@@ -19,8 +19,10 @@ locals {
 
   # Code server and runs execute our code; webserver and daemon only query the code server and launch runs.
   executes = merge(local.common, {
-    S3_BUCKET         = var.landing.name
-    S3_ARCHIVE_BUCKET = var.archive.name
+    S3_BUCKET             = var.landing.name
+    S3_ARCHIVE_BUCKET     = var.archive.name
+    # Each listing of the bucket costs money, and a run takes a minute to start anyway.
+    SCAN_INTERVAL_SECONDS = "10"
   })
 
   dagster = merge(local.common, {
