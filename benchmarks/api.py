@@ -140,7 +140,7 @@ FIGURES = (
         "api_cold_vs_psql",
         cold_vs_psql,
         "latency of a page that is not cached / of its statement by psycopg",
-        bar="<= 3",
+        bar="<= 2",
     ),
     Figure(
         "api_batch_vs_insert",

@@ -77,7 +77,7 @@ FIGURES = (
         "freshness_backlog",
         backlog,
         "time until 500 files of 1,000 hires are in the metrics / one file of 500,000",
-        bar="<= 3",
+        bar="<= 1.5",
     ),
     Figure("idle_cpu", idle, "CPU of the whole idle stack over 5 minutes, of one core", unit="%", bar="<= 25"),
     Figure("idle_memory", idle_memory, "memory (PSS) of the whole idle stack", unit="GB", bar="<= 1.5"),
