@@ -29,7 +29,7 @@ Keys = TypeAdapter(list[ApiKey])
 
 
 def digest(key: bytes) -> str:
-    """Return what keys are compared by: of equal length, whatever the keys, so that comparing tells nothing."""
+    """Return what keys are compared by: of equal length, whatever the keys, so that comparing reveals nothing."""
     return hashlib.sha256(key).hexdigest()
 
 
@@ -59,7 +59,7 @@ class KeyRing:
         self._seen: object = None
 
     def find(self, sent: bytes) -> ApiKey | None:
-        """Return the key that was sent, if it is one; every key is compared, so that time tells nothing either."""
+        """Return the key that was sent, if it is one; every key is compared, so that the time reveals nothing either."""
         if self._path is not None:
             self._refresh(self._path)
         found = None

@@ -45,7 +45,7 @@ class MartVersion:
         return cls(*row) if row and row[0] else None
 
     def validators(self, *representation: str) -> Validators:
-        """Return what tells a representation of something in this state from all others."""
+        """Return what distinguishes a representation of something in this state from all others."""
         # Versions start again with a new database; the moment does not.
         parts = "\0".join((self.version, self.published_at.isoformat(), *representation))
         tag = hashlib.blake2b(parts.encode(), digest_size=16).hexdigest()

@@ -33,7 +33,7 @@ MAX_REQUEST_KEY_BYTES = 2000
 class CacheableResponse(Response):
     """A whole response that can be sent any number of times; to those who have it already, as a 304.
 
-    Without validators it cannot be told from a later one, and is sent once.
+    Without validators it cannot be distinguished from a later one, and is sent once.
     """
 
     def __init__(

@@ -51,7 +51,7 @@ class HireModel:
     """Batches of hires as JSON, by a table of the contract.
 
     Attributes:
-        key: Name of the field that tells hires apart.
+        key: Name of the field that identifies a hire.
         rules: What each field has to be, in words.
         references: The fields that refer to records of other tables.
         max_tokens: Twice the tokens that the JSON of a batch can have.

@@ -23,7 +23,7 @@ def wants_csv(request: Request, chosen: str | None) -> bool:
 @lru_cache
 def _preferred(accept: str) -> str:
     try:
-        # The last one goes before its equals. Whoever accepts neither gets JSON.
+        # The last one goes before its equals. A client that accepts neither gets JSON.
         return str(mimeparse.best_match([CSV, JSON], accept))
     except ValueError:
         return JSON

@@ -1,6 +1,6 @@
 """Errors as RFC 9457 problem details: the document, how it is documented, and the errors that HTTP itself knows.
 
-No document tells what the server is made of or repeats a value that came in: values may be names of people.
+No document reveals what the server consists of or repeats a value that came in: values may be names of people.
 """
 
 import json
