@@ -59,7 +59,7 @@ class KeyRing:
         self._seen: object = None
 
     def find(self, sent: bytes) -> ApiKey | None:
-        """Return the key that was sent, if it is one; every key is compared, so that the time reveals nothing either."""
+        """Return the key that was sent, if it is valid; every key is compared, so that time reveals nothing either."""
         if self._path is not None:
             self._refresh(self._path)
         found = None
