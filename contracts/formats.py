@@ -78,7 +78,7 @@ def _problem(declared: str) -> str | None:
         return "has %y, which is ambiguous: a year of two digits may be of either century; only %Y is taken"
     directives = [token for token in tokens if token[0] == "%"]
     if unknown := [token for token in directives if token not in DIRECTIVES]:
-        return f"has {unknown[0]}, which is none of {' '.join(DIRECTIVES)}"
+        return f"has {unknown[0]}, which is not one of {' '.join(DIRECTIVES)}"
     if unknown := [token for token in tokens if token[0] != "%" and token not in LITERALS]:
         return f"has {unknown[0]!r} between its directives: only spaces and {LITERALS.strip()} may be there"
     if len(directives) > len(set(directives)) or set(directives) not in COMBINATIONS:

@@ -186,7 +186,7 @@ def _table(declared: Mapping[str, Any], frequencies: Mapping[str, int]) -> Table
 def _column(table: str, declared: Mapping[str, Any]) -> Column:
     name, kind = declared["name"], declared.get("logicalType", "string")
     if kind not in {*LogicalType}:
-        raise ContractError(f"{table}.{name}: logicalType {kind} is none of {', '.join(LogicalType)}")
+        raise ContractError(f"{table}.{name}: logicalType {kind} is not one of {', '.join(LogicalType)}")
     options = declared.get("logicalTypeOptions", {})
     known = {"minimum", "exclusiveMaximum" if kind == LogicalType.TIMESTAMP else "maximum"}
     if kind == LogicalType.STRING or not known.issuperset(options):
@@ -247,7 +247,7 @@ def _synonyms(declared: Mapping[str, Any]) -> tuple[str, ...]:
 def _delivery(declared: Mapping[str, Any]) -> Delivery:
     values = [each["value"] for each in declared.get("customProperties", ()) if each["property"] == "delivery"]
     if unknown := [value for value in values if value not in {*Delivery}]:
-        raise ContractError(f"table {declared['name']}: delivery {unknown[0]} is none of {', '.join(Delivery)}")
+        raise ContractError(f"table {declared['name']}: delivery {unknown[0]} is not one of {', '.join(Delivery)}")
     return Delivery(values[0]) if values else Delivery.UPSERT
 
 

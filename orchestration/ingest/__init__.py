@@ -1,4 +1,5 @@
-"""The load engine: CSV objects in S3 into raw Postgres tables, each version exactly once. It knows no Dagster, no dbt.
+"""The load engine: loads CSV objects from S3 into raw Postgres tables, each version exactly once.
 
-When a load starts is not decided here (arrivals/), nor what records mean (dbt_project/).
+It depends on neither Dagster nor dbt. When a load starts is decided in orchestration/arrivals, what records mean in
+dbt_project, and which tables and columns there are in contracts.
 """

@@ -1,4 +1,4 @@
-"""`python -m orchestration.ingest`: dry-run a file, load by hand, show all loads, work on rejected records."""
+"""`python -m orchestration.ingest`: dry-run a file, load manually, show all loads, work on rejected records."""
 
 import logging
 import signal
@@ -55,13 +55,13 @@ EXPECTED = (
 )
 
 app = typer.Typer(add_completion=False, help=__doc__, no_args_is_help=True, pretty_exceptions_enable=False)
-# A pipe or a file has no width of its own; the tables want more than the 80 columns of a guess.
+# A pipe or a file has no width of its own, and the tables need more than rich's default of 80 columns.
 out = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
 err = Console(highlight=False, stderr=True)
 
 Source = Annotated[str, typer.Argument(help="A file, or s3://bucket/key.")]
 TableName = Annotated[
-    str | None, typer.Option("--table", help="departments, jobs or hired_employees; by default the name tells.")
+    str | None, typer.Option("--table", help="departments, jobs or hired_employees; derived from the name by default.")
 ]
 Share = Annotated[float, typer.Option(envvar="REJECT_SHARE", min=0, max=1, help="Share that may be rejected.")]
 WithdrawShare = Annotated[
@@ -85,25 +85,25 @@ def validate(
     """
     owner, client, item = _table(source, table), _client(source), _item(source)
     with _progress_bar() as on_progress:
-        found = dry_run(client, owner, item, RejectLimit(reject_share, reject_count), on_progress)
-    out.print(f"{item} for raw.{owner.name}: {found.totals}")
-    if found.file_format:
-        _print_format(found.file_format, found.repeated_headers)
-    if found.by_reason:
+        result = dry_run(client, owner, item, RejectLimit(reject_share, reject_count), on_progress)
+    out.print(f"{item} for raw.{owner.name}: {result.totals}")
+    if result.file_format:
+        _print_format(result.file_format, result.repeated_headers)
+    if result.by_reason:
         grid = Grid("reason", "records", "for example", box=box.SIMPLE_HEAD)
-        for count, samples in found.by_reason:
+        for count, samples in result.by_reason:
             grid.add_row(
-                samples[0].reason, f"{count:,}", "\n".join(escape(str(each)) for each in samples[:SAMPLES_SHOWN])
+                samples[0].reason, f"{count:,}", "\n".join(escape(str(sample)) for sample in samples[:SAMPLES_SHOWN])
             )
         out.print(grid)
-    if found.failure:
-        err.print(f"would fail: {found.failure}", soft_wrap=True)
+    if result.failure:
+        err.print(f"would fail: {result.failure}", soft_wrap=True)
         raise typer.Exit(1)
     out.print("would load")
 
 
 def _print_format(file_format: FileFormat, repeated_headers: int) -> None:
-    """Print what was found out about how a file is written."""
+    """Print the format detected in a file."""
     out.print(f"encoding: {file_format.encoding}")
     out.print(f"delimiter: {file_format.dialect}", markup=False)
     out.print(
@@ -113,13 +113,13 @@ def _print_format(file_format: FileFormat, repeated_headers: int) -> None:
     if file_format.left_out:
         out.print(f"left out: {', '.join(name or '(without a name)' for name in file_format.left_out)}", markup=False)
     if repeated_headers:
-        out.print(f"headers that come again: {repeated_headers:,}")
+        out.print(f"repeated headers: {repeated_headers:,}")
 
 
 @app.command()
 def load(
     source: Annotated[
-        str | None, typer.Argument(help="A file or s3://bucket/key; by default all that is new in S3_BUCKET.")
+        str | None, typer.Argument(help="A file or s3://bucket/key; by default everything new in S3_BUCKET.")
     ] = None,
     table: TableName = None,
     reject_share: Share = RejectLimit.share,
@@ -127,22 +127,22 @@ def load(
     withdraw_share: WithdrawShare = Policy.withdraw_share,
     settle_seconds: Annotated[
         float,
-        typer.Option(envvar="S3_SETTLE_SECONDS", min=0, help="For how long an object has to have been left alone."),
+        typer.Option(envvar="S3_SETTLE_SECONDS", min=0, help="How long an object has to have been unchanged."),
     ] = 0,
     lock_wait_seconds: Annotated[
         float, typer.Option(envvar="LOCK_WAIT_SECONDS", min=0, help="How long to wait for another load of the table.")
     ] = Policy.lock_wait_seconds,
     again: Annotated[
-        bool, typer.Option("--again", help="Load it once more, as the latest: its records replace others by id.")
+        bool, typer.Option("--again", help="Load it again, as the latest: its records replace others by id.")
     ] = False,
 ) -> None:
-    """Load a file or an object, or all that is new in the bucket.
+    """Load a file or an object, or everything new in the bucket.
 
-    What was loaded is not loaded again. A failed object that is named is tried
-    again. The exit status is 1 when something could not be loaded.
+    Nothing is loaded twice. A failed object is retried when you name it.
+    The exit status is 1 when something could not be loaded.
     """
     if again and source is None:
-        raise typer.BadParameter("--again wants the file or s3://bucket/key named that is to be loaded once more")
+        raise typer.BadParameter("--again needs the file or s3://bucket/key to load again")
     policy = Policy(
         RejectLimit(reject_share, reject_count),
         withdraw_share,
@@ -162,7 +162,8 @@ def load(
 def status() -> None:
     """Show the loads, and whether every record is accounted for.
 
-    Also what is in no metric. The exit status is 1 when something does not add up.
+    Also shows which records are in no metric. The exit status is 1 when
+    something does not add up.
     """
     with connect(_conninfo()) as connection, connect(_database().transformer_conninfo) as reader:
         adds_up = print_status(out, connection)
@@ -174,14 +175,14 @@ def status() -> None:
 def rejected(
     table: Annotated[str | None, typer.Option("--table", help="Only those of departments, jobs, ...")] = None,
     load: Annotated[int | None, typer.Option("--load", help="Only those of this load.")] = None,
-    only_open: Annotated[bool, typer.Option("--open", help="Only those that nothing corrects yet.")] = False,
+    only_open: Annotated[bool, typer.Option("--open", help="Only those without a correction.")] = False,
     as_csv: Annotated[
         bool, typer.Option("--csv", help="As a file of one table, to correct and deliver again.")
     ] = False,
 ) -> None:
     """Show rejected records, or write them as a file to correct.
 
-    Corrected and dropped into the bucket, that file closes them.
+    Correct that file and drop it into the bucket to close them.
     """
     tables = [_named(table)] if table else TABLES
     with connect(_database().transformer_conninfo) as reader:
@@ -189,7 +190,7 @@ def rejected(
     if not as_csv:
         print_rejected(out, records)
         return
-    names = sorted({each.table_name for each in records})
+    names = sorted({record.table_name for record in records})
     if len(names) > 1:
         raise typer.BadParameter(f"a file is of one table, and these are of {', '.join(names)}: name one with --table")
     write_csv(records, _named(names[0]) if names else tables[0], sys.stdout)
@@ -199,19 +200,19 @@ def rejected(
 def dismiss_records(
     load: Annotated[int, typer.Option("--load", help="Their load.")],
     record: Annotated[list[int], typer.Option("--record", help="Number of a rejected record; may be repeated.")],
-    note: Annotated[str, typer.Option("--note", help="Why, for those who look at it later.")],
+    note: Annotated[str, typer.Option("--note", help="Why, for later readers.")],
 ) -> None:
-    """Close rejected records that nobody has to correct.
+    """Close rejected records that need no correction.
 
-    In their place nothing has to be delivered: a line of totals, for example.
+    For example a line of totals, which nothing has to replace.
     """
     with connect(_database().transformer_conninfo) as reader:
-        found = {each.record for each in rejected_records(reader, TABLES, load, only_open=True)}
-    if unknown := sorted(set(record) - found):
+        open_records = {rejected.record for rejected in rejected_records(reader, TABLES, load, only_open=True)}
+    if unknown := sorted(set(record) - open_records):
         raise typer.BadParameter(f"no open rejected record of load {load}: {', '.join(map(str, unknown))}")
     with connect(_conninfo()) as connection:
         dismiss(connection, load, record, note)
-    out.print(f"dismissed {len(record):,} of {len(found):,} open records of load {load}")
+    out.print(f"dismissed {len(record):,} of {len(open_records):,} open records of load {load}")
 
 
 def _outcomes(
@@ -238,7 +239,7 @@ def _printed(outcome: Outcome) -> Outcome:
 
 @contextmanager
 def _progress_bar() -> Iterator[OnProgress]:
-    """Show how far a load is while the block runs: a bar on a terminal, nothing elsewhere."""
+    """Show a load's progress while the block runs: a bar on a terminal, nothing elsewhere."""
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
     with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as bar:
         task = bar.add_task("reading", total=None)
@@ -267,17 +268,17 @@ def _key(source: str) -> str:
 def _table(source: str, name: str | None) -> Table:
     if name is not None:
         return _named(name)
-    found = table_of(_key(source) if _is_object(source) else str(Path(source).resolve()))
-    if found is None:
-        raise typer.BadParameter(f"{source} does not tell its table by its name; name it with --table")
-    return found
+    owner = table_of(_key(source) if _is_object(source) else str(Path(source).resolve()))
+    if owner is None:
+        raise typer.BadParameter(f"the name of {source} does not identify its table; pass --table")
+    return owner
 
 
 def _named(name: str) -> Table:
     for table in TABLES:
         if name in table.names:
             return table
-    raise typer.BadParameter(f"{name} is none of {', '.join(table.name for table in TABLES)}")
+    raise typer.BadParameter(f"{name} is not one of {', '.join(table.name for table in TABLES)}")
 
 
 def _client(source: str) -> "S3Client | None":
@@ -291,7 +292,7 @@ def _s3() -> "S3Client":
 
 
 def _bucket_settings() -> "BucketSettings":
-    # A sixth of a second, which dry runs of files do without; here as below.
+    # Imported here and below, because it takes a sixth of a second that dry runs of files do not need.
     from orchestration.settings import BucketSettings
 
     return BucketSettings.read()
@@ -308,14 +309,14 @@ def _database() -> "DatabaseSettings":
 
 
 def main(program: str = "python -m orchestration.ingest", arguments: Sequence[str] | None = None) -> None:
-    """Run a command; what can go wrong outside ends in one line on standard error and exit status 1.
+    """Run a command; an expected error prints one line to standard error and exits with 1.
 
     Args:
-        program: what was typed to start it, for its help.
-        arguments: those of the command line by default.
+        program: how it was started, for its help.
+        arguments: by default those of the command line.
     """
     logging.basicConfig(level="WARNING", format="%(message)s", handlers=[RichHandler(console=err, show_path=False)])
-    # Whoever starts this may have ignored it for itself.
+    # A parent process that ignores SIGINT passes that on.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         app(arguments, prog_name=program)

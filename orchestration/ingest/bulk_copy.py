@@ -1,4 +1,4 @@
-"""Rows into a raw table by COPY: all of them in one statement, or whatever of them the table accepts."""
+"""Copies rows into a raw table by COPY: all of them in one statement, or only those that the table accepts."""
 
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
@@ -14,12 +14,12 @@ from orchestration.ingest.encoding import Encoding
 from orchestration.ingest.file_format import FileFormat
 from orchestration.ingest.records import Chunk, Rejection
 
-# What Postgres calls the encodings of records.
+# Postgres's names for the encodings of records.
 ENCODINGS = {Encoding.UTF_8: "UTF8", Encoding.WINDOWS_1252: "WIN1252"}
 
 
 def copy_statement(table: Table, file_format: FileFormat) -> sql.Composed:
-    """Return the COPY that takes records of an object with their load's and their own number in front."""
+    """Return the COPY statement for an object's records, preceded by their load id and record number."""
     dialect = file_format.dialect
     options = {"delimiter": dialect.delimiter, "quote": dialect.quote}
     options["encoding"] = ENCODINGS[file_format.encoding.of_records]
@@ -31,12 +31,19 @@ def copy_statement(table: Table, file_format: FileFormat) -> sql.Composed:
 
 
 def copy_text(load_id: int, numbers: Sequence[int], rows: Sequence[bytes], delimiter: bytes = b",") -> bytes:
-    """Return records as that COPY reads them; their numbers ascend."""
+    """Return records as the input of copy_statement.
+
+    Args:
+        load_id: their load.
+        numbers: the record number of each row, ascending.
+        rows: the records, without line ends.
+        delimiter: of the records, one byte.
+    """
     parts: list[bytes] = []
     at = 0
     while at < len(rows):
-        # Within a thousand, numbers differ in their last three digits only; to format each of them would take as
-        # long as all the rest of the loader's work on a record.
+        # Numbers within a thousand differ only in their last three digits. Formatting each of them would take as long
+        # as the rest of the loader's work on a record.
         thousand = numbers[at] // 1000
         until = bisect_left(numbers, (thousand + 1) * 1000, at)
         head = b"%d%b%d" % (load_id, delimiter, thousand)
@@ -67,8 +74,13 @@ def _interleaved(head: bytes, numbers: Sequence[bytes], rows: Sequence[bytes]) -
 def copy(connection: Connection, statement: sql.Composed, texts: Sequence[bytes]) -> None:
     """Copy texts in one statement.
 
+    Args:
+        connection: in a transaction.
+        statement: the COPY statement.
+        texts: its input, in any number of pieces.
+
     Raises:
-        psycopg.Error: nothing is copied; where is_refusal says so, the table refuses a row.
+        psycopg.Error: nothing was copied; if it is_refusal, the table refuses a row.
     """
     with connection.cursor().copy(statement) as target:
         for text in texts:
@@ -76,7 +88,7 @@ def copy(connection: Connection, statement: sql.Composed, texts: Sequence[bytes]
 
 
 def try_copy(connection: Connection, statement: sql.Composed, text: bytes) -> str | None:
-    """Copy a text, or nothing of it; return None, or the table's reason when it refuses the data."""
+    """Copy a text, or none of it; return None, or the reason why the table refuses the data."""
     try:
         with connection.transaction():
             copy(connection, statement, [text])
@@ -90,9 +102,16 @@ def try_copy(connection: Connection, statement: sql.Composed, text: bytes) -> st
 def copy_accepted_rows(
     connection: Connection, statement: sql.Composed, load_id: int, chunk: Chunk, delimiter: bytes = b","
 ) -> list[Rejection]:
-    """Copy the rows of a chunk that the table accepts; return the others. For tables that are more than text.
+    """Copy the rows of a chunk that the table accepts; return the others. For tables with constraints or types.
 
-    Bisects: halves of what was refused are tried, and halves of those, so that few bad rows cost few statements.
+    Bisects: what was refused is retried in halves, so that few refused rows cost few statements.
+
+    Args:
+        connection: in a transaction.
+        statement: the COPY statement.
+        load_id: the load.
+        chunk: the chunk.
+        delimiter: of its records, one byte.
     """
 
     def refused(begin: int, end: int) -> Iterator[Rejection]:

@@ -1,4 +1,4 @@
-"""Which objects a run has to load: those that it was given, or those of a bucket that is listed once for all tables."""
+"""Finds the objects that a run has to load: those passed to it, or else the bucket's, listed once for all tables."""
 
 import itertools
 import time
@@ -20,16 +20,22 @@ VERSIONS_PER_QUERY = 1000
 def pending_of(
     connection: Connection, listed: Sequence[tuple[Table, ObjectVersion]]
 ) -> list[tuple[Table, ObjectVersion]]:
-    """Return those of some listed objects, each with its table, that are pending."""
+    """Return the pending ones of some listed objects, each with its table."""
     pending = set(ledger.pending(connection, [item for _, item in listed]))
-    # Nearly always none is, and an object version takes as long to look up as to list.
+    # Nearly always none is pending, and looking up an object version in a set takes as long as listing it.
     return [(table, item) for table, item in listed if item in pending] if pending else []
 
 
 def list_pending(
     connection: Connection, client: "S3Client", bucket: str, settle_seconds: float = 0
 ) -> Iterator[tuple[Table, ObjectVersion]]:
-    """Yield the objects of a bucket that belong to a table and are pending, in the order of their keys.
+    """Yield the pending objects of a bucket that belong to a table, in the order of their keys.
+
+    Args:
+        connection: of a role that reads schema raw.
+        client: a boto3 S3 client.
+        bucket: its name.
+        settle_seconds: leave out objects that changed less than this long ago, see list_objects.
 
     Raises:
         BucketUnavailable: the bucket cannot be listed.
@@ -40,13 +46,13 @@ def list_pending(
 
 
 class Candidates:
-    """The objects that the loads of a run begin with.
+    """The objects that a run starts with.
 
     Args:
         client: a boto3 S3 client.
         bucket: its name.
         settle_seconds: leave out objects that changed less than this long ago, see list_objects.
-        objects: what was found before; None lists the bucket at the first question, and for all tables.
+        objects: each with its table; None lists the bucket on the first call, for all tables.
     """
 
     def __init__(
@@ -62,9 +68,9 @@ class Candidates:
         self._objects = objects
 
     def pending(self, connection: Connection, table: Table) -> list[ObjectVersion]:
-        """Return those of a table that are pending now, the oldest first.
+        """Return the objects of a table that are pending now, oldest first.
 
-        Those that are dated ahead are among them only if they are still the same after the time to settle.
+        Objects with a date in the future are included only if they are unchanged after the settle time.
 
         Raises:
             BucketUnavailable: the bucket cannot be listed.
@@ -72,7 +78,7 @@ class Candidates:
         if self._objects is None:
             self._objects = list(list_pending(connection, self._client, self._bucket, self._settle_seconds))
         items = [item for owner, item in self._objects if owner.name == table.name]
-        # Asked again: since it was found, another loader may have loaded it.
+        # Checked again, because another loader may have loaded it since.
         pages = (items[first : first + VERSIONS_PER_QUERY] for first in range(0, len(items), VERSIONS_PER_QUERY))
         pending = [item for page in pages for item in ledger.pending(connection, page)]
         return sorted(self._without_changing(pending), key=lambda item: (item.last_modified, item.key))

@@ -1,4 +1,4 @@
-"""How a CSV text is written: its delimiter, its quotes, and what else the field of a record may look like."""
+"""CSV dialects: delimiter, quote character, backslash escapes, spaces before quotes; reads fields exactly."""
 
 import re
 from dataclasses import asdict, dataclass
@@ -13,7 +13,7 @@ BACKSLASH = b"\\"
 
 @dataclass(frozen=True)
 class Refusal:
-    """Why a record cannot be a row: a code to count by, and words that complete "the record …"."""
+    """Why a record cannot be a row: a code to count by, and a message that completes "the record …"."""
 
     reason: str
     message: str
@@ -25,12 +25,12 @@ STRAY = Refusal("stray_quote", "has text after a closing quote, or a quote in a 
 
 @dataclass(frozen=True)
 class Dialect:
-    """How a CSV text is written.
+    """A dialect of CSV.
 
     Attributes:
-        delimiter: what stands between two fields, one character of ASCII.
-        quote: what stands around a field that holds a delimiter, a line end or a quote.
-        has_escapes: whether a backslash before a quote, a delimiter or a backslash makes plain text of it.
+        delimiter: separates fields, one ASCII character.
+        quote: surrounds a field that contains a delimiter, a line end or a quote.
+        has_escapes: whether a backslash escapes a quote, a delimiter or a backslash.
         skips_spaces: whether a quoted field may begin after spaces.
     """
 
@@ -41,11 +41,11 @@ class Dialect:
 
     @classmethod
     def from_json(cls, stored: dict[str, Any]) -> Self:
-        """Return the dialect that `to_json` gave."""
+        """Return the dialect that `to_json` serialized."""
         return cls(**stored)
 
     def to_json(self) -> dict[str, Any]:
-        """Return it as the ledger keeps it."""
+        """Return it as the ledger stores it."""
         return asdict(self)
 
     def __str__(self) -> str:
@@ -66,7 +66,7 @@ class Dialect:
 
     @cached_property
     def special(self) -> bytes:
-        """What ends a field that has no quotes around it."""
+        """The bytes that end an unquoted field."""
         return self.delimiter_byte + b"\r\n"
 
     @cached_property
@@ -75,12 +75,12 @@ class Dialect:
 
     @cached_property
     def _plain_field(self) -> re.Pattern[bytes]:
-        """A field without quotes around it, with escapes in it."""
+        """An unquoted field that may contain escapes."""
         return re.compile(rb"(?:[^\\" + re.escape(self.special) + rb"]++|\\[^\r\n]?)*+")
 
     @cached_property
     def _quoted_part(self) -> re.Pattern[bytes]:
-        """What a quoted field goes on after, and the quote that ends it."""
+        """Escapes and doubled quotes, after which a quoted field continues, and the quote that ends it."""
         return re.compile(rb"\\[\s\S]|" + self.quote_byte * 2 + b"|" + self.quote_byte)
 
     @cached_property
@@ -93,17 +93,23 @@ class Dialect:
 
     @cached_property
     def blanks(self) -> re.Pattern[bytes]:
-        """Empty fields up to the end of a record, each after its delimiter."""
+        """Empty fields up to the end of a record, each preceded by a delimiter."""
         return re.compile(b"(?:" + re.escape(self.delimiter_byte) + b"(?:[ \t]*+(?:" + self.quote_byte * 2 + b")?+))*+")
 
     def read_fields(
         self, text: bytes, begin: int, limit: int, max_fields: int | None = None
     ) -> list[tuple[int, int]] | Refusal | None:
-        """Read the record that begins at an offset, field by field, up to so many of them.
+        """Read the record that begins at an offset, field by field.
+
+        Args:
+            text: the text.
+            begin: the offset of the record's first byte.
+            limit: the offset before which the record has to end.
+            max_fields: stop after so many fields.
 
         Returns:
-            Where each field begins and ends, quotes and what stands before them included; why it is no record; None if
-            it does not end before `limit`.
+            The offsets at which each field begins and ends, including quotes and spaces before them; or why it is not a
+            record; or None if it does not end before `limit`.
         """
         spans = []
         while True:
@@ -128,10 +134,10 @@ class Dialect:
 
     def _end_of_plain_field(self, text: bytes, begin: int, limit: int) -> int:
         if self.has_escapes:
-            found = self._plain_field.match(text, begin, limit)
-            return found.end() if found else limit
-        found = self._field_end.search(text, begin, limit)
-        return found.start() if found else limit
+            field = self._plain_field.match(text, begin, limit)
+            return field.end() if field else limit
+        end = self._field_end.search(text, begin, limit)
+        return end.start() if end else limit
 
     def _after_closing_quote(self, text: bytes, begin: int, limit: int) -> int:
         """Return the offset after a quoted field, -1 if it is not closed before `limit`."""
@@ -145,18 +151,18 @@ class Dialect:
         return at + 1 if at >= 0 else -1
 
     def value(self, field: bytes) -> bytes:
-        """Return what a field means: without its quotes and escapes."""
+        """Return a field's value, without quotes and escapes."""
         inner = field.lstrip(b" ") if self.skips_spaces else field
         if not inner.startswith(self.quote_byte):
-            # A backslash and an N is what some databases write for a missing value.
+            # Some databases write \N for a missing value.
             return self._escaped.sub(rb"\1", field) if self.has_escapes and field != b"\\N" else field
         inner = inner[1:-1]
         if self.has_escapes:
-            return self._escaped_or_doubled.sub(lambda found: found[1] or self.quote_byte, inner)
+            return self._escaped_or_doubled.sub(lambda match: match[1] or self.quote_byte, inner)
         return inner.replace(self.quote_byte * 2, self.quote_byte)
 
     def as_copy_reads_it(self, field: bytes) -> bytes:
-        """Quote a field that COPY would read otherwise: one with escapes, or with quotes in its middle."""
+        """Return a field as COPY has to read it: requoted if it has escapes, or quotes in its middle."""
         is_escaped = self.has_escapes and BACKSLASH in field
         inner = field.lstrip(b" ") if self.skips_spaces else field
         if not is_escaped and (self.quote_byte not in field or inner.startswith(self.quote_byte)):

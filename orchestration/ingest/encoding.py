@@ -1,7 +1,7 @@
-"""How the characters of an object are encoded: found by its first bytes, or declared by the contract.
+"""An object's character encoding: detected from its first bytes, or declared by the contract.
 
-Records are split in UTF-8 or in Windows-1252, in which delimiters, quotes and line ends are the same bytes. UTF-16 is
-turned into UTF-8 while it is read, and offsets are counted back into its own bytes.
+Records are split as UTF-8 or Windows-1252, in which delimiters, quotes and line ends are the same bytes. UTF-16 is
+transcoded to UTF-8 while it is read, and offsets are converted back to those of the object.
 """
 
 import codecs
@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 BYTE_ORDER_MARK = codecs.BOM_UTF8
-# How many bytes tell the encoding.
+# How many bytes are used to detect the encoding.
 SAMPLE_BYTES = 1000
-# By what a file begins with that is no CSV text; UTF-32 comes first, since its mark begins with that of UTF-16.
+# First bytes of files that are not CSV text; UTF-32 comes first, since its mark begins with that of UTF-16.
 SIGNATURES = {
     codecs.BOM_UTF32_LE: "UTF-32: save it as UTF-8",
     codecs.BOM_UTF32_BE: "UTF-32: save it as UTF-8",
@@ -25,11 +25,11 @@ SIGNATURES = {
 
 
 class UnreadableFile(RuntimeError):
-    """The object is no text whose records belong to its table; the message follows the object's name."""
+    """The object is not text with records of its table; the message completes a sentence that starts with its name."""
 
 
 class Encoding(StrEnum):
-    """The encodings that are read, by Python's names."""
+    """The supported encodings, by Python's names."""
 
     UTF_8 = "utf-8"
     UTF_16_LE = "utf-16-le"
@@ -38,7 +38,7 @@ class Encoding(StrEnum):
 
     @property
     def is_utf16(self) -> bool:
-        """Whether texts are turned into UTF-8 before they are split."""
+        """Whether text is transcoded to UTF-8 before it is split."""
         return self in {Encoding.UTF_16_LE, Encoding.UTF_16_BE}
 
     @property
@@ -59,10 +59,10 @@ def find_encoding(head: bytes, declared: Encoding = Encoding.UTF_8) -> tuple[Enc
 
     Args:
         head: its first SAMPLE_BYTES bytes.
-        declared: what it is in without a mark.
+        declared: its encoding if it has no mark.
 
     Raises:
-        UnreadableFile: it is in UTF-16 without a mark, or no text at all.
+        UnreadableFile: it is UTF-16 without a mark, or not text at all.
     """
     for signature, what in SIGNATURES.items():
         if head.startswith(signature):
@@ -77,9 +77,9 @@ def find_encoding(head: bytes, declared: Encoding = Encoding.UTF_8) -> tuple[Enc
 
 
 def in_utf8(blocks: Iterable[bytes], encoding: Encoding) -> Iterator[bytes]:
-    """Yield the blocks of a text as records are split: those of UTF-16 turned into UTF-8.
+    """Yield the blocks of a text in the encoding in which records are split: UTF-16 transcoded to UTF-8.
 
-    Half of a surrogate pair becomes bytes that no UTF-8 has, so that its record is rejected and no other.
+    Half of a surrogate pair becomes bytes that are invalid in UTF-8, so that only its record is rejected.
 
     Raises:
         UnreadableFile: a text in UTF-16 ends in the middle of a character.
@@ -97,14 +97,14 @@ def in_utf8(blocks: Iterable[bytes], encoding: Encoding) -> Iterator[bytes]:
 
 
 def bytes_before(text: bytes, encoding: Encoding) -> NDArray[np.int64] | None:
-    """Return how many bytes of the object stand before each byte of a text that was turned into UTF-8.
+    """Return the offset in the object of each byte of a text that was transcoded to UTF-8.
 
     Returns:
-        One entry more than the text has bytes, the last one for its end; None where the two are the same bytes.
+        One more entry than the text has bytes, the last one for its end; None if nothing was transcoded.
     """
     if not encoding.is_utf16:
         return None
     octets = np.frombuffer(text, np.uint8)
-    # A character is one unit of two bytes, those of four bytes in UTF-8 are two; bytes that continue one count nothing.
+    # A character is one UTF-16 unit of two bytes, or two if it has four bytes in UTF-8; continuation bytes count 0.
     units = 2 * ((octets & 0xC0) != 0x80) + 2 * (octets >= 0xF0)
     return np.concatenate([np.zeros(1, np.int64), np.cumsum(units, dtype=np.int64)])

@@ -1,4 +1,4 @@
-"""What the names in a header mean, and what the values of a record say about where there is none."""
+"""Maps the names in a header to columns, and judges by a record's values whether it is a header or data."""
 
 import re
 import unicodedata
@@ -9,11 +9,11 @@ from contracts.rules import WHITE_SPACE
 from orchestration.ingest.encoding import UnreadableFile
 from orchestration.ingest.records import HeaderProbe
 
-# Of many names, as many are shown.
+# How many names a message lists.
 NAMES_SHOWN = 10
-# What people write where there is no value. Whether it is one is not decided here.
+# What people write for a missing value. Whether it is valid is not decided here.
 NO_VALUE = re.compile(r"(null|none|nan|n/?a|#n/a|nat|\\n|-*)", re.IGNORECASE)
-# Numbers of all kinds: whether one is an integer in range is a question about the value, not about the column.
+# Numbers of all kinds; whether one is an integer in range matters for the value, not for detecting the column.
 NUMBER = re.compile(r"[+-]?\$?\.?[0-9][0-9.,' ]*(e[+-]?[0-9]+)?", re.IGNORECASE)
 NUMBER_OR_DATE = re.compile(r"\s*[+-]?[0-9].*", re.DOTALL)
 DIGIT = re.compile(r"[0-9]")
@@ -28,13 +28,13 @@ class HeaderMismatch(UnreadableFile):
 
 
 def comparable(name: str) -> str:
-    """Return a name without case, white space, punctuation and accents."""
+    """Return a name in lower case, without white space, punctuation and accents."""
     decomposed = unicodedata.normalize("NFKD", name.casefold())
     return "".join(character for character in decomposed if character.isalnum())
 
 
 class Header:
-    """The names that a table's columns go by in headers."""
+    """The names of a table's columns in headers."""
 
     def __init__(self, table: Table) -> None:
         self.table = table
@@ -43,20 +43,20 @@ class Header:
         } | {comparable(column.name): column.name for column in table.columns}
 
     def columns_of(self, names: Sequence[str]) -> Columns:
-        """Return the column that each name means, None for one that means none.
+        """Return the column of each name, None for unknown names.
 
-        Quotes around a name are none of it: they show that it was not read as it was written.
+        A name that still has quotes around it is unknown: it was read in the wrong dialect.
         """
         return tuple(
             None if name.strip().startswith(("'", '"')) else self._columns.get(comparable(name)) for name in names
         )
 
     def is_complete(self, names: Sequence[str]) -> bool:
-        """Return whether every column that a file has to have is named."""
+        """Return whether every required column is named."""
         return set(self.table.required_names) <= set(self.columns_of(names))
 
     def known(self, names: Sequence[str]) -> int:
-        """Return how many different columns a record names that may be a header, 0 where it cannot be one."""
+        """Return how many different columns a possible header names, 0 if the record cannot be a header."""
         columns = {column for column in self.columns_of(names) if column is not None}
         is_header = 2 * len(columns) >= len(names) or len(columns) >= 2
         return len(columns) if is_header and not any(map(NUMBER_OR_DATE.fullmatch, names)) else 0
@@ -86,15 +86,15 @@ class Header:
         return f"{' and '.join(complaints)}; the columns are {', '.join(self.table.column_names)}"
 
     def probe(self, columns: Columns) -> HeaderProbe:
-        """Return how to recognise this header, further down, in an object of some columns."""
+        """Return how to recognise this header if it is repeated in an object with these columns."""
         typed = {column.name for column in self.table.columns if column.logical_type != LogicalType.STRING}
         field = next((index for index, column in enumerate(columns) if column in typed), None)
 
         def is_header(names: Sequence[str], line: int) -> bool:
-            found = self.columns_of(names)
-            if found[: len(columns)] == columns and not any(name.strip() for name in names[len(columns) :]):
+            named = self.columns_of(names)
+            if named[: len(columns)] == columns and not any(name.strip() for name in names[len(columns) :]):
                 return True
-            if not self.known(names) or self.table.key.name not in found:
+            if not self.known(names) or self.table.key.name not in named:
                 return False
             raise HeaderMismatch(
                 f"has another header in line {line}: {_listed(names)}; above it the columns are "
@@ -113,33 +113,33 @@ def _listed(names: Sequence[str]) -> str:
 
 
 def fits(column: Column, text: str) -> bool | None:
-    """Return whether a text can be a value of a column, good or bad; None where it tells nothing.
+    """Return whether a text can be a value of a column, valid or not; None if it could be of any column.
 
     A date of another format or a number out of range is a bad value of its column. A word where numbers belong is a
     value of another column, or a name in a header.
     """
     if column.logical_type == LogicalType.STRING or NO_VALUE.fullmatch(trimmed := text.strip(WHITE_SPACE)):
         return None
-    found = NUMBER.fullmatch(trimmed) if column.logical_type in NUMBERS else DIGIT.search(trimmed)
-    return found is not None
+    match = NUMBER.fullmatch(trimmed) if column.logical_type in NUMBERS else DIGIT.search(trimmed)
+    return match is not None
 
 
 def verdicts(columns: Sequence[Column | None], fields: Sequence[str]) -> list[bool]:
-    """Return of each field whether it fits its column, where that tells anything."""
-    found = (fits(column, text) for column, text in zip(columns, fields, strict=False) if column is not None)
-    return [fit for fit in found if fit is not None]
+    """Return for each field whether it fits its column, without those that could be of any column."""
+    fitting = (fits(column, text) for column, text in zip(columns, fields, strict=False) if column is not None)
+    return [fit for fit in fitting if fit is not None]
 
 
 def is_data(columns: Sequence[Column | None], fields: Sequence[str]) -> bool:
-    """Return whether a record is one of these columns: at least half of what can be told fits."""
-    found = verdicts(columns, fields)
-    return 2 * sum(found) >= len(found) > 0
+    """Return whether a record belongs to these columns: at least half of the decidable fields fit."""
+    decided = verdicts(columns, fields)
+    return 2 * sum(decided) >= len(decided) > 0
 
 
 def is_labels(columns: Sequence[Column | None], fields: Sequence[str]) -> bool:
-    """Return whether a record has words in place of all numbers and dates, and no numbers in place of words."""
+    """Return whether a record has words in all columns of numbers and dates, and no numbers in any column."""
     if any(map(NUMBER_OR_DATE.fullmatch, fields)):
         return False
-    found = [(text, fits(column, text)) for column, text in zip(columns, fields, strict=False) if column is not None]
-    judged = [(text, fit) for text, fit in found if fit is not None]
-    return bool(judged) and all(not fit and WORD.match(text) for text, fit in judged)
+    fitting = [(text, fits(column, text)) for column, text in zip(columns, fields, strict=False) if column is not None]
+    decided = [(text, fit) for text, fit in fitting if fit is not None]
+    return bool(decided) and all(not fit and WORD.match(text) for text, fit in decided)

@@ -1,7 +1,7 @@
-"""Which rows of a chunk break a rule of the contract: they are loaded like the others, and no model counts them.
+"""Finds the rows of a chunk that break a rule of the contract: they are loaded, but no model counts them.
 
-dbt decides that from what is in raw; this finds the same records before their load ends, so that a load can fail for
-them, and a dry run can name them.
+dbt decides that again from raw. Finding the same records before their load ends lets a load fail because of them, and a
+dry run report them.
 """
 
 import re
@@ -19,7 +19,7 @@ from orchestration.ingest.file_format import FileFormat
 from orchestration.ingest.plain import VISIBLE, plain_centuries, plain_digits
 from orchestration.ingest.records import Chunk
 
-# All days that every year has.
+# All days except 29 February.
 DAYS = b"(?:%b)" % b"|".join(
     (
         b"(?:0[13578]|1[02])-(?:0[1-9]|[12][0-9]|3[01])",
@@ -32,7 +32,7 @@ TIME_IN_UTC = rb"(?:[T ](?:[01][0-9]|2[0-3]):[0-5][0-9](?::[0-5][0-9](?:\.[0-9]{
 
 @dataclass(frozen=True)
 class Problem:
-    """A value that breaks a rule: the value of which column, as it was delivered, and the rule."""
+    """A value that breaks a rule: its column, the rule, and the value as delivered."""
 
     column: str
     reason: Reason
@@ -44,7 +44,7 @@ class Problem:
 
 @dataclass(frozen=True)
 class InvalidRecord:
-    """A row that breaks rules: which record of its object, in which line it begins, and what is wrong with it."""
+    """A row that breaks rules: its record number, the line in which it begins, both from 1, and its problems."""
 
     record: int
     line: int
@@ -52,23 +52,23 @@ class InvalidRecord:
 
     @property
     def reasons(self) -> list[str]:
-        """Its problems as the models have them, like datetime:missing."""
+        """Its problems in the models' notation, such as datetime:missing."""
         return [str(problem) for problem in self.problems]
 
 
 class Validator:
-    """Finds the invalid rows of the chunks of an object.
+    """Finds the invalid rows of an object's chunks.
 
-    Most valid rows are known already, see PlainRows. A pattern that nearly all others match reads a stretch of them in
-    one go, in a tenth of the time that the rules take; the rules decide about each row that it does not match.
+    Most valid rows are known already, see PlainRows. Nearly all others match a pattern, which checks many of them at
+    a time and takes a tenth of the time of the rules; the rules check each row that it does not match.
     """
 
     def __init__(self, table: Table, file_format: FileFormat) -> None:
-        """Prepare for the rows of an object as COPY reads them.
+        """Prepare for rows in the form that COPY reads.
 
         Args:
             table: that the object is for.
-            file_format: how it is written.
+            file_format: of the object.
         """
         self._columns = table.columns
         dialect = replace(file_format.dialect, has_escapes=False)
@@ -76,17 +76,17 @@ class Validator:
         self._valid_rows = _valid_rows(table.columns, self._format)
 
     def invalid(self, chunk: Chunk) -> list[InvalidRecord]:
-        """Return the invalid rows of a chunk, in their order."""
+        """Return the invalid rows of a chunk, in order."""
         doubtful = range(len(chunk.rows)) if chunk.is_plain is None else np.flatnonzero(~chunk.is_plain).tolist()
         rows = [chunk.rows[index] for index in doubtful]
         return [
             InvalidRecord(chunk.numbers[doubtful[index]], int(chunk.lines[doubtful[index]]), problems)
-            for index in self._to_judge(rows)
+            for index in self._unrecognized(rows)
             if (problems := tuple(self._problems(rows[index])))
         ]
 
-    def _to_judge(self, rows: Sequence[bytes]) -> Iterator[int]:
-        """Yield the indices of the rows that the pattern does not recognise as valid."""
+    def _unrecognized(self, rows: Sequence[bytes]) -> Iterator[int]:
+        """Yield the indices of the rows that the pattern does not recognize as valid."""
         if self._valid_rows is None:
             yield from range(len(rows))
             return
@@ -116,7 +116,7 @@ class Validator:
 
 
 def _valid_rows(columns: Sequence[Column], file_format: FileFormat) -> re.Pattern[bytes] | None:
-    """Return a pattern of rows that are certainly valid, each with a line feed; None if there is none."""
+    """Return a pattern of rows that are certainly valid, each followed by a line feed; None if no row is."""
     delivered = {column.name: column for column in columns if column.name in file_format.columns}
     if any(column.required and column.name not in delivered for column in columns):
         return None
@@ -138,7 +138,7 @@ def _valid_rows(columns: Sequence[Column], file_format: FileFormat) -> re.Patter
 
 
 def _valid_value(column: Column) -> bytes | None:
-    """Return a pattern of values that are certainly valid in a column that is no text, None if there is none."""
+    """Return a pattern of values that are certainly valid in a column of numbers or dates, None if no value is."""
     if column.logical_type is LogicalType.TIMESTAMP:
         return _valid_timestamp(column)
     digits = plain_digits(column)
@@ -149,7 +149,7 @@ def _valid_value(column: Column) -> bytes | None:
 
 
 def _valid_timestamp(column: Column) -> bytes | None:
-    """Return a pattern of points in time in UTC, of the centuries that are in the column's range as a whole."""
+    """Return a pattern of timestamps in UTC, in the centuries that are entirely within the column's range."""
     centuries = [b"%02d" % century for century in plain_centuries(column)]
     if not centuries:
         return None
@@ -158,5 +158,8 @@ def _valid_timestamp(column: Column) -> bytes | None:
         "%d": ("0?[1-9]|1[0-9]|2[0-8]", "0[1-9]|1[0-9]|2[0-8]"),
         "%Y": (year.decode(), year.decode()),
     }
-    declared = [pattern(each, directives).replace("(", "(?:").replace("(?:?:", "(?:") for each in column.formats]
-    return b"(?:" + b"|".join([year + b"-" + DAYS + TIME_IN_UTC, *(each.encode() for each in declared)]) + b")"
+    declared = [
+        pattern(date_format, directives).replace("(", "(?:").replace("(?:?:", "(?:").encode()
+        for date_format in column.formats
+    ]
+    return b"(?:" + b"|".join([year + b"-" + DAYS + TIME_IN_UTC, *declared]) + b")"

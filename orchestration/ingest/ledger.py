@@ -1,5 +1,6 @@
-"""The ledger in schema raw: which object versions were loaded and how far. It is the only progress there is."""
+"""The ledger in schema raw: which object versions were loaded, and how far. Progress is stored nowhere else."""
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -17,11 +18,11 @@ from orchestration.ingest.objects import ObjectVersion
 from orchestration.ingest.records import START, Chunk, Position, Rejection
 from orchestration.ingest.rejections import record_corrections, record_invalid, record_malformed
 
-# Whether a load decides about the version that is listed: of its object, and where versions have ids of that version.
-DECIDES = "loads.status <> 'abandoned' and (loads.version = listed.version or not listed.has_id)"
-# Whether the latest of these is of that version. Where versions are dates and sizes, these are compared and not the
-# version: a server may have given ETags when the load began. Some dates are kept to the second.
-IS_OF_THE_SAME = """(
+# Whether a load counts for a listed object: any load of the object, or of this version where versions have ids.
+COUNTS_FOR_LISTED = "loads.status <> 'abandoned' and (loads.version = listed.version or not listed.has_id)"
+# Whether the latest of these is of the listed version. Where versions are dates and sizes, these are compared instead:
+# the server may have had ETags when the load began. Some dates are stored to the second.
+IS_SAME_VERSION = """(
     latest.version = listed.version
     or listed.is_weak
     and latest.bytes = listed.bytes
@@ -29,7 +30,7 @@ IS_OF_THE_SAME = """(
 )"""
 
 
-# Of chunks; those of loads before invalid rows were counted have only `rejected`, which then was the malformed ones.
+# Of chunks. Those of old loads, before invalid rows were counted, have only `rejected`, the malformed records.
 TOTALS = """
     coalesce(sum(records), 0) as records,
     coalesce(sum(coalesce(malformed, rejected)), 0) as malformed,
@@ -38,7 +39,7 @@ TOTALS = """
 
 
 class LoadStatus(StrEnum):
-    """How a load stands: raw.loads.status. Only the records of complete loads count."""
+    """The status of a load, raw.loads.status. Only the records of complete loads count."""
 
     LOADING = "loading"
     COMPLETE = "complete"
@@ -49,7 +50,7 @@ class LoadStatus(StrEnum):
 
 @dataclass(frozen=True)
 class Totals:
-    """How many records there are, how many of them are malformed (no row), and how many rows break a rule."""
+    """Numbers of records: all, malformed ones (not loaded), and invalid ones (loaded, but they break a rule)."""
 
     records: int = 0
     malformed: int = 0
@@ -57,11 +58,11 @@ class Totals:
 
     @property
     def rejected(self) -> int:
-        """How many records are rejected, for either reason."""
+        """How many records are malformed or invalid."""
         return self.malformed + self.invalid
 
     def __str__(self) -> str:
-        """Return the numbers in words."""
+        """Return the numbers as a phrase."""
         split = f" ({self.malformed:,} malformed, {self.invalid:,} invalid)" if self.rejected else ""
         return f"{self.records:,} records, {self.rejected:,} rejected{split}"
 
@@ -71,7 +72,7 @@ class Totals:
 
 @dataclass(frozen=True)
 class Load:
-    """A load: its state, its format once that is known, where its next chunk begins, what came before that."""
+    """A load: its status, its format once that is known, where its next chunk begins, and totals of earlier chunks."""
 
     load_id: int
     status: LoadStatus
@@ -81,10 +82,10 @@ class Load:
 
 
 def pending(connection: Connection, versions: Sequence[ObjectVersion]) -> list[ObjectVersion]:
-    """Return those of the versions that are still to be loaded: their object's latest load is another, or unfinished.
+    """Return the versions that are still to be loaded: the object's latest load is of another version, or unfinished.
 
-    An object that is put back to what it was before its latest load is delivered again; where versions have ids, that
-    is another version. Abandoned loads do not count.
+    An object that is restored to the content before its latest load is loaded again; where versions have ids, that is a
+    version of its own. Abandoned loads do not count.
     """
     settled = connection.execute(
         f"""
@@ -94,10 +95,10 @@ def pending(connection: Connection, versions: Sequence[ObjectVersion]) -> list[O
         ) as listed (bucket, key, version, bytes, last_modified, is_weak, has_id)
         cross join lateral (
             select * from raw.loads
-            where loads.bucket = listed.bucket and loads.key = listed.key and {DECIDES}
+            where loads.bucket = listed.bucket and loads.key = listed.key and {COUNTS_FOR_LISTED}
             order by load_id desc limit 1
         ) as latest
-        where latest.status <> 'loading' and {IS_OF_THE_SAME}
+        where latest.status <> 'loading' and {IS_SAME_VERSION}
         """,  # noqa: S608 - a constant
         [
             [v.bucket for v in versions],
@@ -114,8 +115,8 @@ def pending(connection: Connection, versions: Sequence[ObjectVersion]) -> list[O
 
 
 def digest_of_latest(connection: Connection, item: ObjectVersion) -> str | None:
-    """Return the digest of an object's latest load if that is complete and of the same size, but of another date."""
-    found = connection.execute(
+    """Return the digest of an object's latest load if it is complete and has the same size, but another date."""
+    row = connection.execute(
         """
         select latest.digest
         from (
@@ -126,11 +127,11 @@ def digest_of_latest(connection: Connection, item: ObjectVersion) -> str | None:
         """,
         [item.bucket, item.key, item.size, item.last_modified],
     ).fetchone()
-    return found[0] if found else None
+    return row[0] if row else None
 
 
-def date_latest(connection: Connection, item: ObjectVersion) -> None:
-    """Give an object's latest load the object's date, since its bytes are the same."""
+def update_date_of_latest(connection: Connection, item: ObjectVersion) -> None:
+    """Set the date of an object's latest load to the object's, since its bytes are the same."""
     connection.execute(
         """
         update raw.loads set last_modified = %s where load_id = (
@@ -142,10 +143,10 @@ def date_latest(connection: Connection, item: ObjectVersion) -> None:
 
 
 def start_reload(connection: Connection, table: Table, item: ObjectVersion) -> None:
-    """Enter another load of an object version next to what is complete of it, for `open_load` to take up.
+    """Record another load of an object version in addition to complete ones; `open_load` starts it.
 
-    A load of it that failed or is held is abandoned in favour of the new one. One that is under way is that other load:
-    asking twice, as after an answer that was lost, enters one load.
+    A failed or held load of the version is abandoned in favor of the new one. If one is in progress, that is the
+    reload: calling this twice, as after a lost response, records one load.
     """
     version = [item.bucket, item.key, item.version]
     with connection.transaction():
@@ -169,10 +170,10 @@ def start_reload(connection: Connection, table: Table, item: ObjectVersion) -> N
 
 
 def open_load(connection: Connection, table: Table, item: ObjectVersion) -> Load:
-    """Begin the load of an object version, or take the object's latest load up where its last committed chunk ends.
+    """Start the load of an object version, or resume the object's latest load after its last committed chunk.
 
-    That is taken up when it is of this version: a complete one stays complete, a failed one is tried again. An
-    abandoned one is left alone for good, since the object may have changed before that was noticed.
+    The latest load is resumed if it is of this version: a complete one stays complete, a failed one is retried. An
+    abandoned load is never resumed, since some of its chunks may be of another version.
     """
     load_id, status, columns, dialect, left_out = _one(
         connection.execute(
@@ -185,7 +186,7 @@ def open_load(connection: Connection, table: Table, item: ObjectVersion) -> Load
             ),
             latest as (
                 select loads.* from raw.loads, listed
-                where loads.bucket = %(bucket)s and loads.key = %(key)s and {DECIDES}
+                where loads.bucket = %(bucket)s and loads.key = %(key)s and {COUNTS_FOR_LISTED}
                 order by load_id desc limit 1
             ),
             reloads as (
@@ -196,7 +197,7 @@ def open_load(connection: Connection, table: Table, item: ObjectVersion) -> Load
             select
                 %(table)s, 'object', %(bucket)s, %(key)s, coalesce(latest.version, listed.version), listed.bytes,
                 listed.last_modified, coalesce(latest.reload, reloads.next)
-            from reloads cross join listed left join latest on {IS_OF_THE_SAME}
+            from reloads cross join listed left join latest on {IS_SAME_VERSION}
             on conflict (bucket, key, version, reload) where status <> 'abandoned' do update
             set
                 status = case loads.status when 'complete' then loads.status else 'loading' end,
@@ -215,7 +216,7 @@ def open_load(connection: Connection, table: Table, item: ObjectVersion) -> Load
             },
         ).fetchone()
     )
-    # With its first chunk a load has columns.
+    # A load has columns as soon as it has a chunk.
     if columns is None:
         return Load(load_id, LoadStatus(status), None, START, Totals())
     position = (
@@ -236,7 +237,7 @@ def open_load(connection: Connection, table: Table, item: ObjectVersion) -> Load
         f"select {TOTALS} from raw.load_chunks where load_id = %s",  # noqa: S608 - a constant
         [load_id],
     ).fetchone()
-    # A load that was begun before dialects were kept is of a plain text.
+    # Loads from before dialects were stored are in the plain dialect.
     file_format = FileFormat.from_json(dialect, left_out) if dialect else FileFormat(tuple(columns))
     return Load(load_id, LoadStatus(status), file_format, position or START, Totals(*_one(totals)))
 
@@ -250,9 +251,9 @@ def record_chunks(
     malformed: Sequence[Sequence[Rejection]],
     invalid: Sequence[Sequence[InvalidRecord]],
 ) -> None:
-    """Enter chunks and what is rejected of each. Belongs into the transaction that copies their rows.
+    """Record chunks and their rejected records, in the transaction that copies their rows.
 
-    With the first of them the object's format is kept, which only its beginning shows.
+    Together with the first chunk the object's format is stored, which is detected from the object's beginning.
 
     Args:
         connection: of the session that holds the table's lock.
@@ -260,8 +261,8 @@ def record_chunks(
         load: the load.
         file_format: of the object.
         chunks: consecutive chunks.
-        malformed: of each chunk, its records that are no rows.
-        invalid: of each chunk, its rows that break a rule.
+        malformed: for each chunk, its malformed records.
+        invalid: for each chunk, its rows that break a rule.
     """
     if chunks[0].begin == START:
         connection.execute(
@@ -291,16 +292,16 @@ def record_chunks(
             [chunk.begin.line for chunk in chunks],
             [chunk.begin.byte for chunk in chunks],
             [chunk.records for chunk in chunks],
-            [len(each) for each in malformed],
-            [len(each) for each in invalid],
+            list(map(len, malformed)),
+            list(map(len, invalid)),
             [chunk.end.line - chunk.begin.line for chunk in chunks],
             [chunk.end.byte for chunk in chunks],
         ],
     )
     load_id = load.load_id
-    record_malformed(connection, table, load_id, file_format, [each for chunk in malformed for each in chunk])
-    record_invalid(connection, load_id, [each for chunk in invalid for each in chunk])
-    record_corrections(connection, load_id, [each for chunk in chunks for each in chunk.corrections])
+    record_malformed(connection, table, load_id, file_format, list(itertools.chain(*malformed)))
+    record_invalid(connection, load_id, list(itertools.chain(*invalid)))
+    record_corrections(connection, load_id, [correction for chunk in chunks for correction in chunk.corrections])
 
 
 def finish_load(
@@ -308,16 +309,16 @@ def finish_load(
 ) -> Totals:
     """Record how a load ended: complete (its records count from now on), failed or abandoned. Durable on return.
 
-    With the status loading it only records why the load did not end this time.
+    With status loading it only records why the load could not finish this time.
 
     Args:
         connection: of the session that holds the table's lock.
         load: the load.
         status: how it ended.
         error: why it failed or is held.
-        digest: of all the text that it has read, if that is known.
+        digest: SHA-256 of the object's text, if all of it was read.
     """
-    # One statement, setting and all: for small objects round trips are much of what a load costs.
+    # One statement, including the setting: round trips are a large part of a small object's load.
     return Totals(
         *_one(
             connection.execute(
@@ -346,14 +347,14 @@ def finish_load(
 
 
 def would_withdraw(connection: Connection, table: Table, load: Load) -> tuple[int, int]:
-    """Return how many ids a whole delivery lacks of those that count so far, and how many these are.
+    """Return how many of the ids that count so far a snapshot lacks, and how many ids count so far.
 
-    Ids that cannot be read are left out. Where a later object is complete already, the load withdraws nothing.
+    Unreadable ids are left out. If a later object is already complete, the load withdraws nothing.
 
     Args:
         connection: of the session that holds the table's lock.
-        table: one of which each object is all.
-        load: whose records are all in raw.
+        table: one that is delivered as snapshots.
+        load: all records of which are in raw.
     """
     query = sql.SQL("""
         with latest as (
@@ -384,7 +385,7 @@ def would_withdraw(connection: Connection, table: Table, load: Load) -> tuple[in
 
 
 def _comparable(column: Column) -> sql.Composed:
-    """Return SQL for a key as it was delivered, in one way of writing it; null where it cannot be read."""
+    """Return SQL for a delivered key in canonical form; null if it cannot be read."""
     name = sql.Identifier(column.name)
     if column.logical_type is not LogicalType.INTEGER:
         return sql.SQL("nullif(btrim({}), '')").format(name)
@@ -394,10 +395,18 @@ def _comparable(column: Column) -> sql.Composed:
 def unfinished(
     connection: Connection, table: Table, bucket: str, other_than: Sequence[int], limit: int
 ) -> list[tuple[int, str, str, bool]]:
-    """Return the loads of a table's objects that have not ended, but for `other_than`.
+    """Return the unfinished loads of a table's objects.
+
+    Args:
+        connection: of the session that holds the table's lock.
+        table: the table.
+        bucket: of the objects.
+        other_than: ids of loads to leave out.
+        limit: return at most so many loads.
 
     Returns:
-        load_id, key, version, and whether the object has a later load: after it was put back, of the same version.
+        load_id, key, version, and whether the object has a later load, which is of the same version if the object was
+        restored.
     """
     return connection.execute(
         """
@@ -416,7 +425,7 @@ def unfinished(
 
 
 def abandon(connection: Connection, load_ids: Sequence[int]) -> None:
-    """Abandon unfinished loads whose versions are gone from the bucket."""
+    """Abandon unfinished loads whose versions no longer exist in the bucket."""
     connection.execute(
         """
         update raw.loads

@@ -1,4 +1,4 @@
-"""How many rejected records make a whole object fail, and what its message can tell about the cause."""
+"""How many rejected records make a whole load fail, and what its message says about the likely cause."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -13,13 +13,18 @@ SAMPLES = 100
 
 @dataclass(frozen=True)
 class RejectLimit:
-    """What share of an object's records, and how many of them, may be rejected without the object being so."""
+    """How many of an object's records, as a share (0 to 1) and as a number, may be rejected before its load fails."""
 
     share: float = 0.5
     count: int = 100_000
 
     def violation(self, totals: Totals, at_end: bool) -> str | None:
-        """Return what is too much about an object, None if nothing is. Its share of records is known at its end."""
+        """Return which limit an object's records exceed, None if none.
+
+        Args:
+            totals: of the records so far.
+            at_end: whether these are all records, so that the share is known.
+        """
         if totals.rejected > self.count:
             return f"more than {self.count:,} records are rejected"
         if at_end and totals.records and totals.rejected / totals.records > self.share:
@@ -28,10 +33,10 @@ class RejectLimit:
 
 
 def diagnosis(by_reason: Sequence[tuple[int, Sequence[Example]]], totals: Totals) -> str:
-    """Say what most of the rejected records have in common, and what may be the cause.
+    """Describe what most rejected records have in common, and the likely cause.
 
     Args:
-        by_reason: the number of records rejected for each reason, most frequent first, and samples of these.
+        by_reason: the number of records rejected for each reason, most frequent first, and samples of them.
         totals: of all records.
     """
     most, samples = by_reason[0]
@@ -45,11 +50,11 @@ def diagnosis(by_reason: Sequence[tuple[int, Sequence[Example]]], totals: Totals
 
 
 def likely_cause(samples: Sequence[Example]) -> str | None:
-    """Return a guess at why records were rejected for a reason that they share, None without one."""
+    """Return a guess at why records were rejected that share a reason, None without one."""
     reason = samples[0].reason
-    if reason == "too_few_fields" and all(b"," not in each.raw for each in samples):
+    if reason == "too_few_fields" and all(b"," not in sample.raw for sample in samples):
         for delimiter, name in DELIMITERS.items():
-            if all(delimiter in each.raw for each in samples):
+            if all(delimiter in sample.raw for sample in samples):
                 return f"Every one of these has 1 field: is the delimiter {name}?"
     if reason == "invalid_utf8":
         return "Is the file in Windows-1252 or Latin-1? Save it as UTF-8."
@@ -65,7 +70,7 @@ CAUSES = {
 
 
 class Tally:
-    """Rejected records counted by reason as they come, with a sample of each."""
+    """Counts rejected records by reason, and keeps samples of each reason."""
 
     def __init__(self) -> None:
         self._counts: Counter[str] = Counter()
@@ -73,12 +78,12 @@ class Tally:
 
     def add(self, examples: Sequence[Example]) -> None:
         """Count some rejected records."""
-        for each in examples:
-            self._counts[each.reason] += 1
-            samples = self._samples.setdefault(each.reason, [])
+        for example in examples:
+            self._counts[example.reason] += 1
+            samples = self._samples.setdefault(example.reason, [])
             if len(samples) < SAMPLES:
-                samples.append(each)
+                samples.append(example)
 
     def by_reason(self) -> list[tuple[int, list[Example]]]:
-        """Return the number of records for each reason, most frequent first, and samples of these."""
+        """Return the number of records for each reason, most frequent first, and samples of them."""
         return [(count, self._samples[reason]) for reason, count in self._counts.most_common()]

@@ -42,16 +42,16 @@ from orchestration.ingest.workbook import workbook_text
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
-# A transaction costs as much time as some thousand records do, whatever it holds; a crash costs what is under way.
+# A transaction takes as much time as a few thousand records, whatever it contains; a crash loses the current one.
 CHUNKS_PER_TRANSACTION = 64
 BYTES_PER_TRANSACTION = 4 << 20
 TRANSACTIONS_AHEAD = 1
-# An object that is overwritten all the time must not keep a load from its end.
+# An object that is overwritten all the time must not keep a load from ending.
 MAX_VERSIONS_OF_AN_OBJECT = 3
-# Each costs a question to the bucket; the next load asks about the others.
-MAX_UNFINISHED_LOOKED_FOR = 100
+# Each takes a request to the bucket; the next load checks the others.
+MAX_UNFINISHED_CHECKED = 100
 
-# What becomes of a load by what ended it.
+# The status of a load by the error that ended it.
 STATUS = {
     BucketUnavailable: LoadStatus.LOADING,
     ObjectChanged: LoadStatus.ABANDONED,
@@ -65,10 +65,10 @@ class Policy:
     """Limits and timeouts of a load.
 
     Attributes:
-        reject_limit: how much of an object may be rejected.
-        withdraw_share: of a table that is delivered whole, which share of the ids that count an object may lack before
-            it is held back.
-        give_up_seconds: how long to wait for a database or a bucket that has gone away.
+        reject_limit: how many of an object's records may be rejected.
+        withdraw_share: for tables delivered as snapshots, the share (0 to 1) of the ids that count that an object may
+            lack before it is held.
+        give_up_seconds: how long to retry while the database or the bucket is unavailable.
         settle_seconds: leave out objects that changed less than this long ago, see list_objects.
         lock_wait_seconds: how long to wait for another load into the same table.
     """
@@ -82,7 +82,7 @@ class Policy:
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a load has come: records and bytes (of the unpacked text) that are committed."""
+    """The progress of a load: committed records and bytes (of the decompressed text)."""
 
     load_id: int
     item: ObjectVersion
@@ -92,9 +92,9 @@ class Progress:
 
 @dataclass(frozen=True)
 class Loaded:
-    """An object version that is in raw, whole.
+    """An object version that is completely loaded.
 
-    It is not new when the object's bytes turned out to be those of its latest load, which this then is.
+    `is_new` is false if the object's bytes turned out to be those of its latest load, which `load_id` then is.
     """
 
     load_id: int
@@ -106,7 +106,7 @@ class Loaded:
 
 @dataclass(frozen=True)
 class Failed:
-    """An object version that could not be loaded, or is held back; nothing of it counts. The status is the ledger's."""
+    """An object version that could not be loaded, or is held; none of its records count. The status is the ledger's."""
 
     load_id: int
     item: ObjectVersion
@@ -127,10 +127,10 @@ def load_pending(
     on_progress: OnProgress | None = None,
     candidates: Candidates | None = None,
 ) -> Iterator[Outcome]:
-    """Load what is pending for a table, oldest first, and yield what became of each object.
+    """Load a table's pending objects, oldest first, and yield the outcome of each.
 
-    An object that cannot be loaded does not keep the others from it. One that was overwritten since it was found is
-    loaded as it is then. A second caller for the same table waits.
+    An object that cannot be loaded does not affect the others. If an object was overwritten since it was listed, its
+    new version is loaded. A second caller for the same table waits.
 
     Args:
         conninfo: libpq's connection string of the role hiring_loader.
@@ -138,14 +138,15 @@ def load_pending(
         bucket: the bucket.
         table: the table.
         policy: limits and timeouts.
-        on_progress: is called after each transaction.
-        candidates: which objects to load, all of the bucket by default.
+        on_progress: called after each transaction.
+        candidates: which objects to load, by default all of the bucket.
 
     Raises:
-        psycopg.OperationalError: the database cannot be reached at the beginning.
-        DatabaseUnavailable: it went away and stayed away; the next call goes on after what was committed.
+        psycopg.OperationalError: the database cannot be reached at the start.
+        DatabaseUnavailable: the database became unavailable for too long; the next call continues after the last
+            commit.
         BucketUnavailable: the bucket cannot be listed.
-        LockTimeout: another load kept the table for too long.
+        LockTimeout: another load holds the table's lock for too long.
     """
     policy = policy or Policy()
     candidates = candidates or Candidates(client, bucket, policy.settle_seconds)
@@ -162,31 +163,31 @@ def load_pending(
                     yield outcome
             if not changed:
                 break
-            candidates = _as_they_are_now(client, bucket, table, changed, policy)
+            candidates = _current_versions(client, bucket, table, changed, policy)
         _abandon_vanished(session, client, bucket, tried)
 
 
 @retry_outages
 def find_pending(session: TableSession, candidates: Candidates) -> list[ObjectVersion]:
-    """Return the candidates that are pending for the session's table, the oldest first.
+    """Return the candidates that are pending for the session's table, oldest first.
 
     Raises:
-        BucketUnavailable: the bucket cannot be listed, and stayed so.
-        DatabaseUnavailable: the database went away and stayed away.
+        BucketUnavailable: the bucket cannot be listed, even after retries.
+        DatabaseUnavailable: the database became unavailable for too long.
     """
     retries = retry_transient(session.give_up_seconds, is_transient)
     return retries(candidates.pending, session.connection, session.table)
 
 
-def _as_they_are_now(client: "S3Client", bucket: str, table: Table, keys: Sequence[str], policy: Policy) -> Candidates:
+def _current_versions(client: "S3Client", bucket: str, table: Table, keys: Sequence[str], policy: Policy) -> Candidates:
     retries = retry_transient(policy.give_up_seconds, is_transient)
     versions = [retries(listed_version, client, bucket, key) for key in keys]
-    settled = [(table, item) for item in versions if item and is_stable(item, policy.settle_seconds)]
-    return Candidates(client, bucket, objects=settled)
+    stable = [(table, item) for item in versions if item and is_stable(item, policy.settle_seconds)]
+    return Candidates(client, bucket, objects=stable)
 
 
 def _abandon_vanished(session: TableSession, client: "S3Client", bucket: str, tried: Sequence[int]) -> None:
-    """Abandon the unfinished loads of a table whose versions are gone from the bucket."""
+    """Abandon a table's unfinished loads whose versions no longer exist in the bucket."""
     vanished: list[int] = []
     try:
         for load_id, key, version, has_later in _unfinished(session, bucket, tried):
@@ -194,14 +195,14 @@ def _abandon_vanished(session: TableSession, client: "S3Client", bucket: str, tr
             if item is None or item.version != version:
                 vanished.append(load_id)
     except BucketUnavailable:
-        pass  # Nothing is lost by asking in the next load.
+        pass  # The next load checks them.
     if vanished:
         _abandon(session, vanished)
 
 
 @retry_outages
 def _unfinished(session: TableSession, bucket: str, tried: Sequence[int]) -> list[tuple[int, str, str, bool]]:
-    return ledger.unfinished(session.connection, session.table, bucket, tried, MAX_UNFINISHED_LOOKED_FOR)
+    return ledger.unfinished(session.connection, session.table, bucket, tried, MAX_UNFINISHED_CHECKED)
 
 
 @retry_outages
@@ -217,17 +218,17 @@ def load_object(
     policy: Policy,
     on_progress: OnProgress | None = None,
 ) -> Outcome:
-    """Load one object version, from its first missing chunk on, whatever happens to the database meanwhile.
+    """Load one object version from its first missing chunk on, through outages of the database.
 
     Args:
         session: of the table that the object is for.
-        client: a boto3 S3 client; none is needed for a file.
+        client: a boto3 S3 client; None for a file.
         item: the version.
         policy: limits and timeouts.
-        on_progress: is called after each transaction.
+        on_progress: called after each transaction.
 
     Raises:
-        DatabaseUnavailable: the database went away and stayed away.
+        DatabaseUnavailable: the database became unavailable for too long.
     """
     started = time.monotonic()
     is_new = not _has_bytes_of_latest(session, client, item, policy)
@@ -254,7 +255,7 @@ def load_object(
 
 
 def _held_back(session: TableSession, load: Load, withdraw_share: float) -> str | None:
-    """Return why a person should look at a load before it counts, None if nobody has to."""
+    """Return why a person should review a load before it counts, None if that is not needed."""
     if session.table.delivery is not Delivery.SNAPSHOT:
         return None
     lacking, counting = ledger.would_withdraw(session.connection, session.table, load)
@@ -273,14 +274,21 @@ def reload_object(
     policy: Policy,
     on_progress: OnProgress | None = None,
 ) -> Outcome:
-    """Load one object version once more: its records are later than all that came before and replace them by id.
+    """Load one object version again: its records become the latest and replace earlier ones by id.
 
-    A reload that was broken off continues, here as in `load_pending`.
+    An interrupted reload continues, as in `load_pending`.
+
+    Args:
+        session: of the table that the object is for.
+        client: a boto3 S3 client; None for a file.
+        item: the version.
+        policy: limits and timeouts.
+        on_progress: called after each transaction.
 
     Raises:
-        DatabaseUnavailable: the database went away and stayed away.
+        DatabaseUnavailable: the database became unavailable for too long.
     """
-    # Apart from the loading, which is done again after each outage: what was completed by then must stay the one load.
+    # Not part of load_object, which starts over after an outage: a reload that is complete must not be done again.
     _start_reload(session, item)
     return load_object(session, client, item, policy, on_progress)
 
@@ -291,7 +299,7 @@ def _start_reload(session: TableSession, item: ObjectVersion) -> None:
 
 
 def _has_bytes_of_latest(session: TableSession, client: "S3Client | None", item: ObjectVersion, policy: Policy) -> bool:
-    """Return whether the object only has another date than its latest load, and enter that date if so."""
+    """Return whether the object differs from its latest load only by its date, and record the new date if so."""
     latest = ledger.digest_of_latest(session.connection, item) if item.is_weak else None
     if latest is None:
         return False
@@ -300,10 +308,10 @@ def _has_bytes_of_latest(session: TableSession, client: "S3Client | None", item:
         for block in read(client, item, give_up_seconds=policy.give_up_seconds):
             digest.update(block)
     except (BucketUnavailable, ObjectChanged, ObjectUnreadable):
-        return False  # Whatever it is, the load meets it, too, and records it.
+        return False  # The load runs into the same error and records it.
     if digest.hexdigest() != latest:
         return False
-    ledger.date_latest(session.connection, item)
+    ledger.update_date_of_latest(session.connection, item)
     return True
 
 
@@ -318,13 +326,13 @@ def _load_chunks(
     """Load the missing chunks.
 
     Returns:
-        The totals of the load, the limit that they violate, if any, and the digest of the text, if all of it was read.
+        The totals of the load, the violated limit, if any, and the digest of the text, if all of it was read.
     """
     totals, limit = load.totals, policy.reject_limit
     digest = hashlib.sha256() if item.is_weak and load.position == START else None
     chunks = chunks_of(client, session.table, item, load.file_format, load.position, policy.give_up_seconds, digest)
     work = batches(load.load_id, session.table, chunks)
-    # Of an object that is one transaction there is nothing to read ahead.
+    # An object that fits into one transaction needs no prefetching.
     is_small = item.size <= BYTES_PER_TRANSACTION and not item.is_packed
     with nullcontext(work) if is_small else prefetch(work, TRANSACTIONS_AHEAD) as prepared:
         for batch in prepared:
@@ -338,7 +346,7 @@ def _load_chunks(
 
 
 def _commit(session: TableSession, load: Load, batch: "Batch") -> Totals:
-    """Copy the rows of a batch and enter its chunks, in one transaction."""
+    """Copy the rows of a batch and record its chunks, in one transaction."""
     connection = session.connection
     statement = copy_statement(session.table, batch.file_format)
     malformed, invalid = [list(chunk.rejections) for chunk in batch.chunks], batch.invalid
@@ -353,8 +361,8 @@ def _commit(session: TableSession, load: Load, batch: "Batch") -> Totals:
             for chunk, rejected in zip(batch.chunks, malformed, strict=True):
                 delimiter = batch.file_format.dialect.delimiter_byte
                 rejected.extend(copy_accepted_rows(connection, statement, load.load_id, chunk, delimiter))
-            no_rows = {rejection.record for chunk in malformed for rejection in chunk}
-            invalid = [[each for each in chunk if each.record not in no_rows] for chunk in invalid]
+            refused = {rejection.record for chunk in malformed for rejection in chunk}
+            invalid = [[row for row in chunk if row.record not in refused] for chunk in invalid]
             ledger.record_chunks(connection, session.table, load, batch.file_format, batch.chunks, malformed, invalid)
     return Totals(sum(chunk.records for chunk in batch.chunks), sum(map(len, malformed)), sum(map(len, invalid)))
 
@@ -372,13 +380,13 @@ def _failed(
 
 @dataclass(frozen=True)
 class Batch:
-    """What goes into one transaction.
+    """The content of one transaction.
 
     Attributes:
         file_format: of the object.
         chunks: consecutive chunks of it.
-        texts: of each chunk, its rows as COPY reads them.
-        invalid: of each chunk, its rows that break a rule.
+        texts: for each chunk, its rows as COPY reads them.
+        invalid: for each chunk, its rows that break a rule.
     """
 
     file_format: FileFormat
@@ -396,24 +404,24 @@ def chunks_of(
     give_up_seconds: float = 0,
     digest: "hashlib._Hash | None" = None,
 ) -> Iterator[tuple[FileFormat, Chunk]]:
-    """Yield the chunks of an object version from one on, each with the object's format.
+    """Yield the chunks of an object version from a position on, each with the object's format.
 
     Args:
-        client: a boto3 S3 client; none is needed for a file.
+        client: a boto3 S3 client; None for a file.
         table: the table that the object is for.
         item: the version to read.
-        file_format: how it is written, if that is known from an earlier reading.
-        start: what the first chunk is to be.
-        give_up_seconds: how long to retry while the server gives no further byte.
-        digest: is updated with all the text that is read.
+        file_format: its format, if that is known from an earlier attempt.
+        start: the position of the first chunk.
+        give_up_seconds: how long to retry while the server delivers no bytes.
+        digest: updated with the text that is read.
 
     Raises:
-        BucketUnavailable: the server refused, or went away for longer than that.
-        ObjectChanged: this version is gone.
-        ObjectUnreadable: it may not be read, is archived, or its gzip stream is broken.
+        BucketUnavailable: the server refuses the request, or is unavailable for longer than that.
+        ObjectChanged: this version no longer exists.
+        ObjectUnreadable: reading it is forbidden, it is archived, or its gzip stream is damaged.
         UnreadableFile: it is neither CSV text nor a workbook, or its header does not name the table's columns.
     """
-    # A workbook is read whole, and a load resumes in the text that it becomes.
+    # A workbook is read completely; a load resumes in the text that it is converted to.
     blocks = read(client, item, 0 if item.is_workbook else start.byte, give_up_seconds)
     if digest:
         blocks = _updating(digest, blocks)
@@ -441,7 +449,7 @@ def _updating(digest: "hashlib._Hash", blocks: Iterator[bytes]) -> Iterator[byte
 
 
 def batches(load_id: int, table: Table, chunks: Iterator[tuple[FileFormat, Chunk]]) -> Iterator[Batch]:
-    """Group chunks into transactions, independently of where the load was taken up.
+    """Group chunks into transactions.
 
     Args:
         load_id: the load.

@@ -1,8 +1,8 @@
-"""Which lines of a text are certainly valid rows, found with NumPy where they stand, without a Python object per row.
+"""Finds the lines of a text that are certainly valid rows, with NumPy and without a Python object per row.
 
-Eight bytes of a field are looked at as one number. A byte of it that has been compared with "0" by exclusive or is at
-most 9 if it was a digit, and then adding 118 leaves its highest bit clear. What these checks do not recognise may be
-valid all the same; nothing that they recognise may break a rule of contracts/rules.py.
+Eight bytes of a field are treated as one integer. A byte that was a digit is at most 9 after XOR with "0", and adding
+118 then leaves its highest bit clear. A row that these checks do not recognize may still be valid; a row that they do
+recognize must not break a rule of contracts/rules.py.
 """
 
 import re
@@ -17,23 +17,23 @@ from contracts import Column, LogicalType, Table
 from orchestration.ingest.file_format import FileFormat
 from orchestration.ingest.lines import CsvBuffer, Flags, Integers
 
-# Bytes that no white space, byte order mark or character without a width begins with, in UTF-8 and Windows-1252.
+# Bytes with which no white space, byte order mark or zero-width character begins, in UTF-8 and Windows-1252.
 VISIBLE = rb"!-~\xc3-\xdf\xe4-\xee\xf0-\xf4"
-# More digits than these may be more than a column takes, or Postgres.
+# Numbers with more digits may exceed the range of a column, or of a bigint.
 MAX_PLAIN_DIGITS = 15
 
 Octets = NDArray[np.uint8]
 Words = NDArray[np.uint64]
-# Says of fields, by the offsets of their first byte and of the byte after them, which are certainly valid.
+# Returns which fields are certainly valid, given the offsets of their first byte and of the byte after them.
 Check = Callable[["Text", Integers, Integers], Flags]
 
 WORD_BYTES = 8
-# Longer than the longest value that is looked at: a word may begin at the last byte of a field.
+# Longer than the longest value that is checked: a word may begin at the last byte of a field.
 PADDING = bytes(32)
 
 
 class Text:
-    """A text as bytes and as the eight bytes from each offset on, the first of them the lowest of a number."""
+    """A text as bytes, and as a little-endian integer of the eight bytes from each offset on."""
 
     def __init__(self, text: bytes) -> None:
         padded = text + PADDING
@@ -46,18 +46,18 @@ class Text:
 
 
 class PlainRows:
-    """Recognises lines that are valid rows of a table beyond doubt.
+    """Recognizes lines that are certainly valid rows of a table.
 
     Args:
         table: that the object is for.
-        file_format: how it is written.
+        file_format: of the object.
     """
 
     def __init__(self, table: Table, file_format: FileFormat) -> None:
         self._checks = _checks(table, file_format)
 
     def among(self, buffer: CsvBuffer) -> Flags:
-        """Return of each line of a text whether it is certainly valid, should it be one record, read by its quotes."""
+        """Return for each line of a text whether it is certainly valid, provided that it is exactly one record."""
         plain = np.zeros(len(buffer.ends), np.bool_)
         if not self._checks:
             return plain
@@ -70,7 +70,7 @@ class PlainRows:
 
 
 def _checks(table: Table, file_format: FileFormat) -> dict[int, Check]:
-    """Return the check of each field that is loaded, by its index; none if no line is certainly valid."""
+    """Return the check of each loaded field by its index; empty if no line is certainly valid."""
     delivered = {column.name: column for column in table.columns if column.name in file_format.columns}
     if file_format.dialect.has_escapes or any(
         column.required and column.name not in delivered for column in table.columns
@@ -101,7 +101,7 @@ def _optional(check: Check) -> Check:
 
 
 def _text(file_format: FileFormat) -> Check:
-    """Return the check of a text: one that begins with something visible is one, whatever follows."""
+    """Return the check of a text column: a value is valid if it begins with a visible character."""
     begins_visibly = re.compile(b"[" + VISIBLE + b"]")
     visible = np.array([begins_visibly.match(bytes([octet])) is not None for octet in range(256)])
     visible[list(file_format.dialect.delimiter_byte + file_format.dialect.quote_byte)] = False
@@ -109,10 +109,10 @@ def _text(file_format: FileFormat) -> Check:
 
 
 def plain_digits(column: Column) -> int | None:
-    """Return how many digits an integer without a sign may have that is within a column's range; None if none may."""
+    """Return up to how many digits every unsigned integer is within a column's range; None if there is no such."""
     least = 1 if column.minimum is None else column.minimum
     most = 10**MAX_PLAIN_DIGITS if column.maximum is None else int(column.maximum)
-    # Any number of fewer digits than the largest has is less.
+    # A number with fewer digits than the maximum is less than it.
     return None if least > 1 or most < 10 else min(len(str(most)) - 1, MAX_PLAIN_DIGITS)
 
 
@@ -125,10 +125,10 @@ BITS = np.uint64(8)
 
 
 def _are_at_most(words: Words, limits: np.uint64) -> Flags:
-    """Return of which words each byte is at most 127 less the byte of `limits`."""
-    # A byte of 128 or more may carry into the next one, and is too large by itself.
-    found: Flags = ((words + limits) | words) & HIGHEST == 0
-    return found
+    """Return for which words every byte is at most 127 minus the same byte of `limits`."""
+    # A byte of 128 or more may carry into the next one, but is too large by itself.
+    are_at_most: Flags = ((words + limits) | words) & HIGHEST == 0
+    return are_at_most
 
 
 def _integer(column: Column) -> Check | None:
@@ -152,26 +152,26 @@ def _integer(column: Column) -> Check | None:
     return check
 
 
-# A point in time in UTC, eight bytes a word: what stands for digits is 0.
+# A timestamp in UTC as words of eight bytes; 0 stands for any digit.
 TEMPLATES = (b"0000-00-", b"00T00:00", b":00Z\0\0\0\0")
 DATE, TIME, END = map(_word, TEMPLATES)
 SPACE_FOR_T = _word(b"\0\0" + bytes([ord("T") ^ ord(" ")]) + b"\0" * 5)
-# Of each byte, how far it may be from what stands there, as _are_at_most takes it.
+# The limits for _are_at_most: a digit may differ from the template by up to 9, other bytes not at all.
 DATE_LIMITS, TIME_LIMITS, END_LIMITS = (
     _word(bytes(127 - 9 if octet == ord("0") else 127 for octet in template)) for template in TEMPLATES
 )
-# Hours and minutes stand at the fourth and seventh byte of TIME, seconds at the second of END, if a ten is carried.
+# With tens added, hours and minutes are the fourth and seventh byte of TIME, seconds the second byte of END.
 HOURS_AND_MINUTES = _word(b"\0\0\0\xff\0\0\xff\0")
 TIME_RANGES = _word(bytes([127, 127, 127, 127 - 23, 127, 127, 127 - 59, 127]))
-# How many bytes of the second and third word belong to a value, by its length: without a time, without Z and with it.
+# How many bytes of the second and third word belong to a value, by its length: without a time, without Z, with Z.
 LENGTHS = {10: (2, 0), 19: (8, 3), 20: (8, 4)}
-# The last day of a month that every year has.
+# The last day of each month, ignoring leap days.
 LAST_DAYS = np.zeros(256, np.uint8)
 LAST_DAYS[1:13] = [31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31]
 
 
 def plain_centuries(column: Column) -> list[int]:
-    """Return the centuries, 20 for the years from 2000 on, that are in a column's range as a whole."""
+    """Return the centuries that are entirely within a column's range; 20 stands for the years from 2000 on."""
     first = datetime.fromisoformat(column.minimum) if column.minimum else datetime(1, 1, 1, tzinfo=UTC)
     last = datetime.fromisoformat(column.maximum) if column.maximum else datetime(9999, 1, 1, tzinfo=UTC)
     begins = [datetime(century * 100, 1, 1, tzinfo=UTC) for century in range(1, 100)]
@@ -179,7 +179,7 @@ def plain_centuries(column: Column) -> list[int]:
 
 
 def _timestamp(column: Column) -> Check | None:
-    """Return the check of days, and of points in time to the second in UTC."""
+    """Return the check of dates, and of timestamps to the second in UTC."""
     centuries = np.zeros(256, np.bool_)
     centuries[plain_centuries(column)] = True
     masks = np.zeros((2, max(LENGTHS) + 1), np.uint64)
@@ -192,12 +192,12 @@ def _timestamp(column: Column) -> Check | None:
         date = text.words(begins) ^ DATE
         time = (text.words(begins + WORD_BYTES) ^ TIME) & masks[0][lengths]
         end = (text.words(begins + 2 * WORD_BYTES) ^ END) & masks[1][lengths]
-        # Nearly all lines of a file have the same of the two.
+        # Nearly all lines of a file have the same separator, T or a space.
         if len(time) and time[0] & SPACE_FOR_T == SPACE_FOR_T:
             time ^= SPACE_FOR_T & masks[0][lengths]
         valid: Flags = (masks[0][lengths] != 0) & _are_at_most(date, DATE_LIMITS)
         valid &= _are_at_most(time, TIME_LIMITS) & _are_at_most(end, END_LIMITS)
-        date, time, end = (_tens_and_ones(each) for each in (date, time, end))
+        date, time, end = map(_tens_and_ones, (date, time, end))
         months, days, seconds = _byte(date, 5), _byte(time, 0), _byte(end, 1)
         valid &= centuries[_byte(date, 0)] & (days >= 1) & (days <= LAST_DAYS[months]) & (seconds <= 59)
         valid &= _are_at_most(time & HOURS_AND_MINUTES, TIME_RANGES)

@@ -1,4 +1,4 @@
-"""Work ahead of its use, in a thread: objects are read and split while the database takes what was split before."""
+"""Prefetching in a thread: an object is read and split while the database stores earlier chunks of it."""
 
 import queue
 import threading
@@ -11,15 +11,15 @@ Item = TypeVar("Item")
 POLL_SECONDS = 0.1
 
 
-class _Handover(Generic[Item]):
-    """What a thread hands over: items, and at last that nothing more comes and why."""
+class _Channel(Generic[Item]):
+    """Passes items from a thread to its consumer, then the end or the error that ended them."""
 
     def __init__(self, count: int) -> None:
         self._queue: queue.Queue[tuple[Item] | BaseException | None] = queue.Queue(count)
-        self._is_left = threading.Event()
+        self._is_closed = threading.Event()
 
     def fill(self, items: Iterable[Item]) -> None:
-        """Put items in until there is no more, or nobody to take them."""
+        """Put items into the queue until there are no more, or the consumer is gone."""
         try:
             for item in items:
                 if not self._put((item,)):
@@ -29,7 +29,7 @@ class _Handover(Generic[Item]):
             self._put(error)
 
     def _put(self, entry: tuple[Item] | BaseException | None) -> bool:
-        while not self._is_left.is_set():
+        while not self._is_closed.is_set():
             try:
                 self._queue.put(entry, timeout=POLL_SECONDS)
             except queue.Full:
@@ -38,24 +38,24 @@ class _Handover(Generic[Item]):
         return False
 
     def items(self) -> Iterator[Item]:
-        """Yield the items, and raise what ended them."""
+        """Yield the items, and raise the error that ended them, if any."""
         while isinstance(entry := self._queue.get(), tuple):
             yield entry[0]
         if entry is not None:
             raise entry
 
-    def leave(self) -> None:
-        """Take no more: the thread ends with the item that it is at."""
-        self._is_left.set()
+    def close(self) -> None:
+        """Stop consuming: the thread ends after its current item."""
+        self._is_closed.set()
 
 
 @contextmanager
 def prefetch(items: Iterable[Item], count: int) -> Iterator[Iterator[Item]]:
-    """Iterate in a thread of its own, at most `count` items ahead of the block, which gets the items and any error."""
-    handover: _Handover[Item] = _Handover(count)
-    # A daemon: a read that hangs in the network must not keep a process that has given up from ending.
-    threading.Thread(target=handover.fill, args=[items], name="prefetch", daemon=True).start()
+    """Iterate in a separate thread, at most `count` items ahead of the block, which gets the items and any error."""
+    channel: _Channel[Item] = _Channel(count)
+    # A daemon thread, so that a read that hangs in the network does not keep the process from exiting.
+    threading.Thread(target=channel.fill, args=[items], name="prefetch", daemon=True).start()
     try:
-        yield handover.items()
+        yield channel.items()
     finally:
-        handover.leave()
+        channel.close()

@@ -1,4 +1,4 @@
-"""The bytes of one version of an object, pinned to it: taken up where a broken connection left off, unpacked."""
+"""Reads the bytes of one version of an object: resumes after a broken connection, and decompresses gzip."""
 
 import logging
 import zlib
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from mypy_boto3_s3.type_defs import GetObjectRequestTypeDef
 
 BLOCK_BYTES = 512 << 10
-# What is lost at most when a connection breaks: the client keeps nothing of what it was reading.
+# How much is lost at most when a connection breaks: the client discards the piece that it was reading.
 PIECE_BYTES = 16 << 10
 GZIP_FRAME = zlib.MAX_WBITS | 16
 GZIP_SIGNATURE = b"\x1f\x8b"
@@ -37,21 +37,21 @@ log = logging.getLogger(__name__)
 def read(
     client: "S3Client | None", item: ObjectVersion, byte_from: int = 0, give_up_seconds: float = 0
 ) -> Iterator[bytes]:
-    """Yield the text of an object version in blocks of about BLOCK_BYTES, unpacked when its key ends in .gz.
+    """Yield the text of an object version in blocks of about BLOCK_BYTES, decompressed if its key ends in .gz.
 
-    A read that breaks off goes on from the last byte. Bytes of another version may be yielded only where the server
-    swaps an object under its reader, and then ObjectChanged follows before the end.
+    An interrupted read continues after the last byte. Bytes of another version are yielded only if the server replaces
+    an object while it is being read, and then ObjectChanged is raised before the end.
 
     Args:
-        client: a boto3 S3 client; none is needed for a file.
+        client: a boto3 S3 client; None for a file.
         item: the version to read.
-        byte_from: offset in the (unpacked) text of the first byte to yield.
-        give_up_seconds: how long to go on asking a server that gives no further byte.
+        byte_from: the offset of the first byte to yield, in the decompressed text.
+        give_up_seconds: how long to retry while the server delivers no bytes.
 
     Raises:
-        BucketUnavailable: the server refused, or went away for longer than that.
-        ObjectChanged: this version is gone.
-        ObjectUnreadable: it may not be read, is archived, or its gzip stream is broken.
+        BucketUnavailable: the server refuses the request, or is unavailable for longer than that.
+        ObjectChanged: this version no longer exists.
+        ObjectUnreadable: reading it is forbidden, it is archived, or its gzip stream is damaged.
     """
     if item.key.lower().endswith(".gz"):
         packed = _stored_pieces(client, item, 0, give_up_seconds)
@@ -71,9 +71,9 @@ def _stored_pieces(
     else:
         yield from _object_pieces(client, item, byte_from, give_up_seconds)
         if item.has_id:
-            return  # a version of a bucket with versioning is never another one
+            return  # a version with an id cannot be overwritten
         is_current_now = retry_transient(give_up_seconds, is_transient)(is_current, client, item)
-    # Not every server keeps an object under a reader as it was.
+    # Some servers replace an object while it is being read.
     if not is_current_now:
         raise ObjectChanged(f"{item} was overwritten while it was being read")
 
@@ -91,13 +91,13 @@ def _file_pieces(item: ObjectVersion, byte_from: int) -> Iterator[bytes]:
 def _object_pieces(client: "S3Client", item: ObjectVersion, byte_from: int, give_up_seconds: float) -> Iterator[bytes]:
     position = byte_from
     while position < item.size:
-        # With the first piece the server has shown that it serves, and the time to wait for it begins again.
+        # The first piece shows that the server is available; later failures get the full time again.
         try:
             piece, rest = retry_transient(give_up_seconds, is_transient)(_first_piece, client, item, position)
         except ObjectUnreadable as error:
             if position == byte_from:
                 raise
-            # It was readable a moment ago: not the object is what changed, and its load can be taken up.
+            # It was readable a moment ago: the problem is not the object, and the load can be resumed.
             raise BucketRefused(str(error)) from None
         yield piece
         position += len(piece)
@@ -108,12 +108,12 @@ def _object_pieces(client: "S3Client", item: ObjectVersion, byte_from: int, give
         except BucketUnavailable as error:
             if not is_transient(error):
                 raise
-            log.warning("reading goes on from byte %d after: %s", position, error)
+            log.warning("resuming the read at byte %d after: %s", position, error)
 
 
 def _first_piece(client: "S3Client", item: ObjectVersion, byte_from: int) -> tuple[bytes, Iterator[bytes]]:
-    """Ask for an object from a byte on, and return the first piece of it and those that follow."""
-    pieces = _answered(client, item, byte_from)
+    """Request an object from a byte on, and return its first piece and an iterator of the rest."""
+    pieces = _requested_pieces(client, item, byte_from)
     piece = next(pieces, None)
     if piece is None:
         raise BucketUnavailable(f"{item} ends at byte {byte_from} instead of {item.size}")
@@ -121,7 +121,7 @@ def _first_piece(client: "S3Client", item: ObjectVersion, byte_from: int) -> tup
 
 
 def _blocks(pieces: Iterator[bytes]) -> Iterator[bytes]:
-    """Join pieces to blocks, which cost less to work on."""
+    """Join pieces into blocks, which are cheaper to process."""
     held: list[bytes] = []
     size = 0
     for piece in pieces:
@@ -134,7 +134,7 @@ def _blocks(pieces: Iterator[bytes]) -> Iterator[bytes]:
         yield b"".join(held)
 
 
-def _answered(client: "S3Client", item: ObjectVersion, byte_from: int) -> Iterator[bytes]:
+def _requested_pieces(client: "S3Client", item: ObjectVersion, byte_from: int) -> Iterator[bytes]:
     request: GetObjectRequestTypeDef = {"Bucket": item.bucket, "Key": item.key}
     if item.has_id:
         request["VersionId"] = item.version
@@ -143,16 +143,16 @@ def _answered(client: "S3Client", item: ObjectVersion, byte_from: int) -> Iterat
     if byte_from:
         request["Range"] = f"bytes={byte_from}-"
     with translate_s3_errors(str(item), is_object=True):
-        answer = client.get_object(**request)
-        # Not every server heeds If-Match, nor Range.
-        if not is_answer_about(item, answer):
+        response = client.get_object(**request)
+        # Some servers ignore If-Match, or Range.
+        if not is_answer_about(item, response):
             raise ObjectChanged(f"{item} was overwritten while it was being read")
-        pieces = answer["Body"].iter_chunks(PIECE_BYTES)
-        yield from pieces if "ContentRange" in answer else skip(pieces, byte_from)
+        pieces = response["Body"].iter_chunks(PIECE_BYTES)
+        yield from pieces if "ContentRange" in response else skip(pieces, byte_from)
 
 
 def _refuse(pieces: Iterator[bytes], is_wrong: Callable[[bytes], bool], complaint: str) -> Iterator[bytes]:
-    """Yield the pieces of what does not begin with a wrong one."""
+    """Yield the pieces, or raise ObjectDamaged if the first one is wrong."""
     first = next(pieces, b"")
     if first and is_wrong(first):
         raise ObjectDamaged(complaint)
@@ -169,19 +169,19 @@ def _is_not_gzip(piece: bytes) -> bool:
 
 
 def _unpacked(item: ObjectVersion, packed: Iterator[bytes]) -> Iterator[bytes]:
-    """Yield the text of a gzip file, of one member or many, never more than a block at a time."""
+    """Yield the text of a gzip file of one or several members, at most BLOCK_BYTES at a time."""
     position = 0
     member = zlib.decompressobj(GZIP_FRAME)
     for piece in packed:
         rest = piece
         while rest:
             if member.eof:
-                # Zeros after a member are padding, as tapes and some tools leave it.
-                if not (begun := rest.lstrip(b"\0")):
+                # Zeros after a member are padding, as written by tape drives and some tools.
+                if not (next_member := rest.lstrip(b"\0")):
                     position += len(rest)
                     break
-                position += len(rest) - len(begun)
-                member, rest = zlib.decompressobj(GZIP_FRAME), begun
+                position += len(rest) - len(next_member)
+                member, rest = zlib.decompressobj(GZIP_FRAME), next_member
             try:
                 text = member.decompress(rest, BLOCK_BYTES)
             except zlib.error as error:

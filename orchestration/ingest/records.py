@@ -1,9 +1,9 @@
-"""CSV text into chunks of records: where each record begins and ends, and which of them cannot be rows.
+"""Splits CSV text into chunks of records: where each record begins and ends, and which of them cannot be rows.
 
-The rules are those of RFC 4180 as Python's csv module applies them when strict: a double quote opens a quoted field
-only where a field begins, a doubled one inside of it is one quote, and it has to close right before a delimiter or the
-end of a line. A line feed, a carriage return or both together end a line and, outside of quotes, a record; a line with
-nothing but delimiters on it is none, and neither is a header that comes again.
+The rules are those of RFC 4180 in the strict mode of Python's csv module: a double quote opens a quoted field only at
+the beginning of a field, a doubled quote inside it stands for one quote, and the closing quote has to be followed by a
+delimiter or a line end. A line feed, a carriage return or both end a line and, outside of quotes, a record. A line of
+only delimiters is not a record, and neither is a repeated header.
 """
 
 import re
@@ -19,12 +19,12 @@ from orchestration.ingest.lines import CsvBuffer, Flags, Integers, Records, too_
 from orchestration.ingest.plain import PlainRows
 
 RECORDS_PER_CHUNK = 1000
-# What bounds the memory: a longer record is rejected, and a chunk ends before it would grow longer.
+# Limits memory: a longer record is rejected, and a chunk ends before it exceeds this.
 MAX_BYTES = 1 << 20
-# How much of a rejected record is kept.
+# How much of a rejected record is stored.
 RAW_BYTES_KEPT = 64 << 10
 
-# Of a load or record; a bigint has up to 19 digits.
+# A load id or record number; a bigint has up to 19 digits.
 NUMBER = re.compile("[0-9]{1,18}")
 
 NONE: Integers = np.empty(0, np.int64)
@@ -32,14 +32,15 @@ NONE: Integers = np.empty(0, np.int64)
 
 @dataclass(frozen=True)
 class HeaderProbe:
-    """How to recognise a header that comes again among the records.
+    """How to recognize a repeated header among the records.
 
     Attributes:
-        field: index of a field that begins with a letter in a header and, nearly always, with none in a record; None
-            where there is no such field, and every record has to be looked at.
-        names: of which a header has at least one: names of columns in lower case, without anything but letters and
-            digits. Those that are not ASCII are of no use here.
-        is_header: says whether the fields of a record are the object's header. It raises where they are another one.
+        field: index of a field that begins with a letter in a header but hardly ever in a record; None if there is no
+            such field, and every record has to be checked.
+        names: names of columns, at least one of which is in every header: in lower case, only letters and digits. Names
+            that are not ASCII have no effect.
+        is_header: returns whether a record's fields, given with its line, are the object's header. Raises
+            HeaderMismatch if they are a different header.
     """
 
     field: int | None
@@ -49,7 +50,7 @@ class HeaderProbe:
 
 @dataclass(frozen=True)
 class Position:
-    """Where in an object a chunk begins: its number (from 0), its first record's and line's (from 1), its byte."""
+    """Where a chunk begins in an object: its number (from 0), its first record and line (from 1), its byte offset."""
 
     chunk: int = 0
     record: int = 1
@@ -62,10 +63,16 @@ START = Position()
 
 @dataclass(frozen=True)
 class Rejection:
-    """A record that cannot be a row of its table: which, why, and its bytes.
+    """A malformed record, which cannot be a row of its table.
 
-    `record` and `line` count from 1 over the object, `byte_from` is the offset of its first byte in the object's text,
-    `raw` its first RAW_BYTES_KEPT bytes out of `raw_bytes`, without the line end.
+    Attributes:
+        record: its number in the object, from 1.
+        line: the number of its first line, from 1.
+        byte_from: the offset of its first byte in the object's text.
+        reason: why, as a code.
+        message: why, in words that complete "the record …".
+        raw: its first RAW_BYTES_KEPT bytes, without the line end.
+        raw_bytes: its size.
     """
 
     record: int
@@ -80,14 +87,23 @@ class Rejection:
     def of(
         cls, refusal: Refusal, record: int, line: int, byte_from: int, raw: bytes, raw_bytes: int | None = None
     ) -> "Rejection":
-        """Return the rejection of a record, of whose bytes as much is kept as is kept of any."""
+        """Return the rejection of a record, with its bytes truncated.
+
+        Args:
+            refusal: why it is rejected.
+            record: its number in the object, from 1.
+            line: the number of its first line, from 1.
+            byte_from: the offset of its first byte.
+            raw: its bytes, or as many of them as are in memory.
+            raw_bytes: its size, if `raw` is not all of it.
+        """
         size = len(raw) if raw_bytes is None else raw_bytes
         return cls(record, line, byte_from, refusal.reason, refusal.message, raw[:RAW_BYTES_KEPT], size)
 
 
 @dataclass(frozen=True)
 class Correction:
-    """A row that corrects a rejected record of an earlier load, as its file says in columns of its own."""
+    """A row that corrects a rejected record of an earlier load, which two extra columns of its file identify."""
 
     record: int
     corrected_load_id: int
@@ -96,14 +112,22 @@ class Correction:
 
 @dataclass(frozen=True)
 class Chunk:
-    """Up to a thousand consecutive records, and the stretch of the object that holds them.
+    """Up to a thousand consecutive records, and the byte range of the object that contains them.
 
-    The stretches of an object's chunks follow each other without a gap; blank lines, byte order marks and headers
-    belong to them without being records. `rows` are the records that can be rows, as COPY is to read them: in the
-    object's dialect, without the fields that are left out and without line ends; `numbers`, `lines` and `offsets` say
-    of each what Rejection calls record, line and byte_from. `repeated_headers` counts the headers that came again,
-    `corrections` says which rejected records the rows correct, `is_plain` which rows are valid beyond doubt; None if
-    nobody has looked.
+    The byte ranges of an object's chunks are contiguous and include blank lines, byte order marks and headers.
+
+    Attributes:
+        begin: the position of this chunk.
+        end: the position of the next chunk.
+        rows: the records that can be rows, as COPY reads them: in the object's dialect, without line ends and without
+            fields that are left out.
+        numbers: each row's record number in the object, from 1.
+        lines: the number of each row's first line, from 1.
+        offsets: the offset of each row's first byte in the object's text.
+        rejections: the malformed records.
+        repeated_headers: how many headers there are among the records.
+        corrections: which rejected records the rows correct.
+        is_plain: which rows are certainly valid; None if that was not checked.
     """
 
     begin: Position
@@ -119,7 +143,7 @@ class Chunk:
 
     @property
     def records(self) -> int:
-        """How many records it has, the rejected ones among them."""
+        """How many records it has, including rejected ones."""
         return self.end.record - self.begin.record
 
 
@@ -133,18 +157,18 @@ def split_chunks(
     max_bytes: int = MAX_BYTES,
     plain_rows: PlainRows | None = None,
 ) -> Iterator[Chunk]:
-    """Split a stream of blocks into chunks, independently of where one block ends and the next begins.
+    """Split a stream of blocks into chunks, which do not depend on the size of the blocks.
 
     Args:
-        blocks: the object's text from byte `body.byte` on, in pieces of any size; UTF-16 turned into UTF-8.
-        file_format: how its records are written.
-        start: what the first chunk is to be.
-        body: where the blocks begin, if that is after `start`: after a byte order mark or a header, which belong to
-            the first chunk all the same.
-        probe: how to recognise a header that comes again; by default none does.
+        blocks: the object's text from byte `body.byte` on, in blocks of any size; UTF-16 transcoded to UTF-8.
+        file_format: of the object.
+        start: the position of the first chunk.
+        body: where the blocks begin, if that is after `start`: after a byte order mark or a header, which also belong
+            to the first chunk.
+        probe: how to recognize repeated headers; by default there are none.
         chunk_records: records per chunk.
-        max_bytes: the longest that a record may be; also the longest chunk, unless its one record is longer.
-        plain_rows: recognises rows that are valid beyond doubt; by default none are.
+        max_bytes: the maximum size of a record, and of a chunk unless its only record is longer.
+        plain_rows: recognizes rows that are certainly valid; by default none are.
 
     Raises:
         HeaderMismatch: a header further down names other columns.
@@ -156,7 +180,7 @@ def split_chunks(
 
 
 class _Splitter:
-    """The text that belongs to no chunk yet, and what the next chunk is to be."""
+    """Buffers text that is not part of a chunk yet, and keeps the position of the next chunk."""
 
     def __init__(
         self,
@@ -172,12 +196,12 @@ class _Splitter:
         self._width = len(file_format.fields)
         self._probe = probe
         delimiter = file_format.dialect.delimiter_byte
-        self._no_name = bytes(each for each in range(128) if not chr(each).isalnum() and each != delimiter[0])
+        self._not_in_names = bytes(octet for octet in range(128) if not chr(octet).isalnum() and octet != delimiter[0])
         self._chunk_records = chunk_records
         self._max_bytes = max_bytes
         self._plain_rows = plain_rows
         self._next = start
-        self._body = body  # where _text begins: at the next chunk's beginning, but for a header
+        self._body = body  # where _text begins: at the next chunk, or after a header
         self._text = b""
         self._long_line: _LongLine | None = None
 
@@ -188,12 +212,12 @@ class _Splitter:
     def finish(self) -> Iterator[Chunk]:
         yield from self._chunks(at_end=True)
         if self._body.byte > self._next.byte:
-            yield self._entered(0, 0, [], [], NONE, NONE, [])
+            yield self._advance(0, 0, [], [], NONE, NONE, [])
 
     def _chunks(self, at_end: bool) -> Iterator[Chunk]:
         while self._text or self._long_line:
             if self._long_line:
-                self._text = self._long_line.take(self._text, at_end)
+                self._text = self._long_line.consume(self._text, at_end)
                 if not self._long_line.is_whole:
                     return
                 yield self._chunk_of(self._long_line)
@@ -211,7 +235,7 @@ class _Splitter:
             self._long_line = _LongLine(self._format.encoding)
 
     def _next_records(self, buffer: CsvBuffer, line: int) -> Records | None:
-        """Return the next chunk's records from a line on, blank lines among them; None if more text has to come."""
+        """Return the next chunk's records from a line on, including blank lines; None if it needs more text."""
         limit = buffer.starts[line] + self._max_bytes
         parts: list[Records] = []
         missing, end = self._chunk_records, line
@@ -224,12 +248,12 @@ class _Splitter:
             if not missing or count < len(part):
                 return Records.joined(parts)
             end = int(part.last[-1]) + 1
-        # What follows may be the beginning of a line that is longer than any chunk.
+        # The rest may be the beginning of a line that is longer than any chunk.
         is_full = end == len(buffer.ends) and len(buffer.text) - buffer.starts[end] > self._max_bytes
         return Records.joined(parts) if parts and (buffer.at_end or is_full) else None
 
     def _chunk(self, buffer: CsvBuffer, line: int, end: int, records: Records, plain: Flags | None) -> Chunk:
-        """Return the next chunk, of the lines from one up to another: its rows, and what cannot be one."""
+        """Return the next chunk, which consists of the lines from `line` up to `end`."""
         kept = records.where(records.fields > 0)
         repeated = self._repeated_headers(buffer, line, kept)
         if repeated is not None:
@@ -237,7 +261,7 @@ class _Splitter:
         begins, ends = buffer.begins[kept.first], buffer.contents[kept.last]
         stretch = buffer.text[buffer.starts[line] : buffer.starts[end]]
         if len(kept) == end - line and not buffer.has_marks:
-            # Each line is a record. This gives nothing else than what is below, in half the time.
+            # Each line is a record. Same result as below in half the time.
             raws = stretch.splitlines()
         else:
             raws = [buffer.text[begin:stop] for begin, stop in zip(begins.tolist(), ends.tolist(), strict=True)]
@@ -264,28 +288,28 @@ class _Splitter:
             numbers, lines, offsets = [numbers[index] for index in good], lines[good], offsets[good]
             is_plain = None if is_plain is None else is_plain[good]
         corrections = self._corrections(raws, numbers) if self._format.provenance else []
-        chunk = self._entered(end - line, size, rows, numbers, lines, offsets, rejections, headers)
+        chunk = self._advance(end - line, size, rows, numbers, lines, offsets, rejections, headers)
         return replace(chunk, corrections=corrections, is_plain=is_plain)
 
     @staticmethod
     def _are_plain(records: Records, plain: Flags) -> Flags:
-        """Return which records are lines that are plain, and were not read in another way than these."""
-        found: Flags = plain[records.first] & (records.first == records.last)
-        found[list(records.exact)] = False
-        return found
+        """Return which records are single plain lines that were not read exactly."""
+        are_plain: Flags = plain[records.first] & (records.first == records.last)
+        are_plain[list(records.exact)] = False
+        return are_plain
 
     def _corrections(self, raws: Sequence[bytes], numbers: Sequence[int]) -> list[Correction]:
-        """Return which rejected records some rows correct; where the columns for that hold no numbers, none."""
+        """Return which rejected records the rows correct; rows without numbers in these columns correct none."""
         load, record = self._format.provenance or (0, 0)
-        found = []
+        corrections = []
         for number, raw in zip(numbers, raws, strict=True):
             values = self._format.values(raw)
             if values and all(NUMBER.fullmatch(values[index]) for index in (load, record)):
-                found.append(Correction(number, int(values[load]), int(values[record])))
-        return found
+                corrections.append(Correction(number, int(values[load]), int(values[record])))
+        return corrections
 
     def _repeated_headers(self, buffer: CsvBuffer, line: int, records: Records) -> Flags | None:
-        """Say which records are the header that comes again, None if none is."""
+        """Return which records are repetitions of the header, None if none is."""
         if self._probe is None or not len(records):
             return None
         if self._probe.field is None:
@@ -294,27 +318,28 @@ class _Splitter:
             candidates = buffer.begin_with_a_letter(records, self._probe.field)
         if not len(candidates):
             return None
-        found = np.zeros(len(records), np.bool_)
+        are_headers = np.zeros(len(records), np.bool_)
         for index in candidates.tolist():
             first = records.first[index]
             raw = buffer.text[buffer.begins[first] : buffer.contents[records.last[index]]]
-            if not self._has_a_name(raw):
+            if not self._may_name_columns(raw):
                 continue
             fields = self._format.values(raw)
-            found[index] = fields is not None and self._probe.is_header(fields, int(first) - line + self._body.line)
-        return found if found.any() else None
+            number = int(first) - line + self._body.line
+            are_headers[index] = fields is not None and self._probe.is_header(fields, number)
+        return are_headers if are_headers.any() else None
 
-    def _has_a_name(self, raw: bytes) -> bool:
-        """Return whether a record may name a column. Where ids are words, that saves ten times as much work."""
-        words = raw.lower().translate(None, self._no_name).split(self._format.dialect.delimiter_byte)
+    def _may_name_columns(self, raw: bytes) -> bool:
+        """Return whether a record may name a column. If ids are words, that saves ten times as much work."""
+        words = raw.lower().translate(None, self._not_in_names).split(self._format.dialect.delimiter_byte)
         return self._probe is not None and (not raw.isascii() or not self._probe.names.isdisjoint(words))
 
     def _refused(self, records: Records, raws: Sequence[bytes], stretch: bytes, begins: Integers) -> dict[int, Refusal]:
-        """Return why some records cannot be rows, by index; their length comes first, then bytes, quotes, fields."""
-        refused = {index: each for index, each in records.exact.items() if isinstance(each, Refusal)}
+        """Return why records cannot be rows, by index: length takes precedence, then encoding, quotes, fields."""
+        refused = {index: result for index, result in records.exact.items() if isinstance(result, Refusal)}
         for index in np.flatnonzero(records.fields != self._width).tolist():
             refused[index] = wrong_fields(int(records.fields[index]), self._width)
-        # In most chunks nobody has to look at the bytes of a single record.
+        # In most chunks the bytes of single records need not be checked.
         if badly_encoded(stretch, self._format.encoding) is not None:
             for index in _with_odd_bytes(stretch, begins):
                 refusal = badly_encoded(raws[index], self._format.encoding)
@@ -327,9 +352,9 @@ class _Splitter:
         rejected = Rejection.of(
             refusal, self._next.record, self._body.line, self._body.byte, bytes(line.head), line.content_bytes
         )
-        return self._entered(1, line.bytes, [], [], NONE, NONE, [rejected])
+        return self._advance(1, line.bytes, [], [], NONE, NONE, [rejected])
 
-    def _entered(
+    def _advance(
         self,
         line_count: int,
         size: int,
@@ -348,7 +373,7 @@ class _Splitter:
 
 
 class _LongLine:
-    """A line that is longer than a record may be, of which only the beginning is kept while the rest goes by."""
+    """A line that exceeds the maximum size of a record; only its beginning is kept."""
 
     def __init__(self, encoding: Encoding) -> None:
         self._encoding = encoding
@@ -356,32 +381,32 @@ class _LongLine:
         self.bytes = self.content_bytes = 0
         self.is_whole = False
 
-    def take(self, text: bytes, at_end: bool) -> bytes:
-        """Take the line's part of a text, and return what follows it."""
+    def consume(self, text: bytes, at_end: bool) -> bytes:
+        """Consume the line's part of a text, and return the rest."""
         end = LINE_END.search(text)
-        # A carriage return that nothing follows yet may be half of the line's end.
+        # A carriage return at the end of the text may be half of the line end.
         is_half = end is not None and not at_end and end.group() == b"\r" and end.end() == len(text)
         content = end.start() if end else len(text)
         self.head += text[: min(content, RAW_BYTES_KEPT - len(self.head))]
         self.content_bytes += content
         self.is_whole = at_end if end is None else not is_half
-        taken = end.end() if end and not is_half else content
-        before = bytes_before(text[:taken], self._encoding)
-        self.bytes += taken if before is None else int(before[-1])
-        return text[taken:]
+        consumed = end.end() if end and not is_half else content
+        before = bytes_before(text[:consumed], self._encoding)
+        self.bytes += consumed if before is None else int(before[-1])
+        return text[consumed:]
 
 
 def _with_odd_bytes(text: bytes, begins: Integers) -> list[int]:
-    """Return which of the records that begin at some offsets of a text have other bytes than ASCII's, or NUL."""
+    """Return the indices of records, given by their offsets in a text, that have non-ASCII bytes or NUL."""
     octets = np.frombuffer(text, np.uint8)
     odd = np.flatnonzero((octets >= 0x80) | (octets == 0))
-    # Byte order marks stand before the first record, too.
-    found = np.unique(np.searchsorted(begins, odd, "right") - 1)
-    return [int(index) for index in found if index >= 0]
+    # A byte order mark may precede the first record.
+    indices = np.unique(np.searchsorted(begins, odd, "right") - 1)
+    return [int(index) for index in indices if index >= 0]
 
 
 def badly_encoded(raw: bytes, encoding: Encoding = Encoding.UTF_8) -> Refusal | None:
-    """Return why Postgres cannot store some bytes as text, None if it can."""
+    """Return why Postgres cannot store a record as text, None if it can."""
     if b"\0" in raw:
         return Refusal("nul_character", f"has a NUL character at byte {raw.index(0) + 1}")
     try:

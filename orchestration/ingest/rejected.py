@@ -1,7 +1,7 @@
-"""Rejected records as work: listed for people, written out to be corrected and delivered again, dismissed.
+"""Lists rejected records, exports them for correction and redelivery, and dismisses them.
 
-What is open the models decide, in staging.rejected_records; a file with the columns _load_id and _record, which
-exports have, says which records its own correct.
+The models decide which records are open, in staging.rejected_records. The columns _load_id and _record of an export
+identify the records that the corrected file corrects.
 """
 
 import csv
@@ -19,13 +19,13 @@ from contracts.rules import visible
 from orchestration.database import Connection
 from orchestration.ingest.file_format import PROVENANCE
 
-# Columns of an export after those of the table. A load leaves them out, but for the two that name the record.
+# Columns of an export after those of the table. A load ignores them, except the two that identify the record.
 EXPORTED = ("_reasons", "_object", "_line", *PROVENANCE, "_text")
 
 
 @dataclass(frozen=True)
 class RejectedRecord:
-    """A row of staging.rejected_records; `text` is a malformed record as it stands in its object."""
+    """A row of staging.rejected_records; `raw` has the bytes of a malformed record."""
 
     table_name: str
     object: str | None
@@ -41,36 +41,36 @@ class RejectedRecord:
 
     @property
     def problems(self) -> str:
-        """What is wrong with it, in words where the loader has some."""
+        """What is wrong with it, with the loader's message if there is one."""
         return f"{self.reasons[0]}: {self.message}" if self.message else ", ".join(self.reasons)
 
     def described(self, reason: str) -> str:
-        """Return one of its reasons with the value that it is about."""
+        """Return one of its reasons together with the value concerned."""
         value = self.value(reason.partition(":")[0])
         return reason if value is None else f'{reason} "{visible(value)}"'
 
     def value(self, column: str) -> str | None:
-        """Return what was delivered in a column, None for nothing or where that cannot be read."""
+        """Return the delivered value of a column, None if it is missing or unreadable."""
         return (self.delivered or {}).get(column)
 
 
 class NothingBuilt(Exception):
-    """The models have not been built yet, and so nobody knows which records are rejected."""
+    """The models have not been built yet, so it is not known which records are rejected."""
 
 
 def rejected_records(
     connection: Connection, tables: Iterable[Table], load_id: int | None = None, only_open: bool = False
 ) -> list[RejectedRecord]:
-    """Return the rejected records of some tables, in the order in which they were delivered.
+    """Return the rejected records of some tables, in the order of their delivery.
 
     Args:
         connection: of a role that reads schemas raw and staging.
-        tables: whose.
+        tables: the tables.
         load_id: only those of this load.
-        only_open: only those that nothing corrects and nobody has dismissed.
+        only_open: only those that are neither corrected nor dismissed.
 
     Raises:
-        NothingBuilt: there are no models yet.
+        NothingBuilt: the models have not been built yet.
     """
     query = """
         select
@@ -92,23 +92,23 @@ def rejected_records(
 
 
 def write_csv(records: Sequence[RejectedRecord], table: Table, target: TextIO) -> None:
-    """Write records of a table as a file of it, to be corrected and delivered again.
+    """Write records of a table as a CSV file, to be corrected and delivered again.
 
     Args:
         records: of one table.
-        table: theirs.
-        target: a text file that leaves line ends alone.
+        table: their table.
+        target: a text file that does not translate line ends.
     """
     rows = csv.writer(target, lineterminator="\n")
     rows.writerow([*table.column_names, *EXPORTED])
-    for each in records:
-        text = None if each.raw is None else each.raw.decode("utf-8", "replace")
-        places = (each.problems, each.object, each.line, each.load_id, each.record)
-        rows.writerow([*map(each.value, table.column_names), *places, text])
+    for record in records:
+        text = None if record.raw is None else record.raw.decode("utf-8", "replace")
+        places = (record.problems, record.object, record.line, record.load_id, record.record)
+        rows.writerow([*map(record.value, table.column_names), *places, text])
 
 
 def dismiss(connection: Connection, load_id: int, records: Sequence[int], note: str) -> None:
-    """Record that nothing has to be delivered in the place of some rejected records.
+    """Record that some rejected records need no correction.
 
     Args:
         connection: as hiring_loader.
@@ -126,13 +126,13 @@ def dismiss(connection: Connection, load_id: int, records: Sequence[int], note: 
 
 
 def incomplete(connection: Connection) -> list[dict[str, Any]]:
-    """Return what is in no metric of each table as of the last build: open, waiting and withdrawn records.
+    """Return, for each table, how many records are in no metric as of the last build: open, waiting, withdrawn.
 
     Args:
         connection: of a role that reads schema marts.
 
     Raises:
-        NothingBuilt: there are no models yet.
+        NothingBuilt: the models have not been built yet.
     """
     query = sql.SQL("select table_name, open_records, waiting, withdrawn from marts.completeness order by table_name")
     try:

@@ -1,4 +1,4 @@
-"""What is kept of rejected records: malformed ones, which are no rows, and rows that break a rule of the contract."""
+"""Stores rejected records: malformed ones, which cannot be rows, and rows that break a rule of the contract."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,15 +16,15 @@ from orchestration.ingest.records import Correction, Rejection
 
 @dataclass(frozen=True)
 class Example:
-    """A rejected record, for people to look at.
+    """A rejected record as an example in a message.
 
     Attributes:
         record: its number in the object, from 1.
-        line: in which it begins, from 1.
-        reason: why it is rejected, like too_few_fields or datetime:missing.
-        message: of a malformed record, the same in words that complete "the record ...".
-        raw: of a malformed record, its bytes.
-        value: of an invalid one, the value that breaks the rule.
+        line: the number of its first line, from 1.
+        reason: why it is rejected, such as too_few_fields or datetime:missing.
+        message: for a malformed record, the same in words that complete "the record …".
+        raw: for a malformed record, its bytes.
+        value: for an invalid record, the value that breaks the rule.
     """
 
     record: int
@@ -35,7 +35,7 @@ class Example:
     value: str | None = None
 
     def __str__(self) -> str:
-        """Return where it is and what is wrong with it, as the end of a sentence."""
+        """Return its location and what is wrong with it, as the end of a sentence."""
         column = self.reason.partition(":")[0]
         words = self.message or (f"has {column} {self.value!r}" if self.value else f"has no {column}")
         return f"record {self.record} in line {self.line}, {words}"
@@ -43,25 +43,28 @@ class Example:
 
 def examples_of_malformed(rejections: Sequence[Rejection]) -> list[Example]:
     """Return malformed records as examples."""
-    return [Example(each.record, each.line, each.reason, each.message, each.raw) for each in rejections]
+    return [
+        Example(rejection.record, rejection.line, rejection.reason, rejection.message, rejection.raw)
+        for rejection in rejections
+    ]
 
 
 def examples_of_invalid(records: Sequence[InvalidRecord]) -> list[Example]:
     """Return invalid records as examples, one for each rule that they break."""
     return [
-        Example(each.record, each.line, str(problem), value=problem.value)
-        for each in records
-        for problem in each.problems
+        Example(record.record, record.line, str(problem), value=problem.value)
+        for record in records
+        for problem in record.problems
     ]
 
 
 def record_malformed(
     connection: Connection, table: Table, load_id: int, file_format: FileFormat, rejections: Sequence[Rejection]
 ) -> None:
-    """Keep the malformed records of a load, with their bytes and what can be read of their fields.
+    """Store the malformed records of a load, with their bytes and their readable fields.
 
     Args:
-        connection: in the transaction that enters their chunks.
+        connection: in the transaction that records their chunks.
         table: of the load.
         load_id: the load.
         file_format: of the object.
@@ -76,26 +79,39 @@ def record_malformed(
         """
     ) as copy:
         copy.set_types(["int8", "int8", "int8", "int8", "text", "text", "bytea", "int8", "jsonb"])
-        for each in rejections:
-            place = (load_id, each.record, each.line, each.byte_from)
-            delivered = Jsonb(readable_fields(table.key.name, file_format, each.raw))
-            copy.write_row((*place, each.reason, each.message, each.raw, each.raw_bytes, delivered))
+        for rejection in rejections:
+            place = (load_id, rejection.record, rejection.line, rejection.byte_from)
+            why = (rejection.reason, rejection.message)
+            delivered = Jsonb(readable_fields(table.key.name, file_format, rejection.raw))
+            copy.write_row((*place, *why, rejection.raw, rejection.raw_bytes, delivered))
 
 
 def record_invalid(connection: Connection, load_id: int, records: Sequence[InvalidRecord]) -> None:
-    """Keep which rows of a load break a rule, and where they stand in the object."""
+    """Store which rows of a load break a rule, and their lines in the object.
+
+    Args:
+        connection: in the transaction that records their chunks.
+        load_id: the load.
+        records: the rows.
+    """
     if not records:
         return
     with connection.cursor().copy(
         "copy raw.invalid_records (load_id, record, line, reasons) from stdin (format binary)"
     ) as copy:
         copy.set_types(["int8", "int8", "int8", "text[]"])
-        for each in records:
-            copy.write_row((load_id, each.record, each.line, each.reasons))
+        for record in records:
+            copy.write_row((load_id, record.record, record.line, record.reasons))
 
 
 def record_corrections(connection: Connection, load_id: int, corrections: Sequence[Correction]) -> None:
-    """Keep which rejected records the rows of a load correct, as their file says."""
+    """Store which rejected records the rows of a load correct.
+
+    Args:
+        connection: in the transaction that records their chunks.
+        load_id: the load.
+        corrections: identified by columns of its object.
+    """
     if not corrections:
         return
     with connection.cursor().copy(
@@ -105,23 +121,24 @@ def record_corrections(connection: Connection, load_id: int, corrections: Sequen
         """
     ) as copy:
         copy.set_types(["int8"] * 4)
-        for each in corrections:
-            copy.write_row((load_id, each.record, each.corrected_load_id, each.corrected_record))
+        for correction in corrections:
+            corrected = (correction.corrected_load_id, correction.corrected_record)
+            copy.write_row((load_id, correction.record, *corrected))
 
 
 def readable_fields(key: str, file_format: FileFormat, raw: bytes) -> dict[str, str]:
-    """Return what can be read of a malformed record, by column.
+    """Return the readable values of a malformed record by column.
 
-    Where it has another number of fields than it should, or quotes that are wrong, each of them may be another column's
-    but the first, and with a quote that one, too: the key is then left out, since records are found by it.
+    If it has a wrong number of fields or wrong quotes, each field except the first may belong to another column, and
+    with a quote in it the first one, too. The key is then left out, since records are looked up by it.
 
     Args:
-        key: the column that tells the records of the table apart.
+        key: the key column of the table.
         file_format: of the object.
         raw: the record's bytes.
     """
     dialect, width = file_format.dialect, len(file_format.fields)
-    # One more than there should be, but not all of those that a line of nothing but delimiters has.
+    # One more than expected, but not all fields of a long line of delimiters.
     spans = dialect.read_fields(raw, 0, len(raw), max_fields=width + 1)
     if isinstance(spans, list):
         values = file_format.values_at(raw, spans)
@@ -131,7 +148,7 @@ def readable_fields(key: str, file_format: FileFormat, raw: bytes) -> dict[str, 
         certain = int(dialect.quote not in values[0])
         values = [value.strip(" " + dialect.quote) for value in values]
     return {
-        # A jsonb holds every character but this.
+        # jsonb can store every character except this one.
         column: value.replace("\0", "\ufffd")
         for index, (column, value) in enumerate(zip(file_format.fields, values, strict=False))
         if column is not None and (index < certain or column != key)
@@ -141,13 +158,13 @@ def readable_fields(key: str, file_format: FileFormat, raw: bytes) -> dict[str, 
 def examples_by_reason(
     connection: Connection, table: Table, load_id: int, limit: int
 ) -> list[tuple[int, list[Example]]]:
-    """Return, most frequent reason first, how many records a load rejects for it and the first few of these.
+    """Return how many records of a load are rejected for each reason, most frequent first, and examples of them.
 
     Args:
         connection: of a role that reads schema raw.
         table: of the load.
         load_id: the load.
-        limit: how many examples of each reason.
+        limit: the maximum number of examples for each reason.
     """
     counts = connection.execute(
         """
@@ -185,7 +202,7 @@ MALFORMED = sql.SQL("""
 
 
 def _invalid(table: Table, reason: str) -> sql.Composed:
-    """Return the query for records that break a rule, with the values that do."""
+    """Return the query for records that break a rule, with the values concerned."""
     return sql.SQL("""
         select record, line, %(reason)s as reason, {column} as value
         from (

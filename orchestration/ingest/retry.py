@@ -1,4 +1,4 @@
-"""Retries while a server is away: at growing and random intervals, for a stated time without progress."""
+"""Retries while a server is down: with exponential backoff and jitter, until a time without progress has passed."""
 
 import logging
 import random
@@ -14,7 +14,7 @@ log = logging.getLogger(__name__)
 
 
 class _Outage:
-    """The failures since the last progress. What went well before them, for however long, is no waiting."""
+    """The failures since the last progress. Successful work before them does not count as waiting."""
 
     def __init__(self, give_up_seconds: float, progress: Callable[[], int]) -> None:
         self._give_up_seconds = give_up_seconds
@@ -23,14 +23,14 @@ class _Outage:
         self._since: float | None = None
         self._failures = 0
 
-    def is_worth_waiting(self) -> bool:
-        """Take note of a failure; return whether to try again after it."""
+    def should_retry(self) -> bool:
+        """Record a failure; return whether to try again."""
         now, progress = time.monotonic(), self._progress()
         has_progressed = progress > self._furthest
         if has_progressed or self._since is None:
             self._furthest, self._since, self._failures = progress, now, 0
         self._failures += 1
-        # The server was there a moment ago, however short the time to wait for it.
+        # After progress always, even if give_up_seconds is 0: the server was available a moment ago.
         return has_progressed or now - self._since < self._give_up_seconds
 
     def pause(self) -> float:
@@ -42,17 +42,17 @@ class _Outage:
 def retry_transient(
     give_up_seconds: float, is_transient: Callable[[BaseException], bool], progress: Callable[[], int] = lambda: 0
 ) -> Retrying:
-    """Return what calls a function again while it raises transient errors, and in the end raises the last one.
+    """Return a Retrying that calls a function again while it raises transient errors, and finally raises the last one.
 
     Args:
         give_up_seconds: how long to retry after the first failure, or the first after some progress; 0 calls it once.
         is_transient: whether an error may pass with time.
-        progress: how far the function's work has come, a number that grows: whoever takes some of the work is not
-            away, and gets the whole time again. The same place reached again is no progress.
+        progress: how far the function's work has come, a growing number: a server that accepts some of the work is not
+            down, and the time starts again. Reaching the same point again is not progress.
     """
     outage = _Outage(give_up_seconds, progress)
     return Retrying(
-        retry=retry_if_exception(lambda error: is_transient(error) and outage.is_worth_waiting()),
+        retry=retry_if_exception(lambda error: is_transient(error) and outage.should_retry()),
         wait=lambda _: outage.pause(),
         before_sleep=_log_pause,
         reraise=True,

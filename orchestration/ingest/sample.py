@@ -13,13 +13,13 @@ SEPARATOR = b"sep="
 
 @dataclass(frozen=True)
 class Line:
-    """A record of the beginning.
+    """A record of the sample.
 
     Attributes:
-        line: the number of its first line.
-        end: where what follows it begins.
-        fields: its values; None of one that is damaged, which is taken to be one line.
-        is_spaced: whether each field but the first begins with a space.
+        line: the number of its first line, from 1.
+        end: the position after it.
+        fields: its values; None if it is damaged, in which case it is treated as a single line.
+        is_spaced: whether each field except the first begins with a space.
         has_double_quotes: whether a field begins with a double quote.
         raw: its first line.
     """
@@ -41,10 +41,10 @@ class Sample:
     encoding: Encoding = Encoding.UTF_8
 
     def declared_delimiter(self) -> tuple[Position, tuple[str]] | None:
-        """Return where the text begins after a line such as `sep=;`, and that delimiter; None without one.
+        """Return the position after a line such as `sep=;`, and that delimiter; None without such a line.
 
         Raises:
-            UnreadableFile: the delimiter is none that is read.
+            UnreadableFile: the delimiter is not supported.
         """
         end = self._after_line(1, 0)
         line = self.text[: end.byte].rstrip(b"\r\n").strip(b'"')
@@ -75,11 +75,11 @@ class Sample:
         )
 
     def may_skip_spaces(self, dialect: Dialect) -> bool:
-        """Return whether a quote follows a space after a delimiter somewhere."""
+        """Return whether any quote follows a delimiter and a space."""
         return dialect.delimiter_byte + b" " + dialect.quote_byte in self.text
 
     def lines(self, dialect: Dialect, start: Position) -> Iterator[Line]:
-        """Yield the records from a position on as far as they are complete; blank lines are none."""
+        """Yield the complete records from a position on, without blank lines."""
         at = start
         while at.byte < len(self.text):
             begin = at.byte
@@ -95,7 +95,7 @@ class Sample:
                 yield line
 
     def _line(self, dialect: Dialect, number: int, begin: int, content: bytes) -> Line:
-        """Return the record that begins at an offset, in a line of some content."""
+        """Return the record that begins at an offset, given the number and the content of its first line."""
         text = self.text
         raw = content.decode(self.encoding.of_records, "replace")
         spans = dialect.read_fields(text, begin, len(text))
@@ -103,7 +103,7 @@ class Sample:
             return Line(number, self._after_line(number, begin), None, False, content.startswith(b'"'), raw)
         stop = spans[-1][1]
         line_ends = len(LINE_END.findall(text, begin, stop)) if stop > begin + len(content) else 0
-        # A NUL character is in no text: it damages a record, and UTF-16 without a mark is full of them.
+        # Text has no NUL characters: one damages its record, and UTF-16 without a mark is full of them.
         is_damaged = b"\0" in text[begin:stop]
         fields = None if is_damaged else FileFormat((), dialect, self.encoding).values_at(text, spans)
         return Line(
@@ -116,5 +116,5 @@ class Sample:
         )
 
     def _after_line(self, line: int, byte: int) -> Position:
-        found = LINE_END.search(self.text, byte)
-        return Position(line=line + 1, byte=found.end() if found else len(self.text))
+        end = LINE_END.search(self.text, byte)
+        return Position(line=line + 1, byte=end.end() if end else len(self.text))

@@ -1,4 +1,4 @@
-"""The one session that writes into a table: it holds the table's lock, and reconnects after the database was away."""
+"""The only session that writes to a table: it holds the table's lock, and reconnects after outages of the database."""
 
 import functools
 import logging
@@ -19,24 +19,24 @@ log = logging.getLogger(__name__)
 
 
 class DatabaseUnavailable(RuntimeError):
-    """Postgres stayed away for longer than a loader waits; what was committed stays, the next load continues there."""
+    """Postgres was unavailable for too long; committed chunks are kept, and the next load continues after them."""
 
 
 class TableSession:
-    """A table's sole session, from entering the block to its end.
+    """The only session that writes to a table while the block runs.
 
     Args:
-        conninfo: libpq's connection string; what it leaves out comes from libpq's variables.
+        conninfo: libpq's connection string; libpq's variables supply what it omits.
         table: the table.
-        give_up_seconds: how long to wait for a database that has gone away.
+        give_up_seconds: how long to retry while the database is unavailable.
         lock_wait_seconds: how long to wait for another session that loads into the table.
 
     Attributes:
-        committed: how much of the work at hand is committed, in whatever grows with it: see retry_transient.
+        committed: the current function's progress, for example in committed records: see retry_transient.
 
     Raises:
         psycopg.OperationalError: on entering, when the server cannot be reached or refuses the login.
-        LockTimeout: on entering or reconnecting, when another session kept the table.
+        LockTimeout: on entering or reconnecting, when another session holds the table's lock for too long.
     """
 
     def __init__(
@@ -65,7 +65,7 @@ class TableSession:
         return self._connection
 
     def connect(self) -> None:
-        """Connect and wait for the table's lock, unless there is a connection that has it."""
+        """Connect and wait for the table's lock, unless there is a connection that holds it."""
         if self._connection is not None and not self._connection.closed:
             return
         connection = connect(self._conninfo)
@@ -74,28 +74,28 @@ class TableSession:
         except BaseException:
             connection.close()
             raise
-        # Kept only now: a session without the lock must never be written with.
+        # Assigned only now: a session without the lock must never write.
         self._connection = connection
 
     def close(self) -> None:
-        """Close the connection, and give up the lock with it."""
+        """Close the connection, which releases the lock."""
         if self._connection is not None:
             self._connection.close()
 
 
 def acquire_table_lock(connection: Connection, table: Table, wait_seconds: float) -> None:
-    """Take the right to load into a table, for as long as the session lasts; a second loader waits for the first.
+    """Acquire the lock for loading into a table, for the rest of the session; a second loader waits for the first.
 
-    A loader writes with the session that holds the lock and with no other: one that has lost it has also lost what it
-    could have committed with.
+    A loader writes only with the session that holds the lock: when it loses the lock, it has lost the connection and
+    cannot commit anything.
 
     Args:
         connection: the session.
         table: the table.
-        wait_seconds: how long to wait for another session that has it.
+        wait_seconds: how long to wait for another session that holds it.
 
     Raises:
-        LockTimeout: it has it still.
+        LockTimeout: the other session still holds it after that time.
     """
     name = f"raw.{table.name}"
     acquire_lock(connection, name, f"{name} is being loaded by another session", wait_seconds, log.warning)
@@ -104,19 +104,19 @@ def acquire_table_lock(connection: Connection, table: Table, wait_seconds: float
 def retry_outages(
     work: Callable[Concatenate[TableSession, Arguments], Result],
 ) -> Callable[Concatenate[TableSession, Arguments], Result]:
-    """Let a function that works with a session start over, on a new connection, while the database is away.
+    """Make a function that uses a session start over, on a new connection, after an outage of the database.
 
-    It raises DatabaseUnavailable when the database stays away.
+    It raises DatabaseUnavailable if the outage lasts for too long.
     """
 
     @functools.wraps(work)
-    def persistent(session: TableSession, /, *args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
+    def retrying(session: TableSession, /, *args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
         def attempt() -> Result:
             try:
                 session.connect()
                 return work(session, *args, **kwargs)
             except psycopg.Error as error:
-                # A session that was cut in the middle of a COPY may look alive, and never be of use again.
+                # A connection that broke during a COPY may seem open, but be unusable.
                 if is_outage(error):
                     session.close()
                 raise
@@ -129,11 +129,11 @@ def retry_outages(
             if not is_outage(error):
                 raise
             raise DatabaseUnavailable(
-                f"Postgres took nothing for {session.give_up_seconds:g} s: {_in_one_line(error)}; "
-                "what was committed stays, and the next load goes on after it"
+                f"Postgres accepted nothing for {session.give_up_seconds:g} s: {_in_one_line(error)}; "
+                "committed records are kept, and the next load continues after them"
             ) from error
 
-    return persistent
+    return retrying
 
 
 def _in_one_line(error: psycopg.Error) -> str:

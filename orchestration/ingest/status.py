@@ -1,4 +1,4 @@
-"""The state of all loads, as an operator reads it on a terminal."""
+"""Prints the status of all loads on a terminal."""
 
 from collections.abc import Sequence
 
@@ -58,7 +58,7 @@ DISCREPANCIES = "select load_id, record, complaint from raw.discrepancies limit 
 
 
 def print_status(console: Console, connection: Connection) -> bool:
-    """Print the loads by table, the last few, what is wrong with those that failed; return whether all adds up."""
+    """Print loads by table, recent loads and failures; return whether every record is accounted for."""
     states = ("complete", "loading", "held", "failed", "abandoned")
     grid = Grid("table", *states, *COUNTS, "last completed", box=box.SIMPLE_HEAD)
     for name, *counts, last in connection.execute(TOTALS):
@@ -75,20 +75,20 @@ def print_status(console: Console, connection: Connection) -> bool:
     for load_id, state, error in connection.execute(FAILURES, [RECENT]):
         console.print(f"load {load_id} {state}: {error}", soft_wrap=True, markup=False)
 
-    found = connection.execute(DISCREPANCIES, [RECENT]).fetchall()
-    for load_id, record, complaint in found:
+    discrepancies = connection.execute(DISCREPANCIES, [RECENT]).fetchall()
+    for load_id, record, complaint in discrepancies:
         where = f"load {load_id}" if record is None else f"record {record} of load {load_id}"
         console.print(f"[red]does not add up:[/] {where} {complaint}", soft_wrap=True)
-    if not found:
+    if not discrepancies:
         console.print("Every record is accounted for.")
-    return not found
+    return not discrepancies
 
 
 def print_incomplete(console: Console, connection: Connection) -> None:
-    """Print what is in no metric as of the last build.
+    """Print how many records are in no metric as of the last build.
 
     Args:
-        console: where to.
+        console: where to print.
         connection: of a role that reads schema marts.
     """
     try:
@@ -96,20 +96,20 @@ def print_incomplete(console: Console, connection: Connection) -> None:
     except NothingBuilt:
         return
     grid = Grid("table", "open rejected records", "waiting", "withdrawn", box=box.SIMPLE_HEAD)
-    for each in tables:
-        name, *counts = each.values()
+    for table in tables:
+        name, *counts = table.values()
         if any(counts):
             grid.add_row(name, *(f"{count:,}" for count in counts))
     console.print(grid if grid.rows else "Nothing is open, waiting or withdrawn as of the last build.")
 
 
 def print_rejected(console: Console, records: Sequence[RejectedRecord]) -> None:
-    """Print rejected records, a line each."""
+    """Print rejected records, one per line."""
     grid = Grid("table", "object", "load", "record", "line", "status", "what is wrong", box=box.SIMPLE_HEAD)
-    for each in records[:SHOWN]:
-        wrong = each.problems if each.message else ", ".join(map(each.described, each.reasons))
-        numbers = (str(each.load_id), str(each.record), "" if each.line is None else str(each.line))
-        grid.add_row(each.table_name, escape(each.object or "batch"), *numbers, each.status, escape(wrong))
+    for record in records[:SHOWN]:
+        wrong = record.problems if record.message else ", ".join(map(record.described, record.reasons))
+        numbers = (str(record.load_id), str(record.record), "" if record.line is None else str(record.line))
+        grid.add_row(record.table_name, escape(record.object or "batch"), *numbers, record.status, escape(wrong))
     console.print(grid if grid.rows else "no rejected records")
     if len(records) > SHOWN:
         console.print(f"... and {len(records) - SHOWN:,} more: --csv writes all")

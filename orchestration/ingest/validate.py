@@ -1,4 +1,4 @@
-"""A dry run: what a load of an object would do, found out without a database from the same bytes, chunks and rules."""
+"""A dry run: what a load of an object would do, without a database, from the same bytes, chunks and rules."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -18,10 +18,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class DryRun:
-    """What a load would do: how the file is written, its records, why it would fail.
+    """What a load would do.
 
-    `repeated_headers` counts the headers further down, `by_reason` has the number of rejected records and some samples
-    for each reason.
+    Attributes:
+        file_format: the detected format; None if the file cannot be read.
+        repeated_headers: how many headers there are among the records.
+        totals: the numbers of records.
+        by_reason: the number of rejected records for each reason, most frequent first, and samples of them.
+        failure: why the load would fail, None if it would not.
     """
 
     file_format: FileFormat | None
@@ -38,7 +42,15 @@ def dry_run(
     limit: RejectLimit,
     on_progress: OnProgress | None = None,
 ) -> DryRun:
-    """Read an object version as a load would, and return what that would do. Nothing is written anywhere."""
+    """Read an object version as a load would, and return what the load would do. Nothing is written.
+
+    Args:
+        client: a boto3 S3 client; None for a file.
+        table: the table that the object is for.
+        item: the version.
+        limit: how many records may be rejected.
+        on_progress: called after each batch.
+    """
     file_format, repeated, totals, tally = None, 0, Totals(), Tally()
     violation = None
     try:

@@ -1,7 +1,7 @@
-"""Workbooks as CSV text: of the sheet that holds a table's records, with dates in ISO 8601 and integers as digits.
+"""Converts the sheet of a workbook that has a table's records to CSV text, with dates in ISO 8601 and plain integers.
 
-What is read from there on is text like any other: the same header, titles, records, chunks and offsets. The text
-follows from the workbook's bytes alone, so that a load resumes in it where it broke off.
+From there on it is read like any other text: header, titles, records, chunks and offsets. The text depends only on the
+workbook's bytes, so that an interrupted load can resume in it.
 """
 
 import csv
@@ -15,13 +15,13 @@ from contracts import Table
 from orchestration.ingest.encoding import UnreadableFile
 from orchestration.ingest.header import Header, comparable
 
-# A workbook is held in memory, packed and as cells: some 20 times its size. 64 MiB are two million hires.
+# A workbook is held in memory, both its bytes and its cells: some 20 times its size. 64 MiB are two million hires.
 MAX_BYTES = 64 << 20
 MAX_UNPACKED_BYTES = 1 << 30
 ROWS_PER_BLOCK = 10_000
-# Where a header may stand, as in a text.
+# The header has to be in one of the first rows, as in a CSV file.
 HEADER_ROWS = 11
-# Excel keeps every number as a float, which holds integers up to here.
+# Excel stores every number as a float, which is exact for integers up to this one.
 MAX_EXACT = 2.0**53
 
 Rows = Sequence[Sequence[Any]]
@@ -31,12 +31,12 @@ def workbook_text(blocks: Iterable[bytes], table: Table) -> Iterator[bytes]:
     """Yield the records of a workbook as CSV text in UTF-8: one line per row of its sheet, empty rows included.
 
     Args:
-        blocks: the workbook, .xlsx, from its first byte on.
-        table: the table that it is for: its sheet is the one whose header names the table's columns, of several the one
-            that is named like the table.
+        blocks: the bytes of the workbook (.xlsx) from the first one on.
+        table: the table that it is for: its sheet is the one whose header names the table's columns; of several such
+            sheets, the one named like the table.
 
     Raises:
-        UnreadableFile: it is no workbook, too large, or does not tell which sheet holds the records.
+        UnreadableFile: it is not a workbook or too large, or it is unclear which sheet has the records.
     """
     content = _whole(blocks)
     rows = _rows_of_table(_sheets(content), table)
@@ -68,8 +68,8 @@ def _whole(blocks: Iterable[bytes]) -> bytes:
 
 
 def _sheets(content: bytes) -> dict[str, Rows]:
-    """Return the rows of each sheet that is not empty, the first row of the sheet first."""
-    # Imported here: few processes ever read a workbook.
+    """Return the rows of each sheet that is not empty, from the sheet's first row on."""
+    # Imported here, because few processes ever read a workbook.
     from python_calamine import CalamineError, CalamineWorkbook
 
     try:
@@ -107,7 +107,7 @@ def _rows_of_table(sheets: dict[str, Rows], table: Table) -> Rows:
 
 
 def _width(row: Sequence[Any]) -> int:
-    """Return how many cells a row has up to its last one with a value."""
+    """Return the number of cells of a row up to the last one with a value."""
     return next((index for index in range(len(row), 0, -1) if row[index - 1] != ""), 0)
 
 

@@ -55,7 +55,7 @@ def test_a_single_format_needs_no_list(tmp_path: Path) -> None:
     ("value", "column", "message"),
     [
         (["%d/%m/%y"], "datetime", "%y, which is ambiguous"),
-        (["%d %b %Y"], "datetime", "%b, which is none of"),
+        (["%d %b %Y"], "datetime", "%b, which is not one of"),
         (["%d/%m"], "datetime", "has to have %d, %m and %Y"),
         (["%d/%m/%Y"], "name", "formats are for columns of logicalType timestamp"),
     ],

@@ -141,7 +141,8 @@ class TestADatabaseThatIsAway:
         before = time.monotonic()
         with pytest.raises(
             DatabaseUnavailable,
-            match=r"^Postgres took nothing for 1 s: .+; what was committed stays, and the next load goes on after it$",
+            match=r"^Postgres accepted nothing for 1 s: .+; "
+            "committed records are kept, and the next load continues after them$",
         ):
             cut_off_engine.load(give_up_seconds=1, on_progress=at(3000, tcp.leave))
         assert time.monotonic() - before >= 1
@@ -315,7 +316,7 @@ class TestATableThatRefuses:
         full = "if new.chunk = 3 then raise exception using errcode = '53100', message = 'no space left'; end if;"
         with (
             refusing(database, "raw.load_chunks", full),
-            pytest.raises(DatabaseUnavailable, match=r"took nothing for 0.6 s: no space left;"),
+            pytest.raises(DatabaseUnavailable, match=r"accepted nothing for 0.6 s: no space left;"),
         ):
             engine.load(give_up_seconds=0.6)
         assert len(loaded_at(database)) == 3

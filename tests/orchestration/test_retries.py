@@ -58,7 +58,7 @@ def reason(result: dg.ExecuteInProcessResult) -> str:
     return str(event.step_failure_data.user_failure_data.description)
 
 
-@pytest.mark.parametrize("error", [DatabaseUnavailable("Postgres took nothing"), BucketUnavailable("503 Slow Down")])
+@pytest.mark.parametrize("error", [DatabaseUnavailable("Postgres accepted nothing"), BucketUnavailable("503 Slow Down")])
 def test_a_load_is_tried_again_when_a_server_was_away(
     error: Exception, run: Run, bucket: Bucket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -84,13 +84,13 @@ def test_a_server_that_stays_away_ends_the_step_after_the_last_attempt_with_what
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def away(*_: Any) -> Iterator[Any]:
-        raise DatabaseUnavailable("Postgres took nothing for 120 s")
+        raise DatabaseUnavailable("Postgres accepted nothing for 120 s")
 
     monkeypatch.setattr(raw, "load_pending", away)
     result = run(raw.raw_asset(JOBS))
 
     assert len(steps(result, "STEP_RESTARTED")) == retries.RETRIES
-    assert reason(result) == "Postgres took nothing for 120 s"
+    assert reason(result) == "Postgres accepted nothing for 120 s"
 
 
 def test_a_bucket_that_is_not_there_ends_the_step_at_once(run: Run, bucket: Bucket) -> None:

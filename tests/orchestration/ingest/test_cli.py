@@ -101,7 +101,7 @@ class TestValidate:
             "header: line 2",
             "columns: id, job",
             "left out: [Pay]",
-            "headers that come again: 1",
+            "repeated headers: 1",
             "2 records, 0 rejected",
         ):
             assert line in found.output

@@ -309,7 +309,7 @@ def test_the_command_says_what_it_loaded_again_and_wants_one_source(bucket: Buck
     command = [sys.executable, "-m", "orchestration.ingest", "load", "--again"]
     refused = subprocess.run(command, capture_output=True, text=True, check=False)
     assert refused.returncode == 2
-    assert "--again wants the file" in " ".join(refused.stderr.replace("│", "").split())
+    assert "--again needs the file" in " ".join(refused.stderr.replace("│", "").split())
 
 
 def await_rows(database: Database, query: str) -> Rows:
