@@ -1,8 +1,7 @@
-"""The contract: which tables companies deliver, their columns, and what each value has to be.
+"""The contract: the tables that companies deliver, their columns, and the rules for values.
 
-hiring.odcs.yaml declares them, tables.py reads it, rules.py has the rules of each logical type in Python. How files
-are read belongs to orchestration/ingest, the same rules in SQL to dbt_project/macros. Imports neither orchestration nor
-api.
+hiring.odcs.yaml declares them, tables.py reads it, rules.py implements the rules of each logical type. Reading files
+belongs in orchestration/ingest, the same rules in SQL in dbt_project/macros. Imports neither orchestration nor api.
 """
 
 from contracts.tables import TABLES, Column, Delivery, LogicalType, Table, table_named

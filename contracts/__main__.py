@@ -11,10 +11,10 @@ from contracts.tables import CONTRACT, ContractError, contract_version, read_con
 
 
 def problems() -> list[str]:
-    """Return what is wrong with the contract, a sentence each."""
+    """Return what is wrong with the contract, one sentence per problem."""
     text = CONTRACT.read_text()
     schema = json.loads(OpenDataContractStandard.json_schema())  # type: ignore[no-untyped-call]
-    found = [
+    violations = [
         f"{'/'.join(map(str, error.path)) or 'contract'}: {error.message}"
         for error in Draft201909Validator(schema).iter_errors(yaml.safe_load(text))
     ]
@@ -23,16 +23,16 @@ def problems() -> list[str]:
         read_contract()
         contract_version()
     except (ContractError, ValueError) as error:
-        found.append(str(error))
-    return found
+        violations.append(str(error))
+    return violations
 
 
 def main() -> None:
-    """Print what is wrong with the contract; exit status 1 when something is."""
-    found = problems()
-    for problem in found:
+    """Print what is wrong with the contract; exit with 1 if anything is."""
+    violations = problems()
+    for problem in violations:
         sys.stderr.write(f"{CONTRACT.name}: {problem}\n")
-    sys.exit(1 if found else 0)
+    sys.exit(1 if violations else 0)
 
 
 if __name__ == "__main__":

@@ -1,11 +1,11 @@
-"""Formats of dates that a column declares beyond ISO 8601, in the notation of strptime: %d/%m/%Y %H:%M."""
+"""Date formats that a column declares in addition to ISO 8601, in strptime's notation: %d/%m/%Y %H:%M."""
 
 import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from functools import cache
 
-# Days, months and hours may be written with one digit, except where another directive follows or precedes at once.
+# Days, months and hours may have one digit, except directly before or after another directive.
 DIRECTIVES = {
     "%d": ("0?[1-9]|[12][0-9]|3[01]", "0[1-9]|[12][0-9]|3[01]"),
     "%m": ("0?[1-9]|1[0-2]", "0[1-9]|1[0-2]"),
@@ -20,24 +20,24 @@ ISO_8601 = ("%Y-%m-%d", "%Y-%m-%d %H:%M", "%Y-%m-%d %H:%M:%S", "%Y-%m-%dT%H:%M",
 
 
 def problems(formats: Sequence[str]) -> list[str]:
-    """Return what is wrong with the formats of a column, a sentence each: each of them, and all of them together."""
-    if found := [f"format {declared!r} {problem}" for declared in formats if (problem := _problem(declared))]:
-        return found
+    """Return what is wrong with the formats of a column, one sentence per problem: with each one, or their set."""
+    if invalid := [f"format {declared!r} {problem}" for declared in formats if (problem := _problem(declared))]:
+        return invalid
     known = {_shape(declared): declared for declared in ISO_8601}
     return [
         f"formats {other!r} and {declared!r} cannot be told apart"
         for declared in formats
-        # One of the two would be taken, and the day perhaps for the month.
+        # One of the two would be used for both, and might mistake the day for the month.
         if (other := known.setdefault(_shape(declared), declared)) != declared
     ]
 
 
 def read_datetime(text: str, declared: str) -> datetime | None:
-    """Return the point in time, in UTC, that a text of a format means, None if it is not of the format.
+    """Parse a text by a format, in UTC; None if it does not match the format.
 
     Args:
-        text: without white space around it.
-        declared: a format that `problems` finds nothing wrong with.
+        text: without surrounding white space.
+        declared: a format without `problems`.
     """
     match = re.fullmatch(_pattern(declared), text)
     if match is None:
@@ -52,21 +52,21 @@ def read_datetime(text: str, declared: str) -> datetime | None:
 
 
 def pattern(declared: str, directives: Mapping[str, tuple[str, str]] = DIRECTIVES) -> str:
-    """Return a regular expression that the texts of a format match as a whole; the calendar is beyond it.
+    """Return a regular expression that texts of a format match; it does not check the calendar.
 
     Args:
-        declared: a format that `problems` finds nothing wrong with.
-        directives: what each directive matches: apart from other digits, and adjacent to another directive.
+        declared: a format without `problems`.
+        directives: what each directive matches, first on its own, second next to another directive.
     """
     tokens = ["", *_tokens(declared), ""]
-    found = ""
+    expression = ""
     for before, token, after in zip(tokens, tokens[1:], tokens[2:], strict=False):
         if token in DIRECTIVES:
             apart, adjacent = directives[token]
-            found += f"({adjacent if before in DIRECTIVES or after in DIRECTIVES else apart})"
+            expression += f"({adjacent if before in DIRECTIVES or after in DIRECTIVES else apart})"
         else:
-            found += f"[{token}]"
-    return found
+            expression += f"[{token}]"
+    return expression
 
 
 _pattern = cache(pattern)
@@ -87,7 +87,7 @@ def _problem(declared: str) -> str | None:
 
 
 def _shape(declared: str) -> str:
-    """Return what a format has in common with those that the same texts are of: where digits are, and how many."""
+    """Return the positions and numbers of a format's digits, which are equal for formats that match the same texts."""
     return "".join({"%Y": "99"}.get(token, "9") if token in DIRECTIVES else token for token in _tokens(declared))
 
 

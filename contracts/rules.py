@@ -1,6 +1,6 @@
-"""The rules of each logical type: what a delivered text means as a value of a column, or which rule it breaks.
+"""The rules of each logical type: they convert a delivered text to a value of a column, or name the rule it breaks.
 
-dbt_project/macros/rules.sql has the same rules in SQL; a test holds the two together.
+dbt_project/macros/rules.sql has the same rules in SQL; a test compares the two.
 """
 
 import re
@@ -12,23 +12,23 @@ from functools import cache
 from contracts.formats import read_datetime
 from contracts.tables import Column, LogicalType
 
-# What does not count at the ends of a value: white space of ASCII and Unicode, no-break spaces among it; characters
-# without a width; byte order marks. Inside of a name they stay: some scripts need zero-width joiners.
+# Stripped from the ends of a value: white space of ASCII and Unicode including no-break spaces, zero-width characters,
+# byte order marks. They are kept inside a value: some scripts need zero-width joiners.
 WHITE_SPACE = (
     " \t\n\r\v\f\u0085\u00a0\u1680"
     "\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u200b\u200c\u200d"
     "\u2028\u2029\u202f\u205f\u2060\u3000\ufeff"
 )
-# What tools write for nothing, in capitals, any case is taken. People may be called so: text is never one of these.
+# What tools write for a missing value, in any case. In text columns these are values, since they may be names.
 NULLS = frozenset({"NULL", r"\N", "NAN", "N/A", "NA"})
 
-# Python's and spreadsheets' floats are integers as long as nothing but zeros follows the point.
+# Floats of Python and spreadsheets are integers if only zeros follow the point.
 INTEGER = re.compile(r"([+-]?[0-9]+)(\.0+)?")
 NUMBER = re.compile(r"[+-]?([0-9]+([.][0-9]*)?|[.][0-9]+)")
-# As many digits as Postgres's numeric has before its point, and after it.
+# The limits of Postgres's numeric: digits before and after the point.
 MAX_DIGITS, MAX_DECIMALS = 131_072, 16_383
-# ISO 8601 with the variants of RFC 3339, as the API documents it. The calendar, and the years in UTC, are beyond a
-# pattern.
+# ISO 8601 with the variants of RFC 3339, as documented by the API. The pattern checks neither the calendar nor the
+# range of years in UTC.
 TIMESTAMP = re.compile(
     r"([0-9]{4}-[0-9]{2}-[0-9]{2})"
     r"([Tt ](([01][0-9]|2[0-3]):[0-5][0-9](:[0-5][0-9](\.[0-9]{1,9})?)?)"
@@ -50,14 +50,14 @@ class Reason(StrEnum):
 
 
 def parse(column: Column, text: str | None) -> Value | Reason | None:
-    """Return what a delivered text means in a column.
+    """Convert a delivered text to a value of a column.
 
     Args:
         column: of the contract.
-        text: as it was delivered; None where nothing was.
+        text: as delivered; None if the column was not delivered.
 
     Returns:
-        Its value, None for a missing one that may be missing, or the rule that it breaks.
+        Its value; None for a missing value that is not required; or the rule that it breaks.
     """
     trimmed = (text or "").strip(WHITE_SPACE)
     is_text = column.logical_type is LogicalType.STRING
@@ -85,12 +85,12 @@ _moment = cache(datetime.fromisoformat)
 
 @cache
 def _exactly(bound: float) -> Decimal:
-    """Return a bound by its digits: a float of the contract, like 0.1, is not exactly what it says."""
+    """Return a bound as the decimal that is written in the contract: a float such as 0.1 is not exactly that."""
     return Decimal(str(bound))
 
 
 def visible(text: str) -> str:
-    r"""Return a text for people to look at, with the characters that nobody sees as \u00a0, \t and the like."""
+    r"""Return a text for display, with invisible characters escaped as \u00a0, \t and so on."""
     return text if text.isprintable() else "".join(map(_visible, text))
 
 
@@ -118,7 +118,7 @@ def _integer(text: str) -> int | Reason:
     if match is None:
         return Reason.NOT_AN_INTEGER
     number = _number(match[1])
-    # Through a decimal, because Python refuses to read an integer of more than 4,300 digits.
+    # By way of a decimal, because int() refuses text of more than 4,300 digits.
     return number if isinstance(number, Reason) else int(number)
 
 
@@ -132,12 +132,13 @@ def _number(text: str) -> Decimal | Reason:
 def _timestamp(text: str, formats: tuple[str, ...]) -> datetime | Reason:
     match = TIMESTAMP.fullmatch(text)
     if match is None:
-        # No two formats of a column read the same text.
-        return next((moment for each in formats if (moment := read_datetime(text, each))), Reason.NOT_A_DATETIME)
+        # No text matches two formats of a column.
+        parsed = (read_datetime(text, declared) for declared in formats)
+        return next(filter(None, parsed), Reason.NOT_A_DATETIME)
     zone = match[ZONE]
     offset = zone if zone and zone[0] in "+-" else "+00:00"
     try:
-        # Digits beyond microseconds are cut off: rounded up they could reach another year.
+        # Digits beyond microseconds are truncated: rounding up could change the year.
         return datetime.fromisoformat(f"{match[DAY]}T{match[TIME] or '00:00'}{offset}")
     except ValueError:
         return Reason.NOT_A_DATETIME

@@ -1,4 +1,4 @@
-"""The contract as Python sees it: tables and their columns, read from hiring.odcs.yaml."""
+"""The contract in Python: tables and their columns, read from hiring.odcs.yaml."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -16,12 +16,12 @@ CONTRACT = Path(__file__).with_name("hiring.odcs.yaml")
 
 
 UTF_8 = "utf-8"
-# What the contract may declare instead, where files have no byte order mark.
+# The encodings that the contract may declare for files without a byte order mark.
 ENCODINGS = {UTF_8, "windows-1252"}
 
 
 class LogicalType(StrEnum):
-    """What a column holds, by the standard's own names."""
+    """The types of columns, by the names of the Open Data Contract Standard."""
 
     STRING = "string"
     INTEGER = "integer"
@@ -30,14 +30,14 @@ class LogicalType(StrEnum):
 
 
 class Delivery(StrEnum):
-    """What an object of a table is, as the contract calls it."""
+    """Whether an object of a table has new and changed records, or all records."""
 
     UPSERT = "upsert"
     SNAPSHOT = "snapshot"
 
 
 class ContractError(ValueError):
-    """The contract declares something that this project cannot follow; the message names table and column."""
+    """The contract declares something that this project does not support; the message names table and column."""
 
 
 @dataclass(frozen=True)
@@ -46,18 +46,18 @@ class Column:
 
     Attributes:
         name: its name in raw, in headers and over HTTP.
-        logical_type: what its values are.
-        description: what it means.
-        required: whether a record without a value for it is rejected; where it is not, a file may lack the column.
-        primary_key: whether it tells the records of a table apart.
-        minimum: the least value, inclusive; of a timestamp as ISO 8601 text.
+        logical_type: the type of its values.
+        description: its meaning.
+        required: whether a record without a value for it is rejected; a file may lack the column if it is false.
+        primary_key: whether it identifies the records of a table.
+        minimum: the least value, inclusive; ISO 8601 text for a timestamp.
         maximum: the greatest value, inclusive for numbers, exclusive for timestamps.
-        references: table and column whose values it has to be one of, sooner or later.
-        synonyms: other names of it in headers.
+        references: table and column in which its values have to exist, sooner or later.
+        synonyms: its other names in headers.
         example: a valid value.
-        business_name: what the models call it; empty where they keep its name.
-        formats: how points in time may be written beyond ISO 8601, in the notation of strptime.
-        personal: whether it says who somebody is, by its classification.
+        business_name: its name in the models; empty if they use `name`.
+        formats: formats of timestamps in addition to ISO 8601, in strptime's notation.
+        personal: whether it is classified as personal data.
     """
 
     name: str
@@ -82,14 +82,14 @@ class Table:
     Attributes:
         name: its name in raw and in object keys.
         columns: its columns, in the order of a file without a header.
-        description: what it holds.
-        synonyms: other names of it in object keys.
-        business_name: what one of its records is called; empty where there is no other word than the table's name.
-        frequency_days: within how many days something of it should arrive; None where nobody expects it.
-        delivery: whether an object adds records and replaces those with its ids, or is the whole table: ids that the
+        description: its content.
+        synonyms: its other names in object keys.
+        business_name: the name of one of its records; empty if there is none but the table's name.
+        frequency_days: the maximum number of days between deliveries; None if there is no such agreement.
+        delivery: whether an object adds records and replaces those with the same ids, or is a snapshot: ids that the
             newest one lacks are then withdrawn.
-        encodings: the encoding of objects whose keys begin with a prefix, where they have no byte order mark and are
-            not in UTF-8; an empty prefix is that of all of them.
+        encodings: pairs of a prefix of object keys and the encoding of these objects, for those without a byte order
+            mark that are not in UTF-8; an empty prefix matches all keys.
     """
 
     name: str
@@ -103,7 +103,7 @@ class Table:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Every name that an object's key may call it by."""
+        """All of its names in object keys."""
         return (self.name, *self.synonyms)
 
     @property
@@ -113,50 +113,54 @@ class Table:
 
     @property
     def required_names(self) -> tuple[str, ...]:
-        """The names of the columns that every header has to name."""
+        """The names of the columns that every header has to contain."""
         return tuple(column.name for column in self.columns if column.required)
 
     def encoding_of(self, key: str) -> str:
-        """Return the encoding that is declared for an object, by Python's name; the longest prefix counts.
+        """Return the encoding that is declared for an object, by Python's name; the longest prefix wins.
 
         Args:
-            key: the object's key; of a file, its path, in which a prefix may begin at any folder.
+            key: the object's key; for a file its path, in which a prefix may begin at any folder.
         """
-        of_file = key.startswith("/")
-        matching = [each for each in self.encodings if key.startswith(each[0]) or (of_file and f"/{each[0]}" in key)]
-        return max(matching, key=lambda each: len(each[0]), default=("", UTF_8))[1]
+        is_file = key.startswith("/")
+        matching = [
+            (prefix, encoding)
+            for prefix, encoding in self.encodings
+            if key.startswith(prefix) or (is_file and f"/{prefix}" in key)
+        ]
+        return max(matching, key=lambda match: len(match[0]), default=("", UTF_8))[1]
 
     @property
     def key(self) -> Column:
-        """The column that tells its records apart."""
+        """The column that identifies its records."""
         return next(column for column in self.columns if column.primary_key)
 
 
 def read_contract(path: Path = CONTRACT) -> tuple[Table, ...]:
-    """Return the tables that a contract declares, in its order.
+    """Return the tables of a contract, in its order.
 
     Args:
         path: a data contract in the Open Data Contract Standard.
 
     Raises:
-        ContractError: it declares what this project cannot follow.
+        ContractError: it declares something that this project does not support.
     """
     declared = _declared(path)
     frequencies = _frequencies(declared)
-    tables = tuple(_table(each, frequencies) for each in declared["schema"])
+    tables = tuple(_table(table, frequencies) for table in declared["schema"])
     _require_known_references(tables)
     return tables
 
 
 def contract_version(path: Path = CONTRACT) -> str:
-    """Return the version of a contract: numbers between dots, raised with every change.
+    """Return the version of a contract: numbers separated by dots, incremented with every change.
 
     Raises:
-        ContractError: it has none.
+        ContractError: it has no valid version.
     """
     version = str(_declared(path).get("version"))
     if not re.fullmatch(r"[0-9]+(\.[0-9]+)*", version):
-        raise ContractError(f"{path.name}: version {version} is not numbers between dots, like 1.0.0")
+        raise ContractError(f"{path.name}: version {version} has to be numbers separated by dots, such as 1.0.0")
     return version
 
 
@@ -168,7 +172,7 @@ def _table(declared: Mapping[str, Any], frequencies: Mapping[str, int]) -> Table
     name = declared["name"]
     table = Table(
         name,
-        tuple(_column(name, each) for each in declared["properties"]),
+        tuple(_column(name, column) for column in declared["properties"]),
         declared.get("description", ""),
         _synonyms(declared),
         declared.get("businessName", ""),
@@ -211,41 +215,46 @@ def _column(table: str, declared: Mapping[str, Any]) -> Column:
 
 
 def _frequencies(declared: Mapping[str, Any]) -> dict[str, int]:
-    """Return by table within how many days something of it should arrive."""
-    agreed = [each for each in declared.get("slaProperties", ()) if each["property"] == "frequency"]
-    for each in agreed:
-        if each.get("unit") != "d":
-            raise ContractError(f"slaProperties: the frequency of {each['element']} has to be in days, unit d")
-    return {each["element"]: int(each["value"]) for each in agreed}
+    """Return the maximum number of days between deliveries by table."""
+    frequencies = [sla for sla in declared.get("slaProperties", ()) if sla["property"] == "frequency"]
+    for sla in frequencies:
+        if sla.get("unit") != "d":
+            raise ContractError(f"slaProperties: the frequency of {sla['element']} has to be in days, unit d")
+    return {sla["element"]: int(sla["value"]) for sla in frequencies}
+
+
+def _custom_values(declared: Mapping[str, Any], name: str) -> list[Any]:
+    """Return the values of a custom property of a table or column."""
+    return [custom["value"] for custom in declared.get("customProperties", ()) if custom["property"] == name]
 
 
 def _formats(table: str, declared: Mapping[str, Any]) -> tuple[str, ...]:
-    values = [each["value"] for each in declared.get("customProperties", ()) if each["property"] == "formats"]
-    found = tuple(str(text) for value in values for text in (value if isinstance(value, list) else [value]))
-    problems = formats.problems(found)
-    if found and declared.get("logicalType") != LogicalType.TIMESTAMP:
+    values = _custom_values(declared, "formats")
+    texts = tuple(str(text) for value in values for text in (value if isinstance(value, list) else [value]))
+    problems = formats.problems(texts)
+    if texts and declared.get("logicalType") != LogicalType.TIMESTAMP:
         problems = [f"formats are for columns of logicalType {LogicalType.TIMESTAMP}"]
     if problems:
         raise ContractError(f"{table}.{declared['name']}: {'; '.join(problems)}")
-    return found
+    return texts
 
 
 def _references(table: str, declared: Mapping[str, Any]) -> tuple[str, str] | None:
-    to = [each["to"] for each in declared.get("relationships", ())]
-    if not to:
+    targets = [str(relationship["to"]) for relationship in declared.get("relationships", ())]
+    if not targets:
         return None
-    if len(to) > 1 or str(to[0]).count(".") != 1:
-        raise ContractError(f"{table}.{declared['name']}: a relationship is to one table.column")
-    owner, _, column = str(to[0]).partition(".")
+    if len(targets) > 1 or targets[0].count(".") != 1:
+        raise ContractError(f"{table}.{declared['name']}: a relationship has to be to one table.column")
+    owner, _, column = targets[0].partition(".")
     return owner, column
 
 
 def _synonyms(declared: Mapping[str, Any]) -> tuple[str, ...]:
-    return tuple(each["synonym"] for each in declared.get("synonyms", ()))
+    return tuple(synonym["synonym"] for synonym in declared.get("synonyms", ()))
 
 
 def _delivery(declared: Mapping[str, Any]) -> Delivery:
-    values = [each["value"] for each in declared.get("customProperties", ()) if each["property"] == "delivery"]
+    values = _custom_values(declared, "delivery")
     if unknown := [value for value in values if value not in {*Delivery}]:
         raise ContractError(f"table {declared['name']}: delivery {unknown[0]} is not one of {', '.join(Delivery)}")
     return Delivery(values[0]) if values else Delivery.UPSERT
@@ -253,10 +262,9 @@ def _delivery(declared: Mapping[str, Any]) -> Delivery:
 
 def _encodings(declared: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
     encodings = tuple(
-        (str(each.get("prefix", "")), str(each["encoding"]).lower())
-        for own in declared.get("customProperties", ())
-        if own["property"] == "encodings"
-        for each in own["value"]
+        (str(entry.get("prefix", "")), str(entry["encoding"]).lower())
+        for entries in _custom_values(declared, "encodings")
+        for entry in entries
     )
     if unknown := sorted({encoding for _, encoding in encodings} - ENCODINGS):
         raise ContractError(f"table {declared['name']}: encodings are utf-8 and windows-1252, not {', '.join(unknown)}")
@@ -278,7 +286,7 @@ def _require_known_references(tables: Sequence[Table]) -> None:
         TopologicalSorter(referred_to).prepare()
     except CycleError as error:
         raise ContractError(
-            f"relationships lead in a circle, {' to '.join(error.args[1])}: no table of it could be checked first"
+            f"relationships are circular, {' to '.join(error.args[1])}: no table among them could be checked first"
         ) from None
 
 
@@ -286,10 +294,10 @@ TABLES = read_contract()
 
 
 def table_named(name: str) -> Table:
-    """Return a table of the contract by its name or one of its other names.
+    """Return a table of the contract by its name or one of its synonyms.
 
     Raises:
-        KeyError: there is none.
+        KeyError: there is no such table.
     """
     for table in TABLES:
         if name in table.names:

@@ -1,5 +1,5 @@
-"""dbt in Dagster's runs: the project as files, its builds, and what is shown of them; `python -m orchestration.dbt`.
+"""Runs dbt in Dagster's runs or from a shell (`python -m orchestration.dbt`), and collects metadata of its models.
 
-The models are in dbt_project, what the database shows of their state in orchestration/warehouse. Assets, jobs and
-sensors are in orchestration/defs.
+The models are in dbt_project, queries about their state in orchestration/warehouse, and assets, jobs and sensors in
+orchestration/defs.
 """

@@ -1,7 +1,8 @@
-"""`python -m orchestration.dbt COMMAND…`: dbt by hand, with what follows from the contract, and never next to a build.
+"""`python -m orchestration.dbt COMMAND…`: run dbt manually, with the files generated from the contract.
 
-The database is the one that libpq's PGHOST, PGPORT and PGDATABASE name. Compiled SQL goes to a temporary folder, unless
---target-path names another: what Dagster's processes read of the project stays as it is.
+A command that builds or tests models waits for a build in progress. The database is that of PGHOST, PGPORT and
+PGDATABASE. Compiled SQL goes to a temporary folder unless --target-path names another, so that files that Dagster's
+processes read do not change.
 """
 
 import sys
@@ -14,12 +15,12 @@ from orchestration.dbt.project import PROJECT, session_variables
 from orchestration.settings import DatabaseSettings, set_variables
 from orchestration.warehouse.build_lock import acquire_build_lock
 
-# Those that write models, or test them and must not see half of a build.
+# Commands that write models, or test them and must not see a build in progress.
 BUILDING = {"build", "run", "test", "retry"}
 
 
 def main() -> None:
-    """Run dbt with this process's arguments; exits with its status."""
+    """Run dbt with this process's arguments, and exit with its status."""
     arguments = sys.argv[1:]
     write_generated()
     parsed = PROJECT.manifest_path.with_name("partial_parse.msgpack")
@@ -30,7 +31,7 @@ def main() -> None:
                 "DBT_PROFILES_DIR": str(PROJECT_DIR),
                 "DBT_TARGET_PATH": target,
                 "DBT_LOG_PATH": target,
-                # Dagster has not parsed the project before its first start, and dbt refuses a file that is not there.
+                # The file does not exist before Dagster's first start, and dbt refuses a missing file.
                 **({"DBT_PARTIAL_PARSE_FILE_PATH": str(parsed)} if parsed.exists() else {}),
                 **session_variables(),
             }
@@ -42,7 +43,7 @@ def main() -> None:
         ):
             if connection:
                 acquire_build_lock(connection, lambda line: print(line, file=sys.stderr))  # noqa: T201
-            # Imported here: what it finds in the environment counts from then on.
+            # Imported here, because it reads the environment when it is imported.
             from dbt.cli.main import cli
 
             cli.main(arguments or ["--help"], prog_name="dbt")

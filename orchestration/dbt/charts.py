@@ -1,4 +1,4 @@
-"""What the pictures of the marts have in common: stacked bars as SVG, and SVG as Markdown."""
+"""Charts for the marts' pages in the UI: stacked bars as SVG, and SVG as Markdown."""
 
 import re
 from collections.abc import Sequence
@@ -10,45 +10,45 @@ from dagster import MetadataValue
 if TYPE_CHECKING:
     from xml.etree.ElementTree import Element
 
-# More bars are thinner than their names.
+# With more bars, each would be thinner than its label.
 BARS = 15
 MAX_NAME = 32
 WIDTH = 900
 BAR_HEIGHT = 26
-HEIGHT_OF_THE_REST = 130
+FRAME_HEIGHT = 130
 NOTHING = MetadataValue.md("Nobody has been hired yet.")
-# What XML cannot hold, even escaped.
+# Characters that XML does not allow, even escaped.
 NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
-def as_markdown(name: str, picture: str) -> str:
+def as_markdown(name: str, chart: str) -> str:
     """Return an SVG as an image in Markdown.
 
-    Escaped rather than in base64: it is repetitive, and the database's compression can see so.
+    Percent-encoded rather than in base64, because the database can compress that better.
     """
-    return f"![{name}](data:image/svg+xml,{quote(picture, safe='=:/,;')})"
+    return f"![{name}](data:image/svg+xml,{quote(chart, safe='=:/,;')})"
 
 
-def of_how_many(shown: int, departments: int) -> str:
-    """Return the end of a title that says how many of the departments are drawn; "" where all of them are."""
+def title_suffix(shown: int, departments: int) -> str:
+    """Return the end of a title, which says how many of the departments are drawn; "" if all of them are."""
     return f", the first {shown} of {departments:,} departments" if departments > shown else ""
 
 
 def short(name: str) -> str:
-    """Return a name in the length that a picture has room for, without what XML cannot hold."""
+    """Return a name truncated for a label, without characters that XML does not allow."""
     text = " ".join(NOT_XML.sub("\ufffd", name).split())
     return text if len(text) <= MAX_NAME else f"{text[: MAX_NAME - 1]}…"
 
 
 def stacked_bars(title: str, names: Sequence[str], colors: tuple[str, ...]) -> Any:
-    """Return an empty chart of pygal's.
+    """Return an empty pygal chart.
 
     Args:
-        title: what it shows.
-        names: of the bars, the first one on top.
-        colors: of the parts of each bar, from the left.
+        title: the title.
+        names: the labels of the bars, from the top.
+        colors: the colors of each bar's segments, from the left.
     """
-    # Imported here: only a build that changed a mart draws.
+    # Imported here, because it is needed only after a build that changed a mart.
     import pygal
     from pygal.style import Style
 
@@ -68,10 +68,10 @@ def stacked_bars(title: str, names: Sequence[str], colors: tuple[str, ...]) -> A
     chart = pygal.HorizontalStackedBar(
         style=style,
         title=title,
-        # Bars are drawn from below, names are read from above.
+        # Bars are drawn from the bottom.
         x_labels=list(reversed(names)),
         width=WIDTH,
-        height=HEIGHT_OF_THE_REST + BAR_HEIGHT * len(names),
+        height=FRAME_HEIGHT + BAR_HEIGHT * len(names),
         legend_at_bottom=True,
         legend_at_bottom_columns=len(colors),
         truncate_label=-1,
@@ -83,13 +83,13 @@ def stacked_bars(title: str, names: Sequence[str], colors: tuple[str, ...]) -> A
         no_prefix=True,
         disable_xml_declaration=True,
     )
-    chart.add_xml_filter(_without_what_no_image_shows)
+    chart.add_xml_filter(_remove_invisible_elements)
     return chart
 
 
-def _without_what_no_image_shows(root: "Element") -> "Element":
+def _remove_invisible_elements(root: "Element") -> "Element":
     for parent in root.iter():
-        # A comment's tag is a function. One of them has today's date: the same rows would be another picture tomorrow.
+        # A comment's tag is a function. One comment has today's date, which would change the chart every day.
         for child in [child for child in parent if callable(child.tag) or child.tag in ("desc", "script")]:
             parent.remove(child)
     return root

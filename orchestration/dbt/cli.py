@@ -1,8 +1,8 @@
-"""dbt in this process, in the shape of `dagster_dbt.DbtCliResource`: `dbt.cli([...], context=context).stream()`.
+"""dbt in this process, with the interface of `dagster_dbt.DbtCliResource`: `dbt.cli([...], context=context).stream()`.
 
-A dbt process of its own costs about four seconds before its first statement, and DbtCliResource about as much again to
-set up an adapter for metadata that is not asked for here. What the UI shows is the same. The original takes the same
-arguments; with it an outage ends a build as any error does, and rows and columns come of its own `fetch_…` methods.
+A separate dbt process takes about four seconds before its first statement, and DbtCliResource another four to set up an
+adapter for metadata that is not requested here. The UI shows the same. The original takes the same arguments; with it,
+an outage would end a build like any other error, and its `fetch_…` methods would provide rows and columns.
 """
 
 import queue
@@ -22,7 +22,7 @@ from dagster_dbt.asset_utils import get_subset_selection_for_context
 from dagster_dbt.core.dbt_cli_event import DbtCoreCliEventMessage
 
 from orchestration.database import is_outage
-from orchestration.dbt.lock_watch import LOOK_INTERVAL_SECONDS, LockWatch
+from orchestration.dbt.lock_watch import POLL_INTERVAL_SECONDS, LockWatch
 from orchestration.dbt.metadata import column_history, in_database, previous_schema, rows
 from orchestration.settings import overridden
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from orchestration.database import Connection
 
-# What dbt reports at these levels goes into the run's log; the rest is in the events.
+# dbt's messages of these levels go to the run's log; events contain the others.
 LOGGED = {"warn": "warning", "error": "error"}
 END = "End"
 GLOBAL_OPTIONS = ("--quiet", "--no-send-anonymous-usage-stats", "--log-level-file", "none")
@@ -42,10 +42,10 @@ class InProcessDbt:
     """dbt's commands for one project.
 
     Attributes:
-        project: where it is.
-        environment: what is set while a command runs.
-        parsed: the project as dbt itself holds it; without it each command parses or reads it.
-        connection: of a role that reads the models, for what `stream` shows of them.
+        project: the project.
+        environment: variables that are set while a command runs.
+        parsed: the project as parsed by dbt; without it each command parses the project or reads dbt's cache.
+        connection: of a role that reads the models, for the metadata that `stream` adds.
     """
 
     project: DbtProject
@@ -62,14 +62,14 @@ class InProcessDbt:
         context: dg.AssetExecutionContext | None = None,
         target_path: Path | None = None,
     ) -> "InProcessInvocation":
-        """Return the invocation of a command, which begins when it is streamed or waited for.
+        """Return the invocation of a command, which starts with `stream` or `wait`.
 
         Args:
-            args: the command and its options; what the context selects is added.
-            manifest: the one that the context's asset was made with.
-            dagster_dbt_translator: the one that the context's asset was made with.
-            context: of the asset that `@dbt_assets` made.
-            target_path: where dbt's files are kept; by default in a temporary folder, and without its artifacts.
+            args: the command and its options; the context's selection is added.
+            manifest: the one passed to `@dbt_assets`.
+            dagster_dbt_translator: the one passed to `@dbt_assets`.
+            context: of the `@dbt_assets` function.
+            target_path: the folder for dbt's files; by default a temporary one, without dbt's artifacts.
         """
         manifest, translator = manifest or {}, dagster_dbt_translator or DagsterDbtTranslator()
         selection = _selection(context, manifest, translator) if context else []
@@ -78,7 +78,7 @@ class InProcessDbt:
 
 @dataclass
 class InProcessInvocation:
-    """One dbt command, in the shape of `dagster_dbt.DbtCliInvocation`."""
+    """One dbt command, with the interface of `dagster_dbt.DbtCliInvocation`."""
 
     dbt: InProcessDbt
     command: Sequence[str]
@@ -94,8 +94,8 @@ class InProcessInvocation:
         """Run the command to its end.
 
         Raises:
-            BaseException: what dbt raised, as it does for settings and projects that it cannot use.
-            RuntimeError: it failed without a word.
+            BaseException: what dbt raised, for example for invalid settings or projects.
+            RuntimeError: it failed without an exception.
         """
         for _ in self._raw_events():
             pass
@@ -107,17 +107,17 @@ class InProcessInvocation:
         """Yield Dagster's events as dbt produces them.
 
         Raises:
-            psycopg.Error: dbt failed for a reason that may pass with time, an outage or a lock of another session.
-            dagster.Failure: dbt failed for another reason; the message says at which nodes and why.
+            psycopg.Error: dbt failed for a transient reason, an outage or a lock of another session.
+            dagster.Failure: dbt failed for another reason; the message names the nodes and their errors.
         """
         context, connection = self.context, self.dbt.connection
-        assert context is not None, "events are those of an asset's run"
-        assert connection is not None, "events have what the database shows of a model"
+        assert context is not None, "events belong to an asset's run"
+        assert connection is not None, "events have metadata from the database"
         context.log.info(f"dbt {' '.join(self.command)}")
         manifest = in_database(connection, self.manifest)
         watch = LockWatch(context, connection)
         for event in self._raw_events():
-            watch.look()
+            watch.poll()
             if event is None:
                 continue
             if event["data"].get("node_info"):
@@ -133,7 +133,7 @@ class InProcessInvocation:
         if info["level"] not in LOGGED or not message:
             return
         getattr(context.log, LOGGED[info["level"]])(message)
-        # A node's own line only says that it failed; why comes at the end.
+        # A node's own message only says that it failed; the reason comes at the end.
         if info["level"] == "error" and info["name"] not in ("LogTestResult", "LogModelResult"):
             self._errors.append(" ".join(message.split()))
 
@@ -144,37 +144,37 @@ class InProcessInvocation:
         manifest: Mapping[str, Any],
         event: dict[str, Any],
     ) -> Iterator[Any]:
-        """Yield what dagster-dbt makes of an event of dbt, a model's with its rows and columns.
+        """Yield dagster-dbt's events for an event of dbt; those of a model include its rows and columns.
 
-        Where columns come from takes seconds to find out, and follows from the models' text: it is found out in a full
-        refresh, and is as it was everywhere else.
+        Column lineage takes seconds to compute and depends only on the models' text: it is computed in a full refresh,
+        and copied from the previous materialization otherwise.
         """
         unique_id = event["data"]["node_info"]["unique_id"]
         is_model = event["info"]["name"] == "LogModelResult" and event["data"]["node_info"]["node_status"] == "success"
         compiled = self.target_path if "--full-refresh" in self.command else None
         columns = column_history(connection, manifest, unique_id) if is_model and compiled else {}
         message = DbtCoreCliEventMessage(raw_event=event, event_history_metadata=columns)
-        for made in message.to_default_asset_events(
+        for dagster_event in message.to_default_asset_events(
             manifest, self.dagster_dbt_translator, context, target_path=compiled, project=self.dbt.project
         ):
-            if not isinstance(made, dg.Output):
-                yield made
+            if not isinstance(dagster_event, dg.Output):
+                yield dagster_event
                 continue
             node = manifest["nodes"][unique_id]
             if compiled:
                 structure = default_metadata_from_dbt_resource_props(columns)
             else:
                 structure = previous_schema(context.instance, self.dagster_dbt_translator.get_asset_key(node))
-            shown = {**structure, **made.metadata, **rows(connection, node["relation_name"])}
-            yield dg.Output(None, output_name=made.output_name, metadata=shown)
+            metadata = {**structure, **dagster_event.metadata, **rows(connection, node["relation_name"])}
+            yield dg.Output(None, output_name=dagster_event.output_name, metadata=metadata)
 
     def _raw_events(self) -> Iterator[dict[str, Any] | None]:
-        """Run dbt in a thread and yield its events, as its JSON log would have them, the moment they occur.
+        """Run dbt in a thread and yield its events as they occur, in the form of its JSON log.
 
-        Where nothing occurs for a while, that is None.
+        While there are no events, it yields None once per second.
 
         Raises:
-            BaseException: what dbt raised, as it does for settings and projects that it cannot use.
+            BaseException: what dbt raised, for example for invalid settings or projects.
         """
         options = GLOBAL_OPTIONS if self.target_path else (*GLOBAL_OPTIONS, "--no-write-json")
         with (
@@ -182,12 +182,12 @@ class InProcessInvocation:
         ):
             self.target_path = Path(target)
             events: queue.Queue[dict[str, Any] | BaseException] = queue.Queue()
-            # A daemon: a run that is cancelled ends with its process, and the server rolls back what was under way.
+            # A daemon thread: a canceled run ends its process, and the server rolls back open transactions.
             thread = threading.Thread(target=self._run, args=(options, events.put), daemon=True)
             thread.start()
             while True:
                 try:
-                    event = events.get(timeout=LOOK_INTERVAL_SECONDS)
+                    event = events.get(timeout=POLL_INTERVAL_SECONDS)
                 except queue.Empty:
                     yield None
                     continue
@@ -201,14 +201,14 @@ class InProcessInvocation:
                 yield event
 
     def _run(self, options: Sequence[str], put: Callable[[dict[str, Any] | BaseException], None]) -> None:
-        """Invoke dbt; put its events, and at last one of our own, END, or what dbt raised."""
-        # Imported here: a second that only builds need.
+        """Invoke dbt; put its events, and finally an event END or the exception that dbt raised."""
+        # Imported here, because it takes a second that only builds need.
         from dbt.cli.main import dbtRunner
         from dbt_common.events.functions import msg_to_dict
 
         def observe(event: Any) -> None:
             put(msg_to_dict(event))
-            # dbt reports an error of its driver while it handles it, and keeps only the words.
+            # dbt fires events while it handles an error of its driver, of which it later keeps only the message.
             if (outage := _outage(sys.exc_info()[1])) is not None:
                 self._outages.append(outage)
 
@@ -218,9 +218,9 @@ class InProcessInvocation:
             with overridden(self.dbt.environment):
                 result = dbtRunner(self.dbt.parsed, callbacks=[observe]).invoke([*options, *self.command, *places])
             end = {"info": {"name": END}, "data": {"success": result.success}}
-            # What it raises for a server that is away is one of the outages.
+            # If the server is down, the exception is one of the outages.
             put(end if self._outages or not result.exception else result.exception)
-        except BaseException as error:  # whatever ends the thread must end the wait for its events
+        except BaseException as error:  # without an event, the consumer would wait for ever
             put(error)
 
 
@@ -240,12 +240,12 @@ def _selection(
 
 
 def _outage(error: BaseException | None) -> psycopg.Error | None:
-    """Return an error of dbt's driver as one of psycopg 3's, if it may pass with time."""
+    """Return a transient error of dbt's driver as one of psycopg 3, None for any other error."""
     import psycopg2
 
     if not isinstance(error, psycopg2.Error) or isinstance(error, psycopg2.ProgrammingError):
         return None
-    # Without a SQLSTATE it is the connection that failed.
+    # Without a SQLSTATE, the connection failed.
     kind = psycopg.errors.lookup(error.pgcode) if error.pgcode else psycopg.OperationalError
-    known = kind(" ".join(str(error).split()))
-    return known if is_outage(known) else None
+    translated = kind(" ".join(str(error).split()))
+    return translated if is_outage(translated) else None

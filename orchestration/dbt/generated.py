@@ -1,8 +1,8 @@
-"""What dbt cannot find out by itself: the contract as dbt's files, in dbt_project/generated.
+"""Generates dbt's files from the contract, in dbt_project/generated.
 
-dbt has to know sources, models and their columns before it runs anything, and reads them from files. These are written
-out of the contract before the project is parsed, so that a table or column of the contract needs no other edit. A model
-of the same name in dbt_project/models takes the place of a generated one; its description and tests stay generated.
+dbt reads sources, models and their columns from files when it parses the project. These files are generated from the
+contract before that, so that a new table or column requires no other edit. A model in dbt_project/models replaces the
+generated one of the same name; its description and tests stay generated.
 """
 
 import tempfile
@@ -22,16 +22,16 @@ STAGING, INTERMEDIATE, MACROS = Path("models/staging"), Path("models/intermediat
 HEAD = "Written from contracts/hiring.odcs.yaml by orchestration/dbt/generated.py; changes here are lost."
 LOAD = "The load that brought the record (raw.loads)."
 DELIVERED = "delivered"
-# For the macro grant_to_reader.
+# Read by the macro grant_to_reader.
 HIDDEN = {"meta": {"personal": True}}
 RECORD = "Number of the record in its object or batch, from 1."
 LAST_LOAD = "select max(completed_at) from raw.loads where status = 'complete' and table_name = '{{ this.identifier }}'"
 
 
 def write_generated(project_dir: Path = PROJECT_DIR, tables: Sequence[Table] = TABLES) -> None:
-    """Bring dbt_project/generated up to date with the contract; nothing is written where nothing differs.
+    """Update dbt_project/generated from the contract; files that do not differ are not written.
 
-    Several processes may do so at once, also while dbt reads the files: each file changes as a whole.
+    Several processes may do so concurrently, also while dbt reads the files: each file is replaced atomically.
 
     Args:
         project_dir: the folder of the dbt project.
@@ -39,8 +39,8 @@ def write_generated(project_dir: Path = PROJECT_DIR, tables: Sequence[Table] = T
     """
     folder = project_dir / FOLDER
     files = {folder / path: text for path, text in _files(tables)}
-    by_hand = {path.name for path in (project_dir / "models").rglob("*.sql")}
-    files = {path: text for path, text in files.items() if path.name not in by_hand}
+    handwritten = {path.name for path in (project_dir / "models").rglob("*.sql")}
+    files = {path: text for path, text in files.items() if path.name not in handwritten}
     for path, text in files.items():
         if not path.exists() or path.read_text() != text:
             _replace(folder, path, text)
@@ -51,7 +51,7 @@ def write_generated(project_dir: Path = PROJECT_DIR, tables: Sequence[Table] = T
 
 def _replace(folder: Path, path: Path, text: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    # Outside of the folders that dbt reads.
+    # Not in one of the subfolders that dbt reads.
     with tempfile.NamedTemporaryFile("w", dir=folder, prefix=".new-", delete=False) as draft:
         draft.write(text)
     Path(draft.name).chmod(0o644)
@@ -59,7 +59,7 @@ def _replace(folder: Path, path: Path, text: str) -> None:
 
 
 def _files(tables: Sequence[Table]) -> Iterator[tuple[Path, str]]:
-    """Yield the path below the folder and the text of each file."""
+    """Yield the path relative to the folder and the content of each file."""
     yield MACROS / "contract.sql", _contract(tables)
     yield STAGING / "_sources.yml", _yml({"sources": [_source(tables)]})
     for table in tables:
@@ -79,7 +79,7 @@ def _yml(content: Mapping[str, Any]) -> str:
 
 
 def _contract(tables: Sequence[Table]) -> str:
-    """Return macros that give the models what they need of the contract, as data."""
+    """Return macros that return the contract as data for the models."""
     data = {table.name: [column_data(column) for column in table.columns] for table in tables}
     snapshots = [table.name for table in tables if _is_snapshot(table)]
     return _sql("\n\n".join([_macro("contract", data), _macro("snapshot_tables", snapshots)]))
@@ -91,7 +91,7 @@ def _macro(name: str, value: Any) -> str:
 
 
 def column_data(column: Column) -> dict[str, Any]:
-    """Return a column as the macros in dbt_project/macros see it."""
+    """Return a column as data for the macros in dbt_project/macros."""
     table, key = column.references or (None, None)
     return {
         "name": column.name,
@@ -116,19 +116,18 @@ def _name(column: Column) -> str:
 def _source(tables: Sequence[Table]) -> dict[str, Any]:
     return {
         "name": "raw",
-        "description": "Records as they were delivered, as text, and the ledger of their loads.",
+        "description": "Records as delivered, as text, and the ledger of their loads.",
         "schema": "raw",
-        # Rows of raw have no time of their own, the ledger has one for each load. What has never been delivered is
-        # stale, too.
+        # Rows of raw have no timestamp, but the ledger has one per load. A table without any delivery is stale, too.
         "config": {"loaded_at_query": LAST_LOAD},
         "tables": [_source_table(table) for table in tables],
     }
 
 
 def _source_table(table: Table) -> dict[str, Any]:
-    columns = [(column.name, f"{column.description} As it was delivered.") for column in table.columns]
-    within = table.frequency_days
-    freshness = {"warn_after": {"count": within, "period": "day"}} if within else None
+    columns = [(column.name, f"{column.description} As delivered.") for column in table.columns]
+    days = table.frequency_days
+    freshness = {"warn_after": {"count": days, "period": "day"}} if days else None
     return {
         "name": table.name,
         "description": f"{table.description} One row per delivered record, as text.",
@@ -139,8 +138,8 @@ def _source_table(table: Table) -> dict[str, Any]:
 
 def _checked(table: Table) -> dict[str, Any]:
     one = _one(table)
-    withdrawn = f", withdrawn when the newest object lacks its {_name(table.key)}" if _is_snapshot(table) else ""
-    waits = ", waiting when what it refers to is not known yet" if _references(table) else ""
+    withdrawn = f", withdrawn if the newest object lacks its {_name(table.key)}" if _is_snapshot(table) else ""
+    waits = ", waiting if a record that it refers to is not known yet" if _references(table) else ""
     several = f"{one}s" if table.business_name else one
     tests = [
         _test("each_record_once", f"each_{one}_once", table=table.name),
@@ -155,14 +154,14 @@ def _checked(table: Table) -> dict[str, Any]:
     columns = [
         ("_load_id", LOAD),
         ("_record", RECORD),
-        *_values(table, " Null where it breaks its rule."),
+        *_values(table, " Null if it breaks a rule."),
         ("reasons", "What is wrong, as field:reason; empty for a valid record."),
         (
             "disposition",
-            f"rejected when a field is wrong, superseded when a later valid record has the same {_name(table.key)}"
+            f"rejected if a field is wrong, superseded if a later valid record has the same {_name(table.key)}"
             f"{withdrawn}{waits}, else accepted.",
         ),
-        (DELIVERED, "The fields of a rejected record as they were delivered, null for any other."),
+        (DELIVERED, "The fields of a rejected record as delivered, null for any other."),
         ("_build", "Number of the build of this model that last changed the row."),
     ]
     return {
@@ -178,16 +177,16 @@ def _test(test: str, name: str, **arguments: str) -> dict[str, Any]:
 
 
 def _accepted(table: Table) -> dict[str, Any]:
-    known = "; what it refers to is known" if _references(table) else ""
+    known = "; everything that it refers to is known" if _references(table) else ""
     return {
         "name": table.name,
-        "description": f"One row per accepted {_one(table)}, as its latest valid record says{known}.",
+        "description": f"One row per accepted {_one(table)}, according to its latest valid record{known}.",
         "columns": _described([*_values(table), ("_load_id", LOAD)]),
     }
 
 
 def _values(table: Table, remark: str = "") -> Iterator[tuple[str, str]]:
-    """Yield the columns of a model that hold what was delivered, and what follows from them."""
+    """Yield name and description of a model's columns with delivered values, and of those derived from them."""
     for column in table.columns:
         yield _name(column), f"{column.description}{remark}"
     for column in table.columns:

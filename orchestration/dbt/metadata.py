@@ -1,4 +1,4 @@
-"""What the UI shows of a model beside its run: its rows, its columns, and which columns these come from."""
+"""Metadata of models in the UI: row counts, columns and column lineage, and numbers for marts and rejected records."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -13,17 +13,17 @@ from orchestration.warehouse.rejected import rejected_fields, rejected_totals
 if TYPE_CHECKING:
     from orchestration.database import Connection
 
-# Beyond so many rows the planner's estimate has to do: counting would take longer than a build of what is new.
+# With more rows, the planner's estimate is used: counting would take longer than an incremental build.
 COUNTED_ROWS = 100_000
-# What follows from the models' text alone, and is as it was in the last full refresh.
+# Metadata that depends only on the models' text, unchanged since the last full refresh.
 STRUCTURE = ("dagster/column_schema", "dagster/column_lineage")
 REJECTED = AssetKey(["staging", "rejected_records"])
-# Dagster takes what depends on a model only after it.
+# Depends on rejected_records, so that Dagster processes it later.
 AFTER_REJECTED = AssetKey(["staging", "rejected_fields"])
 
 
 def in_database(connection: "Connection", project: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a dbt manifest with the relations of the database that is connected to; it may be parsed without one."""
+    """Return a dbt manifest with relation names of the connected database; it may have been parsed without one."""
     moved = {
         kind: {
             unique_id: node | {"relation_name": f'"{connection.info.dbname}"."{node["schema"]}"."{node["name"]}"'}
@@ -37,11 +37,11 @@ def in_database(connection: "Connection", project: Mapping[str, Any]) -> dict[st
 
 
 def rows(connection: "Connection", relation: str) -> dict[str, int]:
-    """Return the number of rows of a relation as metadata.
+    """Return the number of rows of a relation, exact or estimated, as metadata.
 
     Args:
         connection: of a role that reads the relation.
-        relation: its name as SQL has it.
+        relation: its name, quoted for SQL.
     """
     counted = connection.execute(
         f"select count(*) from (select from {relation} limit {COUNTED_ROWS}) as counted".encode()  # noqa: S608
@@ -53,12 +53,12 @@ def rows(connection: "Connection", relation: str) -> dict[str, int]:
 
 
 def column_history(connection: "Connection", project: Mapping[str, Any], unique_id: str) -> dict[str, Any]:
-    """Return the columns of a node and of its parents, as dagster-dbt wants them to tell the columns' lineage.
+    """Return the columns of a node and of its parents, from which dagster-dbt computes column lineage.
 
     Args:
         connection: of a role that reads them.
         project: dbt's manifest.
-        unique_id: the node's in it.
+        unique_id: the node's id in the manifest.
     """
     nodes = {**project["nodes"], **project["sources"]}
     parents = [nodes[parent]["relation_name"] for parent in project["parent_map"][unique_id] if parent in nodes]
@@ -67,7 +67,7 @@ def column_history(connection: "Connection", project: Mapping[str, Any], unique_
 
 
 def _columns(connection: "Connection", relation: str) -> dict[str, dict[str, str]]:
-    found = connection.execute(
+    columns = connection.execute(
         """
         select attname::text, format_type(atttypid, atttypmod)
         from pg_attribute
@@ -76,11 +76,11 @@ def _columns(connection: "Connection", relation: str) -> dict[str, dict[str, str
         """,
         [relation],
     )
-    return {name: {"data_type": data_type} for name, data_type in found}
+    return {name: {"data_type": data_type} for name, data_type in columns}
 
 
 def previous_schema(instance: DagsterInstance, key: AssetKey) -> dict[str, Any]:
-    """Return what the last materialization of an asset told of its structure, as metadata."""
+    """Return column schema and lineage from the last materialization of an asset, as metadata."""
     event = instance.get_latest_materialization_event(key)
     if event is None or event.asset_materialization is None:
         return {}
@@ -88,11 +88,11 @@ def previous_schema(instance: DagsterInstance, key: AssetKey) -> dict[str, Any]:
 
 
 def has_deferred_metadata(project: Mapping[str, Any], key: AssetKey) -> bool:
-    """Return whether more is shown of a model once everything is built: what takes time must not keep readers waiting.
+    """Return whether a model has metadata that is computed after the build, so that readers need not wait for it.
 
     Args:
         project: dbt's manifest.
-        key: of an asset.
+        key: of the model's asset.
     """
     return key in (REJECTED, AFTER_REJECTED) or key.path[-1] in published_marts(project)
 
@@ -100,7 +100,14 @@ def has_deferred_metadata(project: Mapping[str, Any], key: AssetKey) -> bool:
 def deferred_metadata(
     connection: "Connection", instance: DagsterInstance, project: Mapping[str, Any], key: AssetKey
 ) -> dict[str, MetadataValue]:
-    """Return what the page of such a model has besides its rows and columns, as metadata."""
+    """Return the metadata of such a model in addition to rows and columns.
+
+    Args:
+        connection: of a role that reads the models.
+        instance: Dagster's instance.
+        project: dbt's manifest.
+        key: of the model's asset.
+    """
     if key == AFTER_REJECTED:
         return {}
     if key != REJECTED:

@@ -1,4 +1,4 @@
-"""The dbt project as Dagster sees it: its manifest, and what a build has to cover. Testable without a Dagster run."""
+"""The dbt project: its manifest, its parsed form, and the scope of a build. Testable without a Dagster run."""
 
 import fcntl
 import hashlib
@@ -23,13 +23,13 @@ PROJECT = DbtProject(
     project_dir=PROJECT_DIR,
     target_path=DbtSettings.read().dbt_target_path,
 )
-# Parsing reads the profile but connects to nothing.
+# Parsing reads the profile, but does not connect.
 PROFILE_PLACEHOLDERS = {"PGHOST": "unset", "PGDATABASE": "unset", "HIRING_TRANSFORMER_PASSWORD": "unset"}
 
-# Unit tests are about the models' text, not about data: they belong to the test suite.
+# Unit tests check the models' text, not data: they are part of the test suite.
 BUILD = ("build", "--exclude-resource-type", "unit_test")
 
-# What the project's tables are, in contrast to its views (macros/differential.sql).
+# The materialization of the project's tables, as opposed to its views (macros/differential.sql).
 MATERIALIZED = "differential"
 
 
@@ -38,9 +38,9 @@ class ProjectBroken(RuntimeError):
 
 
 def session_variables() -> dict[str, str]:
-    """Return libpq's variable for sessions of dbt: they wait for no lock for long, and end with their process.
+    """Return libpq's variable for sessions of dbt, with a lock timeout and detection of dead clients.
 
-    dbt's profile has no place for settings of a session.
+    dbt's profile does not support session settings.
     """
     settings = BuildSettings.read()
     return {"PGOPTIONS": f"{settings.pgoptions} {VIGILANCE} -c lock_timeout={settings.lock_timeout}".strip()}
@@ -48,15 +48,15 @@ def session_variables() -> dict[str, str]:
 
 @cache
 def manifest() -> Mapping[str, Any]:
-    """Return the parsed project, parsing it first when its files have changed since the last time."""
-    # Before the parsing: when files change meanwhile, too old a version costs a full refresh, too new a one hides it.
+    """Return the manifest, after parsing the project if its files have changed."""
+    # Before parsing: if files change meanwhile, too old a version costs a full refresh, too new a version prevents one.
     version_in_use()
     parse_if_changed()
     return cast(Mapping[str, Any], json.loads(PROJECT.manifest_path.read_text()))
 
 
 def parsed() -> "Manifest":
-    """Return the project as dbt itself holds it, in the database of the environment; read once per process.
+    """Return dbt's own parsed project, with relations of the environment's database; read once per process.
 
     Raises:
         ProjectBroken: dbt cannot parse it.
@@ -70,29 +70,29 @@ def _parsed_for(database: str | None) -> "Manifest":
 
 
 def parsed_in_database(database: str) -> "Manifest":
-    """Return the parsed project as dbt itself holds it, with the relations of a database.
+    """Return dbt's own parsed project, with relations of a database.
 
-    dbt parses everything again when a variable of its profile has another value, which takes six times as long as
-    reading what it keeps of a parse. The database is the only thing in there that comes from outside of the project.
+    dbt parses everything again if a variable of its profile has changed, which takes six times as long as reading its
+    cache. The database is the only value in it that depends on the environment.
 
     Raises:
         ProjectBroken: dbt cannot parse the project.
     """
-    # Imported here: seconds that only builds need.
+    # Imported here, because it takes seconds that only builds need.
     from dbt.contracts.graph.manifest import Manifest
     from dbt.parser.manifest import extended_mashumuro_decoder
 
     parse_if_changed()
-    parsed = Manifest.from_msgpack(_kept_parse().read_bytes(), decoder=extended_mashumuro_decoder)
+    parsed = Manifest.from_msgpack(_parse_cache().read_bytes(), decoder=extended_mashumuro_decoder)
     return moved(parsed, database)
 
 
 def moved(parsed: "Manifest", database: str) -> "Manifest":
-    """Let the relations of a parsed project be those of a database; return the project."""
+    """Change the database of a parsed project's relations; return the project."""
     for node in (*parsed.nodes.values(), *parsed.sources.values()):
         node.database = database
         if node.relation_name:
-            # The schema and the name stay as they are quoted.
+            # Schema and name are quoted already.
             node.relation_name = f'"{database}".{node.relation_name.split(".", 1)[1]}'
     parsed.build_parent_and_child_maps()  # type: ignore[no-untyped-call]
     parsed.build_flat_graph()  # type: ignore[no-untyped-call]
@@ -100,7 +100,7 @@ def moved(parsed: "Manifest", database: str) -> "Manifest":
 
 
 def parse_if_changed() -> bool:
-    """Bring the manifest up to date with the project's files; return whether that took a `dbt parse`.
+    """Parse the project if its files have changed since the last time; return whether that was necessary.
 
     Raises:
         ProjectBroken: dbt cannot parse the project; the message is dbt's.
@@ -111,7 +111,7 @@ def parse_if_changed() -> bool:
         return False
     target.mkdir(parents=True, exist_ok=True)
     with (target / "parse.lock").open("w") as lock:
-        # Several processes start at once: one parses, the others wait for it.
+        # Several processes start at the same time: one parses, the others wait for it.
         fcntl.flock(lock, fcntl.LOCK_EX)
         if _is_parsed(stamp, digest):
             return False
@@ -121,7 +121,7 @@ def parse_if_changed() -> bool:
 
 
 def published_marts(project: Mapping[str, Any]) -> list[str]:
-    """Return the names of the models whose yml says that they are published, sorted.
+    """Return the names of the models with `meta: {published: true}`, sorted.
 
     Args:
         project: dbt's manifest.
@@ -130,17 +130,17 @@ def published_marts(project: Mapping[str, Any]) -> list[str]:
 
 
 def description_of_test(project: Mapping[str, Any], unique_id: str) -> str:
-    """Return what a data test is for: its description in a yml, or else the comment that its file begins with.
+    """Return the description of a data test: that in a yml file, or else the comment at the beginning of its SQL file.
 
     Args:
         project: dbt's manifest.
-        unique_id: of the test, whose name has to be that of its file where it has no arguments.
+        unique_id: the test's id in the manifest.
     """
     node = project["nodes"][unique_id]
     if described := node["description"].strip():
         return str(described)
     if generic := node.get("test_metadata"):
-        # dbt keeps of its file what stands in the test alone.
+        # The manifest has only the body of the test, without the comment before it.
         node = project["macros"][f"macro.{node['package_name']}.test_{generic['name']}"]
     lines = (PROJECT.project_dir / node["original_file_path"]).read_text().splitlines()
     comment = takewhile(lambda line: line.startswith("--"), lines)
@@ -148,10 +148,10 @@ def description_of_test(project: Mapping[str, Any], unique_id: str) -> str:
 
 
 def _parse(target: Path) -> None:
-    # Imported here: it imports this module, and only the first process after a change needs it for this.
+    # Imported here, because it imports this module.
     from orchestration.dbt.cli import InProcessDbt
 
-    # In this process, which has dbt in memory sooner or later: one of its own would import it once more.
+    # In this process, which needs dbt anyway: a separate process would have to import it again.
     with placeholders(PROFILE_PLACEHOLDERS):
         try:
             InProcessDbt(PROJECT).cli(["parse"], target_path=target).wait()
@@ -160,30 +160,30 @@ def _parse(target: Path) -> None:
 
 
 def version_of_project() -> int:
-    """Return a number of 60 bits that changes with the project's files and with dbt."""
+    """Return a 60-bit digest of the project's files and of dbt's version."""
     return int(_digest()[:15], 16)
 
 
 @cache
 def version_in_use() -> int:
-    """Return the version that this process works with: files that change later count from its next start on."""
+    """Return the version that this process uses; it ignores later changes of files until it restarts."""
     return version_of_project()
 
 
 def _is_parsed(stamp: Path, digest: str) -> bool:
-    kept = PROJECT.manifest_path, _kept_parse(), stamp
-    return all(path.exists() for path in kept) and stamp.read_text() == digest
+    files = PROJECT.manifest_path, _parse_cache(), stamp
+    return all(path.exists() for path in files) and stamp.read_text() == digest
 
 
-def _kept_parse() -> Path:
-    """Return the file in which dbt keeps a parsed project for itself."""
+def _parse_cache() -> Path:
+    """Return dbt's cache of the parsed project."""
     return PROJECT.manifest_path.with_name("partial_parse.msgpack")
 
 
 def _digest() -> str:
-    """Return a digest of the project's files, by their names and contents, and of dbt's version.
+    """Return a digest of the names and contents of the project's files, and of dbt's version.
 
-    What follows from the contract is brought up to date first: it is part of the project.
+    The files generated from the contract are part of the project, and are updated first.
     """
     write_generated(PROJECT.project_dir)
     files = sorted(
@@ -210,36 +210,40 @@ def build_arguments(
 
     Args:
         project: dbt's manifest.
-        touched_tables: raw tables with records that the marts do not show yet; only what they reach is built. None
-            builds whatever is selected.
-        full_refresh: build it from all there is, not from what is new.
-        drop_dependents: drop what other people have made of a table or view whose change would break it.
-        test_everything: let the gates look at all there is, not only at what is new, as a full refresh does.
+        touched_tables: raw tables with records that the marts do not show yet; only models that depend on them are
+            built. None builds the whole selection.
+        full_refresh: build from all records, not only from new ones.
+        drop_dependents: drop other people's views of a table or view if its change would break them.
+        test_everything: let data tests check all records, not only new ones, as in a full refresh.
     """
     if full_refresh:
         return [*BUILD, "--full-refresh", *(("--vars", "{drop_dependents: true}") if drop_dependents else ())]
     if touched_tables is None:
         return [*BUILD, *(("--vars", "{test_everything: true}") if test_everything else ())]
-    spared = untouched(project, touched_tables)
-    # Cautious: a gate stays as long as it is about any model that is built.
-    return [*BUILD, *(("--exclude", " ".join(spared), "--indirect-selection", "cautious") if spared else ())]
+    excluded = untouched(project, touched_tables)
+    # Cautious, so that a test runs as long as any model that it depends on is built.
+    return [*BUILD, *(("--exclude", " ".join(excluded), "--indirect-selection", "cautious") if excluded else ())]
 
 
 def untouched(project: Mapping[str, Any], touched_tables: Collection[str]) -> list[str]:
-    """Return the names of the views and tests that new records in some raw tables cannot change, sorted.
+    """Return the names of the views and tests that new records in some raw tables cannot affect, sorted.
 
-    Tables are never among them: each is to mark up to which load it is true, new records or not. The ledger is touched
-    by every load, but only what reads it directly follows it everywhere.
+    Tables are never included: each has to record up to which load it is complete, even without new records. Every load
+    touches the ledger, but only nodes that read it directly are affected by that alone.
+
+    Args:
+        project: dbt's manifest.
+        touched_tables: raw tables with new records.
     """
     source_ids = {source["name"]: unique_id for unique_id, source in project["sources"].items()}
     children: Mapping[str, list[str]] = project["child_map"]
     touched = set(children[source_ids["loads"]])
-    waiting = [source_ids[table] for table in touched_tables]
-    while waiting:
-        for child in children.get(waiting.pop(), []):
+    unvisited = [source_ids[table] for table in touched_tables]
+    while unvisited:
+        for child in children.get(unvisited.pop(), []):
             if child not in touched:
                 touched.add(child)
-                waiting.append(child)
+                unvisited.append(child)
     return sorted(
         node["name"]
         for node_id, node in project["nodes"].items()

@@ -29,7 +29,7 @@ from orchestration.monitoring.checks import (
     rejected_shares,
     wrong_columns,
 )
-from orchestration.warehouse.rejected import refused_records
+from orchestration.warehouse.rejected import malformed_records
 
 PREVIEW_ROWS = 10
 PROGRESS_INTERVAL_SECONDS = 5.0
@@ -206,7 +206,7 @@ def _show_rejected(context: dg.AssetExecutionContext, connection: Connection, lo
     with_rejected = [load for load in loaded if load.totals.rejected]
     if not with_rejected:
         return
-    sample, query = refused_records(connection, [load.load_id for load in with_rejected])
+    sample, query = malformed_records(connection, [load.load_id for load in with_rejected])
     totals = sum((load.totals for load in with_rejected), Totals())
     context.log_event(
         dg.AssetMaterialization(

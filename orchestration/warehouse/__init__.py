@@ -1,5 +1,5 @@
-"""What the database shows of its own state: loads that the marts show, who builds, what was rejected.
+"""Queries about the state of the database: which loads are published, locks of builds, samples of rejected records.
 
-dbt/, monitoring/ and archive/ stand on it; it imports none of them, and knows no Dagster. Connections are in
+dbt/, monitoring/ and archive/ use it; it imports none of them, and no Dagster. Connections are in
 orchestration/database.py.
 """

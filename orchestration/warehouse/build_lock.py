@@ -1,4 +1,4 @@
-"""One build of the models at a time, whoever starts it: tests of one must not look at what another has half done."""
+"""Ensures one build of the models at a time: the tests of a build must not see another one in progress."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -21,16 +21,16 @@ HOLDER = """
 """
 
 
-def acquire_build_lock(connection: "Connection", tell: Callable[[str], None]) -> None:
-    """Take the right to build the models for as long as the session lasts; wait while another session has it.
+def acquire_build_lock(connection: "Connection", on_wait: Callable[[str], None]) -> None:
+    """Acquire the lock for building the models for the rest of the session, waiting while another session holds it.
 
-    It goes with the session: a build whose process is killed keeps nobody waiting.
+    The session's end releases it, so that a killed build blocks nobody.
 
     Args:
-        connection: of any role; to be closed when the build is over.
-        tell: is told when there is somebody to wait for.
+        connection: of any role; to be closed after the build.
+        on_wait: called with a message if another session holds the lock.
     """
     if connection.execute("select pg_try_advisory_lock(hashtextextended(%(name)s, 0))", LOCK).fetchone() != (True,):
         holders = "; ".join(str(Session(*row)) for row in connection.execute(HOLDER, LOCK))
-        tell(f"Another run is building the models; waiting for that to end: {holders or 'it has just ended'}.")
+        on_wait(f"Another run is building the models; waiting for that to end: {holders or 'it has just ended'}.")
         connection.execute("select pg_advisory_lock(hashtextextended(%(name)s, 0))", LOCK)

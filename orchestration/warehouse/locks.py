@@ -1,4 +1,4 @@
-"""Who keeps a build of the models waiting: sessions that have locked what it needs."""
+"""Finds the sessions whose locks block a build of the models."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from orchestration.database import Connection
 
-# Sessions of the same role are the ones that wait: a build has several. What a session of another role does, and since
-# when, Postgres shows to members of pg_read_all_stats only; who it is, it shows to everybody.
+# Only sessions of the current role are checked for waiting: a build has several. Postgres shows the user and the name
+# of other roles' sessions to everybody, but the start of their transactions only to members of pg_read_all_stats.
 BLOCKERS = """
     select distinct on (blocking.pid)
         blocking.pid,
@@ -30,7 +30,7 @@ BLOCKERS = """
 
 @dataclass(frozen=True)
 class Session:
-    """A session of the server that has locked something; `since` is None where Postgres does not show it."""
+    """A session that holds a lock; `since` is None if Postgres does not show it."""
 
     pid: int
     user: str | None
@@ -45,7 +45,7 @@ class Session:
 
 
 def blockers(connection: "Connection") -> list[Session]:
-    """Return the sessions that dbt's sessions of the same role wait for right now, each once.
+    """Return the sessions that dbt's sessions are waiting for, each once.
 
     Args:
         connection: of the role that builds.

@@ -1,4 +1,4 @@
-"""The first of what was rejected, for the UI, each time with the query for the rest."""
+"""Samples of rejected records for the UI, each with the query for the rest."""
 
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
@@ -15,8 +15,8 @@ NEWEST_LOADS = 10
 Sample = tuple[list[dict[str, object]], str]
 
 
-def refused_records(connection: "Connection", load_ids: Sequence[int]) -> Sample:
-    """Return the first records of some loads that are no rows of their table, and the query for all of these.
+def malformed_records(connection: "Connection", load_ids: Sequence[int]) -> Sample:
+    """Return the first malformed records of some loads, and the query for all of them.
 
     Args:
         connection: of a role that reads raw.
@@ -45,13 +45,13 @@ def refused_records(connection: "Connection", load_ids: Sequence[int]) -> Sample
 
 def rejected_totals(connection: "Connection") -> tuple[int, int]:
     """Return how many records of all published loads are malformed, and how many are invalid."""
-    counted = connection.execute("select sum(malformed)::bigint, sum(invalid)::bigint from staging.loads").fetchone()
-    malformed, invalid = counted or (0, 0)
+    totals = connection.execute("select sum(malformed)::bigint, sum(invalid)::bigint from staging.loads").fetchone()
+    malformed, invalid = totals or (0, 0)
     return malformed or 0, invalid or 0
 
 
 def rejected_fields(connection: "Connection") -> Sample:
-    """Return the first rejected fields and records of the newest published loads, and the query for all there are."""
+    """Return the first rejected fields and records of the newest published loads, and the query for all of them."""
     rows = connection.execute(
         """
         select object, load_id, record, line, field, reason, left(value, %(longest)s)

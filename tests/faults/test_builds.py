@@ -109,9 +109,7 @@ def test_a_build_that_needs_what_somebody_has_locked_names_them_and_ends_in_one_
         result = build(database)
         named = rf"session {other.info.backend_pid} \(\w+, forgotten\) has locked staging.loads"
     assert attempts(result) == 1 + retries.RETRIES
-    assert re.fullmatch(
-        f"the build has waited 2 s for a lock, and in vain: {named}; end its transaction .*", reason(result)
-    )
+    assert re.fullmatch(f"the build waited 2 s for a lock in vain: {named}; end its transaction .*", reason(result))
     assert re.search(f"The build waits: {named}", capfd.readouterr().err)
     assert database.rows("select count(*) from pg_locks where not granted") == [(0,)]
 

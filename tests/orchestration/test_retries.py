@@ -58,7 +58,7 @@ def reason(result: dg.ExecuteInProcessResult) -> str:
     return str(event.step_failure_data.user_failure_data.description)
 
 
-@pytest.mark.parametrize("error", [DatabaseUnavailable("Postgres accepted nothing"), BucketUnavailable("503 Slow Down")])
+@pytest.mark.parametrize("error", [DatabaseUnavailable("Postgres is down"), BucketUnavailable("503 Slow Down")])
 def test_a_load_is_tried_again_when_a_server_was_away(
     error: Exception, run: Run, bucket: Bucket, monkeypatch: pytest.MonkeyPatch
 ) -> None:

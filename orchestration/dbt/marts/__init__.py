@@ -1,7 +1,7 @@
-"""What a mart's page in the UI shows of its content: numbers that plot over time, and its metric as a picture.
+"""Metadata about a mart's content in the UI: numbers, which Dagster plots over time, and a chart of its metric.
 
-A mart is described by its columns (default.py), or by a module of its name in this package with a function
-`metadata(connection)`. What is shown of every model is in orchestration/dbt/metadata.py.
+The default derives it from the mart's columns (default.py); a module with the mart's name in this package and a
+function `metadata(connection)` replaces it. Metadata of all models is in orchestration/dbt/metadata.py.
 """
 
 from collections.abc import Mapping
@@ -16,23 +16,23 @@ from orchestration.dbt.marts.default import Metadata, default_metadata
 if TYPE_CHECKING:
     from orchestration.database import Connection
 
-# How often the mart has changed: as long as it is the same, so is everything here.
+# The mart's version, which changes with its content: metadata of the same version is not computed again.
 VERSION = "version"
 
 
 def mart_metadata(connection: "Connection", instance: DagsterInstance, mart: Mapping[str, Any]) -> Metadata:
-    """Return the metadata of a mart, as it was before when it has not changed since.
+    """Return the metadata of a mart; if the mart has not changed, that of its last materialization.
 
     Args:
         connection: of a role that reads the marts.
-        instance: where the mart's last materialization is.
+        instance: Dagster's instance, which has the mart's last materialization.
         mart: its node in dbt's manifest.
     """
-    found = connection.execute("select version from marts.publications where mart = %s", [mart["name"]]).fetchone()
-    version = int(found[0]) if found else 0
-    before = _before(instance, AssetKey([mart["schema"], mart["name"]]))
-    if before.get(VERSION) == MetadataValue.int(version):
-        return before
+    row = connection.execute("select version from marts.publications where mart = %s", [mart["name"]]).fetchone()
+    version = int(row[0]) if row else 0
+    previous = _previous(instance, AssetKey([mart["schema"], mart["name"]]))
+    if previous.get(VERSION) == MetadataValue.int(version):
+        return previous
     return {VERSION: MetadataValue.int(version), **_metadata(connection, mart)}
 
 
@@ -44,8 +44,8 @@ def _metadata(connection: "Connection", mart: Mapping[str, Any]) -> Metadata:
     return metadata
 
 
-def _before(instance: DagsterInstance, key: AssetKey) -> Metadata:
-    """Return what the last materialization showed of a mart's content: all that is not Dagster's or dbt's own."""
+def _previous(instance: DagsterInstance, key: AssetKey) -> Metadata:
+    """Return the metadata of a mart's last materialization, without that of Dagster and dbt itself."""
     event = instance.get_latest_materialization_event(key)
     metadata = event.asset_materialization.metadata if event and event.asset_materialization else {}
     return {name: value for name, value in metadata.items() if "/" not in name and value is not None}

@@ -1,4 +1,4 @@
-"""Departments above the mean: how many in the newest year, the mean, and their hires as a picture."""
+"""Metadata of departments_above_mean: their number in the newest year, the mean, and a chart of their hires."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,14 +17,14 @@ COLORS = ("#b8bec6", "#1b7f5c")
 
 @dataclass(frozen=True)
 class Above:
-    """A department and its hires of a year, which are more than the mean."""
+    """A department and its hires of a year, which exceed the mean."""
 
     department: str
     hired: int
 
 
 def metadata(connection: "Connection") -> Metadata:
-    """Return what the mart's page shows of its content.
+    """Return the mart's metadata.
 
     Args:
         connection: of a role that reads the marts.
@@ -43,27 +43,27 @@ def metadata(connection: "Connection") -> Metadata:
         [year, charts.BARS],
     ).fetchall()
     mean, departments = rows[0][2:]
-    picture = draw(year, [Above(department, hired) for department, hired, *_ in rows], mean, departments)
+    chart = draw(year, [Above(department, hired) for department, hired, *_ in rows], mean, departments)
     return {
         "newest_year": MetadataValue.int(year),
         "mean_of_newest_year": MetadataValue.float(mean),
         "departments_above_mean": MetadataValue.int(departments),
-        "chart": MetadataValue.md(charts.as_markdown(f"Departments above the mean in {year}", picture)),
+        "chart": MetadataValue.md(charts.as_markdown(f"Departments above the mean in {year}", chart)),
     }
 
 
 def draw(year: int, rows: Sequence[Above], mean: float, departments: int) -> str:
-    """Return the departments above the mean as SVG: bars whose color changes where the mean is.
+    """Return the departments above the mean as SVG: bars whose color changes at the mean.
 
     Args:
         year: of the hires.
-        rows: departments, the first one on top; as many as charts.BARS are drawn.
+        rows: departments, from the top; at most charts.BARS are drawn.
         mean: the mean of all departments.
         departments: how many departments are above it, drawn or not.
     """
     shown = rows[: charts.BARS]
     chart = charts.stacked_bars(
-        f"Hires of {year} above the mean of {mean:,.1f}{charts.of_how_many(len(shown), departments)}",
+        f"Hires of {year} above the mean of {mean:,.1f}{charts.title_suffix(len(shown), departments)}",
         [f"{charts.short(row.department)}: {row.hired:,}" for row in shown],
         COLORS,
     )

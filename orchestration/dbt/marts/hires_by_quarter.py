@@ -1,4 +1,4 @@
-"""Hires by quarter: how many of the newest year, and the departments with most of them as a picture."""
+"""Metadata of hires_by_quarter: the hires of the newest year, and a chart of the departments with the most hires."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ class Quarters:
 
 
 def metadata(connection: "Connection") -> Metadata:
-    """Return what the mart's page shows of its content.
+    """Return the mart's metadata.
 
     Args:
         connection: of a role that reads the marts.
@@ -45,29 +45,29 @@ def metadata(connection: "Connection") -> Metadata:
     ).fetchall()
     departments, hires = rows[0][5:]
     drawn = [Quarters(department, (q1, q2, q3, q4)) for department, q1, q2, q3, q4, *_ in rows]
-    picture = draw(year, drawn, departments)
+    chart = draw(year, drawn, departments)
     return {
         "newest_year": MetadataValue.int(year),
         "hires_of_newest_year": MetadataValue.int(int(hires)),
         "departments_with_hires": MetadataValue.int(departments),
-        "chart": MetadataValue.md(charts.as_markdown(f"Hires of {year} by quarter", picture)),
+        "chart": MetadataValue.md(charts.as_markdown(f"Hires of {year} by quarter", chart)),
     }
 
 
 def draw(year: int, rows: Sequence[Quarters], departments: int) -> str:
-    """Return stacked bars of the quarters as SVG, a bar for each of the first departments.
+    """Return stacked bars of the quarters as SVG, one bar per department.
 
     Args:
         year: of the hires.
-        rows: departments, the first one on top; as many as charts.BARS are drawn.
+        rows: departments, from the top; at most charts.BARS are drawn.
         departments: how many departments hired in that year, drawn or not.
     """
     shown = rows[: charts.BARS]
     chart = charts.stacked_bars(
-        f"Hires of {year} by quarter{charts.of_how_many(len(shown), departments)}",
+        f"Hires of {year} by quarter{charts.title_suffix(len(shown), departments)}",
         [f"{charts.short(row.department)}: {sum(row.hires):,}" for row in shown],
         COLORS,
     )
-    for number in range(4):
-        chart.add(f"Q{number + 1}", [row.hires[number] for row in reversed(shown)])
+    for quarter in range(4):
+        chart.add(f"Q{quarter + 1}", [row.hires[quarter] for row in reversed(shown)])
     return charts.svg(chart)
