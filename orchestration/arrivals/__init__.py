@@ -1,4 +1,4 @@
-"""From the bucket to a run: scans for new objects, decisions whether to start a run, and what Dagster shows of loads.
+"""From the bucket to a run: scanning for new objects, deciding whether to start a run, reporting loads to Dagster.
 
-Loading belongs to ingest/, the sensors and jobs themselves to defs/.
+Loading belongs in ingest/, sensors and jobs themselves in defs/.
 """

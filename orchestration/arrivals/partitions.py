@@ -1,4 +1,4 @@
-"""The bucket's objects as Dagster shows them: one partition per object, its state as the ledger has it."""
+"""The bucket's objects as partitions in Dagster, one per object, with their states from the ledger."""
 
 import re
 from collections.abc import Collection, Iterable, Sequence
@@ -20,21 +20,21 @@ from orchestration.instance.pruning import delete_partitions
 if TYPE_CHECKING:
     from orchestration.database import Connection
 
-# All objects of all tables, for what begins with the choice of one; the newest are there, the ledger has all.
+# The newest objects of all tables, for jobs that are launched for a chosen object; the ledger has all objects.
 OBJECTS = dg.DynamicPartitionsDefinition(name="objects")
-# In the place of a table's name, for objects that belong to none.
+# In place of a table's name, for objects that belong to no table.
 UNKNOWN = "unknown"
-# The table of what arrived last, of all tables.
+# The asset that lists the latest arrivals of all tables.
 ARRIVALS = dg.AssetKey(["landing", "arrivals"])
 
-# Grids of more than some 25,000 partitions are slow.
+# The UI is slow with more than some 25,000 partitions.
 OBJECTS_PER_TABLE = 5000
 UNKNOWN_OBJECTS = 250
 OBJECTS_PER_REPORT = 500
-SEEN_PER_CALL = 100
+MAX_NEW_PER_CALL = 100
 
-# Control characters and the sign of a range, "...", which Dagster refuses in the name of a partition.
-UNWANTED = re.compile(r"[%\x00-\x1f\x7f]|\.(?=\.\.)")
+# Control characters and "...", the range separator, which Dagster refuses in the name of a partition.
+RESERVED = re.compile(r"[%\x00-\x1f\x7f]|\.(?=\.\.)")
 
 # Their partitions are shown as failed.
 FAILURES = (LoadStatus.FAILED, LoadStatus.HELD)
@@ -46,32 +46,33 @@ def objects_of(table_name: str) -> dg.DynamicPartitionsDefinition:
 
 
 def landing_of(table_name: str) -> dg.AssetKey:
-    """Return the key of the asset that a table's objects are."""
+    """Return the asset key of a table's objects."""
     return dg.AssetKey(["landing", table_name])
 
 
 def partition_of(key: str) -> str:
-    """Return the partition's name of an object, which `key_of` turns back into the object's key."""
-    return UNWANTED.sub(lambda found: f"%{ord(found[0]):02X}", key)
+    """Return the partition name of an object, which `key_of` converts back to the object's key."""
+    return RESERVED.sub(lambda match: f"%{ord(match[0]):02X}", key)
 
 
 def key_of(partition: str) -> str:
-    """Return the key of the object that a partition is named after."""
+    """Return the key of a partition's object."""
     return unquote(partition)
 
 
 def newly_seen(
     instance: dg.DagsterInstance, arrived: Iterable[tuple[str, ObjectVersion]]
 ) -> tuple[list[dg.AddDynamicPartitionsRequest], list[dg.AssetObservation]]:
-    """Return what shows the objects that Dagster does not have yet, before anything became of them.
+    """Return partitions and events that show objects as soon as they are in the bucket, before they are loaded.
 
     Args:
         instance: Dagster's instance.
         arrived: objects in the bucket, each with the name of its table, or UNKNOWN.
 
     Returns:
-        Partitions to add, and an event for each, of at most SEEN_PER_CALL objects per table: what is left comes next
-        time, or with its load. Of objects that belong to no table there are UNKNOWN_OBJECTS at most in all.
+        Partitions to add, and an event for each, for at most MAX_NEW_PER_CALL objects per table that Dagster does not
+        have yet: the others follow with the next call, or with their load. There are never more than UNKNOWN_OBJECTS
+        partitions of objects that belong to no table.
     """
     by_table: dict[str, list[ObjectVersion]] = {}
     for name, item in arrived:
@@ -80,8 +81,8 @@ def newly_seen(
     events: list[dg.AssetObservation] = []
     for name, items in by_table.items():
         known = set(instance.get_dynamic_partitions(_name(objects_of(name))))
-        room = max(UNKNOWN_OBJECTS - len(known), 0) if name == UNKNOWN else SEEN_PER_CALL
-        new = [item for item in items if partition_of(item.key) not in known][: min(room, SEEN_PER_CALL)]
+        room = max(UNKNOWN_OBJECTS - len(known), 0) if name == UNKNOWN else MAX_NEW_PER_CALL
+        new = [item for item in items if partition_of(item.key) not in known][: min(room, MAX_NEW_PER_CALL)]
         if new:
             partitions = [partition_of(item.key) for item in new]
             shown_in = (objects_of(name),) if name == UNKNOWN else (objects_of(name), OBJECTS)
@@ -91,9 +92,7 @@ def newly_seen(
 
 
 def _seen(name: str, item: ObjectVersion) -> dg.AssetObservation:
-    belongs = (
-        "belongs to no table by its name, and is left alone" if name == UNKNOWN else f"is in the bucket for {name}"
-    )
+    belongs = "belongs to no table by its name, and is ignored" if name == UNKNOWN else f"is in the bucket for {name}"
     return dg.AssetObservation(
         landing_of(name),
         partition=partition_of(item.key),
@@ -109,16 +108,16 @@ def report(
     run_id: str = "",
     made: Collection[int] = (),
 ) -> int:
-    """Report to Dagster what the ledger has about a table's objects and Dagster does not show yet, the newest first.
+    """Report states of a table's objects in the ledger that Dagster does not show yet, newest first.
 
-    What loads by the command line did, or runs that were killed before they could report, the next call reports.
+    That includes loads from the command line and those of runs that were killed before they could report.
 
     Args:
         instance: Dagster's instance.
         connection: of a role that reads schema raw.
         table: whose objects.
         run_id: the run that calls this; its loads are shown with a link to it.
-        made: the load_ids of that run's loads.
+        made: the ids of that run's loads.
 
     Returns:
         How many objects were reported, at most OBJECTS_PER_REPORT.
@@ -141,24 +140,24 @@ def report(
 
 
 def prune(instance: dg.DagsterInstance) -> int:
-    """Delete the oldest partitions, so that OBJECTS_PER_TABLE stay for each table; return how many.
+    """Delete the oldest partitions, keeping OBJECTS_PER_TABLE for each table; return how many were deleted.
 
-    The ledger keeps all, and what was reported of an object stays in Dagster's events.
+    The ledger keeps all objects, and Dagster keeps their events.
     """
     kept: set[str] = set()
-    gone = 0
+    deleted = 0
     for name, bound in (*((table.name, OBJECTS_PER_TABLE) for table in TABLES), (UNKNOWN, UNKNOWN_OBJECTS)):
         partitions = instance.get_dynamic_partitions(_name(objects_of(name)))
         if name != UNKNOWN:
             kept.update(partitions[-bound:])
-        gone += delete_partitions(instance, _name(objects_of(name)), partitions[:-bound])
+        deleted += delete_partitions(instance, _name(objects_of(name)), partitions[:-bound])
     all_objects = instance.get_dynamic_partitions(_name(OBJECTS))
     delete_partitions(instance, _name(OBJECTS), [partition for partition in all_objects if partition not in kept])
-    return gone
+    return deleted
 
 
 def _not_shown(instance: dg.DagsterInstance, table: Table, states: Sequence[LoadState]) -> list[LoadState]:
-    """Return those states that are not in the newest event of their object."""
+    """Return the states that are not those of their object's newest event."""
     if not states:
         return []
     loaded, other = (
@@ -178,8 +177,8 @@ def _not_shown(instance: dg.DagsterInstance, table: Table, states: Sequence[Load
 
 
 def _event(table: Table, state: LoadState) -> dg.AssetMaterialization | dg.AssetObservation:
-    """Return the event that shows a state: that the object was loaded, or else what was observed about it."""
-    # In the order in which they are read: how it stands and why, how many, and then what object that was.
+    """Return the event of a state: a materialization if the object was loaded, otherwise an observation."""
+    # In reading order: status and reason, counts, then the object.
     names = ("error", "load_id", "records", "rejected", "malformed", "invalid", "seconds")
     known = {name: value for name in names if (value := getattr(state, name)) is not None}
     metadata = {
@@ -200,14 +199,14 @@ def _event(table: Table, state: LoadState) -> dg.AssetMaterialization | dg.Asset
 def _object_metadata(
     key: str, version: str, size: int | None, last_modified: datetime | None
 ) -> dict[str, dg.MetadataValue | str | int | float]:
-    shown: dict[str, dg.MetadataValue | str | int | float] = {"key": key, "version": version}
+    metadata: dict[str, dg.MetadataValue | str | int | float] = {"key": key, "version": version}
     if size is not None:
-        shown["size_bytes"] = size
+        metadata["size_bytes"] = size
     if last_modified is not None:
-        shown["last_modified"] = dg.MetadataValue.timestamp(last_modified)
-    return shown
+        metadata["last_modified"] = dg.MetadataValue.timestamp(last_modified)
+    return metadata
 
 
 def _name(definition: dg.DynamicPartitionsDefinition) -> str:
-    assert definition.name is not None, "made with a name, above"
+    assert definition.name is not None, "all definitions above have a name"
     return definition.name

@@ -1,4 +1,4 @@
-"""What arrived last: one row per load of an object, with how it was read and what became of it."""
+"""The latest arrivals: one row per load of an object, with its format, its counts and its status."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ SHOWN = 100
 
 @dataclass(frozen=True)
 class Arrival:
-    """A load of an object. What is not known, or not yet, is None."""
+    """A load of an object. Unknown values are None."""
 
     load_id: int
     key: str
@@ -39,8 +39,8 @@ class Arrival:
         """Return it as a row of a table.
 
         Args:
-            runs: the runs that loaded something, by load.
-            ui_url: where Dagster's UI is.
+            runs: run ids by load id.
+            ui_url: the URL of Dagster's UI.
         """
         run = runs.get(self.load_id)
         return {
@@ -68,10 +68,10 @@ def _written_as(dialect: Mapping[str, Any] | None) -> str:
 
 
 def recent_arrivals(connection: "Connection") -> list[Arrival]:
-    """Return the latest loads of objects, the newest first.
+    """Return the latest loads of objects, newest first.
 
     Args:
-        connection: of a role that reads raw and staging; nothing waits where the models were never built.
+        connection: of a role that reads raw and staging. No record waits while the models have never been built.
     """
     are_built = connection.execute("select to_regclass('staging.checked_records')").fetchone() != (None,)
     waiting = WAITING if are_built else "select null::bigint as load_id, null::bigint as waiting where false"
@@ -101,7 +101,7 @@ def recent_arrivals(connection: "Connection") -> list[Arrival]:
     )
 
 
-# In the words of the index that has these records alone.
+# The redundant condition is that of the partial index on these records.
 WAITING = """
     select _load_id as load_id, count(*) as waiting
     from staging.checked_records
@@ -113,7 +113,7 @@ WAITING = """
 
 
 def runs_of_loads(instance: dg.DagsterInstance) -> dict[int, str]:
-    """Return the runs that made the latest loads, as the events of their objects have them, by load."""
+    """Return the run ids of the latest loads by load id, according to the events of their objects."""
     runs: dict[int, str] = {}
     for table in TABLES:
         for fetch in (instance.fetch_materializations, instance.fetch_observations):

@@ -1,4 +1,4 @@
-"""What the night is for: raw exported, old runs taken out of Dagster's database, all models built and tested."""
+"""Nightly schedules: export raw, delete old runs from Dagster's database, build and test all models."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -14,32 +14,33 @@ from orchestration.settings import ArchiveSettings, MaintenanceSettings, WrongSe
 
 @dg.op(description="Deletes runs that ended more than DAGSTER_KEEP_DAYS (90) days ago, with their events and logs.")
 def delete_old_runs(context: dg.OpExecutionContext, warehouse: Warehouse) -> None:
-    """Prune Dagster's instance; what was last known of each asset, object and check stays.
+    """Prune Dagster's instance; the newest event of each asset, object and check is kept.
 
     Raises:
-        dagster.Failure: DAGSTER_KEEP_DAYS cannot be used.
+        dagster.Failure: DAGSTER_KEEP_DAYS is invalid.
     """
     try:
         days = MaintenanceSettings.read().dagster_keep_days
     except WrongSetting as error:
         raise dg.Failure(str(error), allow_retries=False) from None
-    # Events of an object that is no longer offered are deleted with the rest.
+    # Before the events: those of objects that are no longer partitions are deleted, too.
     partitions = arrivals.prune(context.instance)
     pruned = prune(context.instance, days, datetime.now(UTC))
     with warehouse.loader() as connection:
         reported = republish(context.instance, connection)
     context.log.info(
         f"Deleted {pruned.runs:,} runs that ended more than {days} days ago, {pruned.check_evaluations:,} results of "
-        f"checks and {pruned.events:,} events outside of runs; {pruned.kept:,} old runs stay, they have what was last "
-        f"known of an asset. {partitions:,} objects are no longer offered as partitions, {reported:,} reported again."
+        f"checks and {pruned.events:,} events outside of runs; kept {pruned.kept:,} old runs, which have the newest "
+        f"event of an asset. Removed the partitions of {partitions:,} objects, reported {reported:,} again."
     )
 
 
 @dg.job(
     executor_def=dg.in_process_executor,
     description=(
-        "Delete what is old in Dagster's own database: runs and results of checks of more than DAGSTER_KEEP_DAYS (90) "
-        "days ago. Touches no record and no load. Runs by itself at 03:00 UTC; press it when that database grows."
+        "Delete runs and results of checks that are older than DAGSTER_KEEP_DAYS (90) days from Dagster's own "
+        "database. Records and loads are not affected. Runs at 03:00 UTC every night; launch it manually when that "
+        "database grows."
     ),
 )
 def prune_history() -> None:
@@ -48,10 +49,10 @@ def prune_history() -> None:
 
 
 def _latest_only(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
-    """Ask for a run, but once only for all the nights that Dagster was switched off."""
+    """Request a run, but only one for all the nights while Dagster was not running."""
     due = context.scheduled_execution_time
     if datetime.now(UTC) - due >= timedelta(days=1):
-        return dg.SkipReason("Dagster was switched off that night; the run of a later one does the same.")
+        return dg.SkipReason("Dagster was not running that night; the run of a later night does the same.")
     return dg.RunRequest(run_key=due.isoformat())
 
 
@@ -71,7 +72,7 @@ export_every_night = _every_night(
     "export_every_night",
     export_raw_job.name,
     "30 2 * * *",
-    "Exports raw at 02:30 UTC, and at the next start when Dagster was switched off then. On from the first start where "
+    "Exports raw at 02:30 UTC, or at the next start if Dagster was not running then. On from the first start if "
     "S3_ARCHIVE_BUCKET is set and EXPORT_EVERY_NIGHT is not false.",
     is_on=ArchiveSettings.read().is_exported_every_night,
 )
@@ -80,12 +81,12 @@ prune_every_night = _every_night(
     "prune_every_night",
     prune_history.name,
     "0 3 * * *",
-    "Deletes old runs at 03:00 UTC, and at the next start when Dagster was switched off then.",
+    "Deletes old runs at 03:00 UTC, or at the next start if Dagster was not running then.",
 )
 
 build_every_night = _every_night(
     "build_every_night",
     nightly_build.name,
     "30 3 * * *",
-    "Builds and tests everything at 03:30 UTC, and at the next start when Dagster was switched off then.",
+    "Builds and tests everything at 03:30 UTC, or at the next start if Dagster was not running then.",
 )

@@ -1,6 +1,6 @@
-"""Everything that relies on Dagster's internals: how its processes store and launch, its tables, its events' form.
+"""Everything that relies on Dagster's internals: storage, run coordinator and launcher, tables, the form of events.
 
-`dagster._*` and SQL over Dagster's tables belong here and nowhere else (ruff's TID251 refuses the imports). What needs
-names of `dagster` alone does not: that is in arrivals/, monitoring/, dbt/ and defs/, which call this package.
-run_server.py alone imports all of orchestration; what dagster.yaml names imports nothing of it.
+Only code here imports `dagster._*` (ruff's TID251 enforces it) or queries Dagster's tables. Code that needs only
+Dagster's public API belongs in arrivals/, monitoring/, dbt/ and defs/, which use this package. Only run_server.py
+imports all of orchestration; the classes that dagster.yaml names import only its settings.
 """

@@ -1,7 +1,7 @@
-"""Events of many partitions at once.
+"""Stores and reads events of many partitions in batches.
 
-Dagster's public methods store and return them one by one: report_runless_asset_event takes some 25 ms on a busy machine
-where an event of a batch takes 1.5, and after a load by the command line there may be hundreds.
+Dagster's public methods process them one by one: report_runless_asset_event takes some 25 ms on a busy machine, an
+event in a batch 1.5 ms, and after a load from the command line there may be hundreds.
 """
 
 import logging
@@ -17,20 +17,20 @@ AssetEvent = dg.AssetMaterialization | dg.AssetObservation
 
 
 def data_version_tags(data_version: str) -> dict[str, str]:
-    """Return the tags that give an event a data version, which `latest_data_versions` reads."""
+    """Return the tags that set an event's data version, which `latest_data_versions` reads."""
     return {DATA_VERSION_TAG: data_version}
 
 
 def store_events(instance: dg.DagsterInstance, run: dg.DagsterRun | None, events: Sequence[AssetEvent]) -> None:
-    """Store events of one asset, as a run's or as report_runless_asset_event does.
+    """Store events of one asset, either in a run or without one, as report_runless_asset_event does.
 
     Args:
         instance: Dagster's instance.
-        run: the run that they are shown with, if any.
-        events: materializations and observations, in their order.
+        run: the run that the UI links to, if any.
+        events: materializations and observations, in order.
     """
     entries = [_entry(run, event) for event in events]
-    # Dagster writes a batch only when all of it is of one kind.
+    # All events of a batch have to be of the same type.
     for kind in (DagsterEventType.ASSET_OBSERVATION, DagsterEventType.ASSET_MATERIALIZATION):
         if batch := [entry for entry in entries if entry.dagster_event_type == kind]:
             instance.event_log_storage.store_event_batch(batch)
@@ -39,16 +39,16 @@ def store_events(instance: dg.DagsterInstance, run: dg.DagsterRun | None, events
 def latest_data_versions(
     instance: dg.DagsterInstance, key: dg.AssetKey, event_type: DagsterEventType, partitions: Sequence[str]
 ) -> dict[str, str]:
-    """Return the data version of the latest event of each partition, without those that have none.
+    """Return the data version of the latest event of each partition, without partitions that have none.
 
     Args:
         instance: Dagster's instance.
-        key: the asset's.
+        key: the asset's key.
         event_type: ASSET_MATERIALIZATION or ASSET_OBSERVATION.
-        partitions: which to look for.
+        partitions: the partitions.
     """
-    tags = instance.event_log_storage.get_latest_tags_by_partition(key, event_type, [DATA_VERSION_TAG], partitions)
-    return {partition: found[DATA_VERSION_TAG] for partition, found in tags.items()}
+    latest = instance.event_log_storage.get_latest_tags_by_partition(key, event_type, [DATA_VERSION_TAG], partitions)
+    return {partition: tags[DATA_VERSION_TAG] for partition, tags in latest.items()}
 
 
 def _entry(run: dg.DagsterRun | None, event: AssetEvent) -> EventLogEntry:

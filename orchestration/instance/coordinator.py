@@ -1,4 +1,4 @@
-"""Dagster's run coordinator with a bound: a run starts at once while there is room, and is queued otherwise."""
+"""Dagster's run coordinator with a limit: below it a run starts immediately, above it the run is queued."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -12,9 +12,9 @@ from sqlalchemy import text
 
 from orchestration.settings import RunSettings
 
-# Of the daemon, between looks at the queue: what a run of a backfill waits for after another one has ended.
+# How often the daemon checks the queue: a run of a backfill waits for that after another one has ended.
 DEQUEUE_INTERVAL_SECONDS = 1
-HAVE_A_PLACE = [
+COUNTED_STATUSES = [
     DagsterRunStatus.QUEUED,
     DagsterRunStatus.STARTING,
     DagsterRunStatus.STARTED,
@@ -24,19 +24,19 @@ LOCK = "hashtextextended('dagster.submit_run', 0)"
 
 
 class BoundedRunCoordinator(QueuedRunCoordinator[DagsterInstance]):
-    """Launches a run where it is submitted, unless MAX_CONCURRENT_RUNS are under way or queued: then the daemon does.
+    """Launches a run immediately, unless MAX_CONCURRENT_RUNS runs are in progress or queued: then the daemon does.
 
-    Dagster's own queues every run until the daemon looks next, which would add that to the time of each load.
+    Dagster's own coordinator queues every run until the daemon's next check, which would delay each load.
     """
 
     @classmethod
     def config_type(cls) -> dict[str, Any]:
-        """Return what dagster.yaml may say: nothing, the environment has it."""
+        """Return the schema of dagster.yaml's options: none, since the environment has the settings."""
         return {}
 
     @classmethod
     def from_config_value(cls, inst_data: ConfigurableClassData | None, config_value: Mapping[str, Any]) -> Self:  # noqa: ARG003
-        """Make one of what the environment says."""
+        """Create a coordinator from the environment's settings."""
         return cls(
             max_concurrent_runs=RunSettings.read().max_concurrent_runs,
             dequeue_interval_seconds=DEQUEUE_INTERVAL_SECONDS,
@@ -53,12 +53,12 @@ class BoundedRunCoordinator(QueuedRunCoordinator[DagsterInstance]):
         return super().submit_run(context)
 
     def _has_room(self) -> bool:
-        # Runs in the queue count, too: the daemon may be launching them at this moment.
-        return self._instance.get_runs_count(RunsFilter(statuses=HAVE_A_PLACE)) < self._max_concurrent_runs
+        # Queued runs count, too: the daemon may be launching them right now.
+        return self._instance.get_runs_count(RunsFilter(statuses=COUNTED_STATUSES)) < self._max_concurrent_runs
 
     @contextmanager
     def _sole_submission(self) -> Iterator[bool]:
-        """Tell for the length of a block whether no other process counts runs meanwhile, which would launch as many."""
+        """Yield whether no other process counts runs during the block; two that do might both launch the last one."""
         with cast(SqlRunStorage, self._instance.run_storage).connect() as connection:
             is_sole = bool(connection.execute(text(f"select pg_try_advisory_lock({LOCK})")).scalar())
             try:

@@ -1,8 +1,8 @@
-"""Partitions that are shown as failed although no run of Dagster's was to fill them.
+"""Marks partitions as failed without a run that was meant to materialize them.
 
-Dagster shows a partition as failed only when a run has ended as failed in whose plan the partition was, and has no
-public way to say that it failed otherwise. So one record in the list of runs, RECORD_RUN, has them all in its plan, and
-the reason of each in its log. Why no real run can bear them is in docs/decisions.md.
+Dagster shows a partition as failed only if a failed run had planned to materialize it, and has no public API for other
+failures. Therefore one placeholder in the list of runs, RECORD_RUN, has all of them in its plan, and their reasons in
+its log. docs/decisions.md explains why no real run can do that.
 """
 
 import logging
@@ -19,12 +19,12 @@ RECORD_RUN = str(uuid.uuid5(uuid.NAMESPACE_URL, RECORD_JOB))
 
 
 def mark_failed(instance: dg.DagsterInstance, key: dg.AssetKey, reasons: Mapping[str, str]) -> None:
-    """Show partitions of an asset as failed, until each is materialized.
+    """Mark partitions of an asset as failed until they are materialized.
 
     Args:
         instance: Dagster's instance.
-        key: the asset's.
-        reasons: a line for the record's log by partition.
+        key: the asset's key.
+        reasons: by partition, a line for the log of RECORD_RUN.
     """
     if reasons and not has_marks(instance):
         instance.add_run(
@@ -38,7 +38,7 @@ def mark_failed(instance: dg.DagsterInstance, key: dg.AssetKey, reasons: Mapping
     for partition, reason in reasons.items():
         planned = AssetMaterializationPlannedData(key, partition)
         event_type = DagsterEventType.ASSET_MATERIALIZATION_PLANNED.value
-        # The UI's log shows no such event, but a line of its own.
+        # The UI's log does not show such events; therefore it gets a separate line.
         instance.handle_new_event(_entry(logging.ERROR, reason))
         instance.handle_new_event(
             _entry(logging.INFO, "", DagsterEvent(event_type, RECORD_JOB, event_specific_data=planned))
@@ -46,7 +46,7 @@ def mark_failed(instance: dg.DagsterInstance, key: dg.AssetKey, reasons: Mapping
 
 
 def has_marks(instance: dg.DagsterInstance) -> bool:
-    """Return whether the record is there; somebody may have deleted it, and all marks with it."""
+    """Return whether RECORD_RUN exists; deleting it deletes all marks."""
     return instance.has_run(RECORD_RUN)
 
 

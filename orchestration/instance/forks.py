@@ -1,4 +1,4 @@
-"""A process that forks on request: its children are Dagster's code server, and a run each."""
+"""A process that forks on request: its children are Dagster's code server, and one process per run."""
 
 import os
 import selectors
@@ -14,22 +14,22 @@ from typing import NoReturn
 
 from orchestration.instance.protocol import Request, State, reply
 
-# Of the runs that have ended; Dagster asks about those that it believes to be under way.
+# How many exit statuses are kept; Dagster asks about runs that it believes to be in progress.
 ENDED_KEPT = 1000
 CODE_SERVER = "code server"
 STOP_POLL_SECONDS = 0.05
 STOP = (signal.SIGTERM, signal.SIGINT)
 
-# What a fork becomes, given a command's arguments; it returns, or exits, when it is done.
+# What a fork runs, given a command's arguments; it returns or exits when it is done.
 Program = Callable[[Sequence[str]], object]
 
 
 class ChildProcesses:
-    """The processes that were forked off: the code server, and the runs by their ids.
+    """The forked processes: the code server, and the runs by their ids.
 
     Args:
-        program: what runs commands.
-        stop_seconds: how long one of them may take to stop before it is killed.
+        program: runs commands.
+        stop_seconds: how long a process may take to stop before it is killed.
     """
 
     def __init__(self, program: Program, stop_seconds: float) -> None:
@@ -38,18 +38,18 @@ class ChildProcesses:
         self._pids: dict[str, int] = {}
         self._kill_at: dict[str, float] = {}
         self._ended: dict[str, int] = {}
-        # Nothing is ever written to it: it ends for the children when this process does, however that happens.
+        # Nothing is ever written to it: the children read its end when this process ends for any reason.
         self._alive, self._alive_here = os.pipe()
 
     def fork(self, name: str, command: Sequence[str], close_inherited: Callable[[], None]) -> None:
         """Run a command in a fork.
 
         Args:
-            name: what to call it by.
+            name: the name of the process.
             command: the command's arguments.
-            close_inherited: closes, in the fork, what belongs to this process alone.
+            close_inherited: called in the fork, closes files and handlers that belong to the parent.
         """
-        # Until the fork has done so, a signal that is meant for it would be taken as the parent takes its own.
+        # Until then, the fork would handle a signal with the parent's handlers.
         before = signal.pthread_sigmask(signal.SIG_BLOCK, (*STOP, signal.SIGCHLD))
         pid = os.fork()
         if pid == 0:
@@ -63,7 +63,7 @@ class ChildProcesses:
         self._pids[name] = pid
 
     def state(self, name: str) -> State:
-        """Return how one of them is doing; a status below zero is the signal that ended it."""
+        """Return the state of a process; a negative exit status is the signal that ended it."""
         self._reap()
         if name in self._pids:
             return State("running", self._pids[name])
@@ -72,7 +72,7 @@ class ChildProcesses:
         return State("unknown")
 
     def interrupt(self, name: str) -> State:
-        """Ask one of them to stop, which `kill_overdue` sees to; return how it was doing."""
+        """Ask a process to stop, which `kill_overdue` enforces; return its state before."""
         state = self.state(name)
         if state.name == "running":
             os.kill(state.number, signal.SIGTERM)
@@ -80,17 +80,17 @@ class ChildProcesses:
         return state
 
     def interrupt_all(self) -> None:
-        """Ask all of them to stop, and wait until they have."""
+        """Ask all processes to stop, and wait until they have."""
         for name in list(self._pids):
             self.interrupt(name)
         while self.kill_overdue() is not None:
             time.sleep(STOP_POLL_SECONDS)
 
     def kill_overdue(self) -> float | None:
-        """Kill those that were asked to stop and have not: one that is frozen never takes note of a signal.
+        """Kill processes that have not stopped in time: a frozen one never handles a signal.
 
         Returns:
-            In how many seconds to look again, None when nobody is being waited for.
+            In how many seconds to call this again, None if no process is stopping.
         """
         self._reap()
         now = time.monotonic()
@@ -112,7 +112,7 @@ class ChildProcesses:
 
 
 def _run_child(program: Program, command: Sequence[str]) -> NoReturn:
-    """Be the process of a command from here on, as if it had been started as one."""
+    """Run a command in this process, as if the process had been started for it, and exit."""
     status: object = 1
     try:
         program(command)
@@ -123,24 +123,24 @@ def _run_child(program: Program, command: Sequence[str]) -> NoReturn:
         traceback.print_exc()
     sys.stdout.flush()
     sys.stderr.flush()
-    # Not sys.exit: what the parent wants done at its own end is not to be done here.
+    # Not sys.exit, which would run the parent's exit handlers.
     os._exit(status if isinstance(status, int) else 1 if status else 0)
 
 
 def _end_with_parent(alive: int) -> None:
-    """Interrupt this process when its parent is gone: nobody could stop it, or ask how it is doing, any more."""
+    """Interrupt this process when its parent is gone: nothing could stop or monitor it any more."""
     os.read(alive, 1)
     os.kill(os.getpid(), signal.SIGTERM)
 
 
 def serve(path: Path, code_server: Sequence[str], program: Program, stop_seconds: float) -> int:
-    """Fork the code server, and then whatever is asked for on a Unix socket.
+    """Fork the code server, then fork a process for each run that is requested on a Unix socket.
 
     Args:
-        path: the socket's; only this user may connect.
-        code_server: the command that serves the code. When it ends, so does all of this.
-        program: what runs commands.
-        stop_seconds: how long a fork that is asked to stop may take before it is killed.
+        path: of the socket; only this user may connect.
+        code_server: the command that serves the code. When it ends, everything else is stopped, too.
+        program: runs commands.
+        stop_seconds: how long a process may take to stop before it is killed.
 
     Returns:
         The exit status: 0 when asked to stop by a signal.
@@ -158,8 +158,8 @@ def serve(path: Path, code_server: Sequence[str], program: Program, stop_seconds
             for number in (signal.SIGTERM, signal.SIGCHLD):
                 signal.signal(number, signal.SIG_DFL)
             signal.signal(signal.SIGINT, signal.default_int_handler)
-            for each in (listener, signals, wakeup, selector):
-                each.close()
+            for inherited in (listener, signals, wakeup, selector):
+                inherited.close()
 
         children.fork(CODE_SERVER, code_server, close_inherited)
         selector.register(listener, selectors.EVENT_READ)
@@ -181,7 +181,7 @@ def serve(path: Path, code_server: Sequence[str], program: Program, stop_seconds
 def _listening(path: Path) -> socket.socket:
     path.unlink(missing_ok=True)
     listener = socket.socket(socket.AF_UNIX)
-    # Whoever may connect may start processes here.
+    # Any client that can connect can start processes.
     before = os.umask(0o177)
     listener.bind(str(path))
     os.umask(before)
@@ -196,5 +196,5 @@ def _handle(children: ChildProcesses, request: Request, close_inherited: Callabl
             return children.state(request.run_id)
         case "interrupt":
             return children.interrupt(request.run_id)
-        case "look":
+        case "state":
             return children.state(request.run_id)

@@ -1,4 +1,4 @@
-"""Dagster's run launcher for the run server: it has a run forked off, stopped, and asked how it is doing."""
+"""Dagster's run launcher for the run server: it requests to start, stop and monitor the process of a run."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,7 +15,7 @@ from orchestration.instance.protocol import Request, State, send
 
 
 class ForkingRunLauncher(RunLauncher[Any], ConfigurableClass):
-    """Launches runs as forks of the process that serves the code; `socket` is where that one listens."""
+    """Launches runs as forks of the run server, which listens on `socket`."""
 
     def __init__(self, socket: str, inst_data: ConfigurableClassData | None = None) -> None:
         self._socket = Path(socket)
@@ -24,17 +24,17 @@ class ForkingRunLauncher(RunLauncher[Any], ConfigurableClass):
 
     @property
     def inst_data(self) -> ConfigurableClassData | None:
-        """What dagster.yaml says."""
+        """The options of dagster.yaml."""
         return self._inst_data
 
     @classmethod
     def config_type(cls) -> dict[str, Any]:
-        """Return what dagster.yaml may say."""
+        """Return the schema of dagster.yaml's options."""
         return {"socket": StringSource}
 
     @classmethod
     def from_config_value(cls, inst_data: ConfigurableClassData, config_value: Mapping[str, Any]) -> Self:
-        """Make one of what dagster.yaml says."""
+        """Create a launcher from dagster.yaml's options."""
         return cls(inst_data=inst_data, **config_value)
 
     def launch_run(self, context: LaunchRunContext) -> None:
@@ -58,7 +58,7 @@ class ForkingRunLauncher(RunLauncher[Any], ConfigurableClass):
         self._instance.report_engine_event(f"Forked off as process {state.number}.", run, cls=type(self))
 
     def terminate(self, run_id: str) -> bool:
-        """Ask a run to stop; return whether there was one."""
+        """Ask a run to stop; return whether it was running."""
         run = self._instance.get_run_by_id(run_id)
         if run is None or run.is_finished:
             return False
@@ -67,13 +67,13 @@ class ForkingRunLauncher(RunLauncher[Any], ConfigurableClass):
 
     @property
     def supports_check_run_worker_health(self) -> bool:
-        """Whether Dagster's run monitoring may ask."""
+        """Whether Dagster's run monitoring may call `check_run_worker_health`."""
         return True
 
     def check_run_worker_health(self, run: DagsterRun) -> CheckRunHealthResult:
-        """Tell run monitoring how the process of a run is doing."""
+        """Return the state of a run's process for Dagster's run monitoring."""
         try:
-            state = send(self._socket, Request("look", run.run_id))
+            state = send(self._socket, Request("state", run.run_id))
         except OSError as error:
             return CheckRunHealthResult(WorkerStatus.UNKNOWN, f"the run server does not reply: {error}", transient=True)
         return _health(state)
@@ -85,8 +85,8 @@ def _health(state: State) -> CheckRunHealthResult:
             return CheckRunHealthResult(WorkerStatus.RUNNING)
         case "ended", 0:
             return CheckRunHealthResult(WorkerStatus.SUCCESS)
-        case "ended", number:
-            how = f"signal {-number}" if number < 0 else f"status {number}"
-            return CheckRunHealthResult(WorkerStatus.FAILED, f"its process ended by {how}")
+        case "ended", status:
+            how = f"by signal {-status}" if status < 0 else f"with status {status}"
+            return CheckRunHealthResult(WorkerStatus.FAILED, f"its process ended {how}")
         case _:
             return CheckRunHealthResult(WorkerStatus.NOT_FOUND, "its process is gone")

@@ -1,4 +1,4 @@
-"""How a launcher and the run server talk: a JSON line each way, over a Unix socket."""
+"""The protocol between run launcher and run server: one line of JSON in each direction, over a Unix socket."""
 
 import json
 import logging
@@ -13,15 +13,15 @@ log = logging.getLogger(__name__)
 
 
 class Request(NamedTuple):
-    """What the server is asked to do about a run; `command` is Dagster's, for a start."""
+    """A request about a run; `command` is Dagster's command for a start."""
 
-    what: Literal["start", "interrupt", "look"]
+    what: Literal["start", "interrupt", "state"]
     run_id: str
     command: Sequence[str] = ()
 
 
 class State(NamedTuple):
-    """How a run's process is doing; `number` is its process id while it runs, and its exit status once it has ended."""
+    """The state of a run's process; `number` is its process id while it runs, and its exit status after it ended."""
 
     name: Literal["running", "ended", "unknown"]
     number: int = 0
@@ -31,7 +31,7 @@ def send(path: Path, request: Request) -> State:
     """Send a request to the server and return its reply.
 
     Raises:
-        OSError: it is not there, or did not reply.
+        OSError: the server is not running, or did not reply.
     """
     with socket.socket(socket.AF_UNIX) as connection:
         connection.settimeout(TIMEOUT_SECONDS)
@@ -45,8 +45,8 @@ def send(path: Path, request: Request) -> State:
 
 
 def reply(connection: socket.socket, handle: Callable[[Request], State]) -> None:
-    """Reply to one request; a client that makes no sense, or has gone away, gets no reply."""
-    # Others wait meanwhile; a client of this module sends its line at once.
+    """Reply to one request; a malformed request gets no reply."""
+    # Short, because others wait meanwhile; `send` sends its line immediately.
     connection.settimeout(1)
     try:
         with connection.makefile("rwb") as lines:

@@ -1,4 +1,4 @@
-"""Deletes from Dagster's tables what its public methods keep for ever, or delete one at a time."""
+"""Deletes rows from Dagster's tables that its public methods never delete, or only one at a time."""
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
@@ -19,7 +19,7 @@ ROWS_PER_STATEMENT = 1000
 
 
 def delete_run(instance: dg.DagsterInstance, run_id: str) -> None:
-    """Delete a run with its events and with what it printed, which Dagster leaves in its folder."""
+    """Delete a run with its events and its compute logs, which Dagster would keep."""
     instance.compute_log_manager.delete_logs(prefix=[run_id])
     instance.delete_run(run_id)
 
@@ -29,11 +29,11 @@ def delete_partitions(instance: dg.DagsterInstance, definition: str, partitions:
 
     Args:
         instance: Dagster's instance.
-        definition: the name of the partitions' definition.
-        partitions: which ones.
+        definition: the name of the partitions definition.
+        partitions: the partitions.
 
     Returns:
-        How many.
+        The number of partitions.
     """
     is_of_definition = Partitions.c.partitions_def_name == definition
     with _connection(instance) as connection:
@@ -44,42 +44,42 @@ def delete_partitions(instance: dg.DagsterInstance, definition: str, partitions:
 
 
 def delete_check_executions(instance: dg.DagsterInstance, before: datetime) -> int:
-    """Delete old results of checks but the newest of each, which Dagster keeps when their runs go; return how many."""
+    """Delete old results of checks except each check's newest; Dagster keeps those of deleted runs. Return how many."""
     newest = select(func.max(CheckExecutions.c.id)).group_by(
         CheckExecutions.c.asset_key, CheckExecutions.c.check_name, CheckExecutions.c.partition
     )
-    # Dagster writes this time in UTC, without saying so.
+    # Dagster stores this timestamp in UTC without a time zone.
     is_old = CheckExecutions.c.create_timestamp < before.replace(tzinfo=None)
     with _connection(instance) as connection:
         return connection.execute(delete(CheckExecutions).where(is_old, CheckExecutions.c.id.not_in(newest))).rowcount
 
 
 def delete_events_without_run(instance: dg.DagsterInstance, before: datetime) -> int:
-    """Delete old events that no run takes along when it goes: what was reported of assets and checks, and failures.
+    """Delete old events that are not deleted with a run: runless events of assets and checks, and failure marks.
 
-    The newest of each asset stays, and that of each partition that is still offered.
+    The newest event of each asset is kept, and that of each partition that still exists.
 
     Args:
         instance: Dagster's instance.
-        before: what is older goes.
+        before: older events are deleted; with a time zone.
 
     Returns:
-        How many.
+        The number of deleted events.
     """
     is_of_no_run = Events.c.run_id.in_(("", RECORD_RUN))
-    is_offered = Events.c.partition.in_(select(Partitions.c.partition))
+    has_partition = Events.c.partition.in_(select(Partitions.c.partition))
     kinds = (Events.c.asset_key, Events.c.dagster_event_type)
     kept = union(
         select(func.max(Events.c.id)).where(is_of_no_run).group_by(*kinds),
-        select(func.max(Events.c.id)).where(is_of_no_run, is_offered).group_by(*kinds, Events.c.partition),
+        select(func.max(Events.c.id)).where(is_of_no_run, has_partition).group_by(*kinds, Events.c.partition),
     )
     is_old = Events.c.timestamp < before.replace(tzinfo=None)
     with _connection(instance) as connection:
-        gone = delete(Events).where(is_of_no_run, is_old, Events.c.id.not_in(kept)).returning(Events.c.id)
-        ids = list(connection.execute(gone).scalars())
+        deletion = delete(Events).where(is_of_no_run, is_old, Events.c.id.not_in(kept)).returning(Events.c.id)
+        ids = list(connection.execute(deletion).scalars())
         for first in range(0, len(ids), ROWS_PER_STATEMENT):
-            some = ids[first : first + ROWS_PER_STATEMENT]
-            connection.execute(delete(EventTags).where(EventTags.c.event_id.in_(some)))
+            batch = ids[first : first + ROWS_PER_STATEMENT]
+            connection.execute(delete(EventTags).where(EventTags.c.event_id.in_(batch)))
     return len(ids)
 
 

@@ -1,4 +1,4 @@
-"""What failed in a run, out of its events: checks, steps and the run itself, each with its reason in one line."""
+"""Extracts failures from a run's events: checks, steps and the run itself, each with a one-line reason."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -20,7 +20,7 @@ class FailureEvent:
     Attributes:
         where: the step, or an asset and its check, or "run".
         reason: why, in one line.
-        metadata: what the check or the step said besides.
+        metadata: the metadata of the check or the step.
     """
 
     where: str
@@ -30,7 +30,7 @@ class FailureEvent:
 
 @dataclass(frozen=True)
 class RunFailures:
-    """What failed in a run. `ends` are Dagster's own words about the end of a failed run."""
+    """The failures of a run. `ends` are Dagster's own messages about the end of a failed run."""
 
     checks: Sequence[FailureEvent]
     steps: Sequence[FailureEvent]
@@ -39,7 +39,7 @@ class RunFailures:
 
 
 def failures_of_run(instance: dg.DagsterInstance, run_id: str) -> RunFailures:
-    """Return the checks of a run that failed as errors, its failed steps, and its own failure."""
+    """Return a run's failed checks of severity error, its failed steps, and its own failure."""
     records = instance.get_records_for_run(run_id, of_type=EVENT_TYPES).records
     events = [event for record in records if (event := record.event_log_entry.dagster_event)]
     ends = [event for event in events if event.event_type == DagsterEventType.RUN_FAILURE]
@@ -52,7 +52,7 @@ def failures_of_run(instance: dg.DagsterInstance, run_id: str) -> RunFailures:
 
 
 def reason(event: dg.DagsterEvent) -> str:
-    """Return a failure of a step or a run as one line: what it said itself, or else the innermost error's message."""
+    """Return the reason of a step's or run's failure in one line: its description, or the innermost error's message."""
     if event.is_step_failure:
         data = event.step_failure_data
         if data.user_failure_data and data.user_failure_data.description:
@@ -74,14 +74,14 @@ def _is_failed_check(event: dg.DagsterEvent) -> bool:
 
 def _check(event: dg.DagsterEvent) -> FailureEvent:
     check = event.asset_check_evaluation_data
-    said = check.description or ", ".join(f"{name}: {value.value}" for name, value in check.metadata.items())
+    why = check.description or ", ".join(f"{name}: {value.value}" for name, value in check.metadata.items())
     where = f"{check.asset_key.to_user_string()}, check {check.check_name}"
-    return FailureEvent(where, _in_one_line(said), check.metadata)
+    return FailureEvent(where, _in_one_line(why), check.metadata)
 
 
 def _step(event: dg.DagsterEvent) -> FailureEvent:
-    said = event.step_failure_data.user_failure_data
-    return FailureEvent(event.step_key or "run", reason(event), said.metadata if said else {})
+    failure = event.step_failure_data.user_failure_data
+    return FailureEvent(event.step_key or "run", reason(event), failure.metadata if failure else {})
 
 
 def _in_one_line(text: str) -> str:

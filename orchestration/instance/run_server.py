@@ -1,7 +1,7 @@
-"""`python -m orchestration.instance.run_server SOCKET COMMAND…`: serve code by a command of Dagster's, fork for runs.
+"""`python -m orchestration.instance.run_server SOCKET COMMAND…`: run Dagster's code server, and fork a process per run.
 
-A run of a few records would otherwise spend most of its time importing what it needs. A fork has that already, shares
-its memory, and is a process of its own all the same: it can be killed, and leaves nothing behind.
+A run of a few records would otherwise spend most of its time importing modules. A fork has them already and shares
+their memory, but is a separate process that can be killed without affecting others.
 """
 
 import gc
@@ -11,25 +11,25 @@ from collections.abc import Sequence
 from importlib.metadata import entry_points
 from pathlib import Path
 
-import orchestration.instance.storage  # noqa: F401 - Dagster finds it by its name, when a run is there already
+import orchestration.instance.storage  # noqa: F401 - Dagster imports it by name, then already in a run
 from orchestration.dbt import project
 from orchestration.definitions import defs
 from orchestration.defs.resources import landing
 from orchestration.instance.forks import serve
 from orchestration.settings import RunSettings
 
-# Loaded here, and not by each fork for itself.
+# Loaded here, so that the forks need not load it.
 PROGRAM = entry_points(group="console_scripts")["dagster"].load()
 
 
 def dagster(command: Sequence[str]) -> None:
-    """Be the program `dagster`."""
+    """Run the program `dagster`."""
     sys.argv = ["dagster", *command]
     PROGRAM()
 
 
 def warm() -> None:
-    """Load into memory what importing has not: the definitions' jobs, dbt's project, the S3 client's model."""
+    """Load what imports do not load: the definitions' jobs, dbt's project, the S3 client's service model."""
     defs.get_repository_def().load_all_definitions()
     project.parsed()
     landing().client.close()
@@ -40,8 +40,8 @@ def main() -> None:
     path, *code_server = sys.argv[1:]
     warm()
     others = [thread.name for thread in threading.enumerate() if thread is not threading.current_thread()]
-    # A fork has only the thread that forked: what another one holds at that moment is held for ever.
-    assert not others, f"there are threads: {others}"
+    # A fork has only the thread that forked: a lock held by another thread would never be released.
+    assert not others, f"other threads are running: {others}"
     gc.collect()
     gc.freeze()
     sys.exit(serve(Path(path), code_server, dagster, RunSettings.read().run_stop_seconds))

@@ -1,4 +1,4 @@
-"""Where Dagster keeps its runs, events and ticks: its own tables in Postgres, over connections that are kept."""
+"""Dagster's storage of runs, events and ticks in Postgres, with a connection pool."""
 
 from collections.abc import Mapping
 from typing import Any, Self
@@ -9,7 +9,7 @@ from sqlalchemy import ExceptionContext, create_engine, event
 
 from orchestration.instance.database import InstanceSettings
 
-# The UI reads in many threads; nobody else needs more than a few.
+# The UI reads in many threads; other processes need only a few connections.
 MAX_CONNECTIONS = 20
 
 
@@ -17,11 +17,11 @@ READ_ONLY = "25006"  # SQLSTATE read_only_sql_transaction
 
 
 class PooledPostgresStorage(DagsterPostgresStorage):
-    """Dagster's storage in Postgres, with a pool.
+    """Dagster's storage in Postgres, with a connection pool.
 
-    Dagster's own opens a connection for each statement, some two hundred for a small run: a fifth of its time. Before
-    a kept connection is used it is tried, so that a server that was restarted meanwhile is not noticed here either.
-    After a failover, connections to a server that takes no writes are not kept, and new ones not made.
+    Dagster's own storage opens a connection for each statement, some two hundred for a small run: a fifth of its time.
+    A pooled connection is tested before it is used, so that a restart of the server has no effect here either. After a
+    failover, connections to a read-only server are dropped and not opened again.
     """
 
     def __init__(self, postgres_url: str, inst_data: ConfigurableClassData | None = None) -> None:
@@ -40,20 +40,20 @@ class PooledPostgresStorage(DagsterPostgresStorage):
 
     @classmethod
     def config_type(cls) -> dict[str, Any]:
-        """Return what dagster.yaml may say: nothing, the environment has it."""
+        """Return the schema of dagster.yaml's options: none, since the environment has the settings."""
         return {}
 
     @classmethod
     def from_config_value(cls, inst_data: ConfigurableClassData | None, config_value: Mapping[str, Any]) -> Self:  # noqa: ARG003
-        """Make one of what the environment says.
+        """Create a storage from the environment's settings.
 
         Raises:
-            WrongSetting: it does not say where the database is.
+            WrongSetting: the database is not set.
         """
         return cls(InstanceSettings.read().url.render_as_string(hide_password=False), inst_data)
 
 
 def _drop_read_only_connections(context: ExceptionContext) -> None:
-    """Let the pool treat a server that has become read-only as one that is gone: a ping would find it well."""
+    """Make the pool drop connections to a server that has become read-only, which a ping would not detect."""
     if getattr(context.original_exception, "pgcode", None) == READ_ONLY:
         context.is_disconnect = True

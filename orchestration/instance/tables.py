@@ -1,4 +1,4 @@
-"""What Dagster's tables say, asked in SQL: importing Dagster takes longer than its answer may."""
+"""Queries of Dagster's tables for callers that cannot afford the time to import Dagster."""
 
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -8,10 +8,10 @@ if TYPE_CHECKING:
 
 
 def sensor_heartbeat(connection: "psycopg.Connection") -> tuple[datetime, datetime | None]:
-    """Return the server's time and when the daemon last said that its sensors tick, both in UTC without saying so.
+    """Return the server's time and the time of the sensor daemon's last heartbeat, both in UTC without a time zone.
 
     Raises:
-        psycopg.errors.UndefinedTable: no process of Dagster's has made its tables yet.
+        psycopg.errors.UndefinedTable: Dagster's tables have not been created yet.
     """
     now, last = connection.execute(
         """
@@ -25,9 +25,9 @@ def sensor_heartbeat(connection: "psycopg.Connection") -> tuple[datetime, dateti
 
 
 def unfinished_runs(connection: "psycopg.Connection") -> int:
-    """Return how many runs have a process, as far as Dagster knows; without its tables there are none."""
-    (is_there,) = connection.execute("select to_regclass('runs') is not null").fetchone() or (False,)
-    if not is_there:
+    """Return how many runs are in progress according to Dagster; 0 if its tables do not exist yet."""
+    (exists,) = connection.execute("select to_regclass('runs') is not null").fetchone() or (False,)
+    if not exists:
         return 0
     (count,) = connection.execute(
         "select count(*) from runs where status in ('NOT_STARTED', 'STARTING', 'STARTED', 'CANCELING')"

@@ -1,4 +1,4 @@
-"""What keeps Dagster's own database and disk from growing for ever: old runs, their events, checks and logs go."""
+"""Keeps Dagster's own database and disk from growing for ever: deletes old runs with their events, checks and logs."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ ENDED = [dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRun
 
 @dataclass(frozen=True)
 class Pruned:
-    """How much was deleted, and how many old runs stay since they hold what was last known of an asset."""
+    """How much was deleted, and how many old runs were kept because they have the newest event of an asset."""
 
     runs: int
     kept: int
@@ -29,36 +29,36 @@ class Pruned:
 
 
 def prune(instance: dg.DagsterInstance, days: int, now: datetime) -> Pruned:
-    """Delete the runs that ended more than some days ago, with their events and logs, and old results of checks.
+    """Delete runs that ended more than `days` ago, with their events and logs, and old results of checks.
 
-    What was last known stays, however old: the runs with the newest materialization and observation of each asset, the
-    newest result of each check. What is deleted of the objects, `republish` reports once more; keeping each run that
-    loaded one would keep nearly all. Ticks are Dagster's own to purge (dagster.yaml).
+    The newest information is kept regardless of age: runs with the newest materialization or observation of an asset,
+    and the newest result of each check. Deleted events of objects are reported again by `republish`; keeping each run
+    that loaded an object would keep nearly all of them. Dagster itself purges ticks (dagster.yaml).
 
     Args:
-        instance: Dagster's.
-        days: how long to keep them.
-        now: the time, with its time zone.
+        instance: Dagster's instance.
+        days: how long to keep runs.
+        now: the current time, with its time zone.
     """
     before = now - timedelta(days=days)
     old = instance.get_run_ids(dg.RunsFilter(statuses=ENDED, updated_before=before))
     kept = {RECORD_RUN, *_runs_of_newest_events(instance)} if old else set()
-    gone = [run_id for run_id in old if run_id not in kept]
-    for run_id in gone:
+    unneeded = [run_id for run_id in old if run_id not in kept]
+    for run_id in unneeded:
         delete_run(instance, run_id)
     return Pruned(
-        len(gone),
-        len(old) - len(gone),
+        len(unneeded),
+        len(old) - len(unneeded),
         delete_check_executions(instance, before),
         delete_events_without_run(instance, before),
     )
 
 
 def republish(instance: dg.DagsterInstance, connection: "Connection") -> int:
-    """Report to Dagster, from the ledger, what became of the objects whose runs are gone; return of how many.
+    """Report to Dagster, from the ledger, the states of objects whose runs were deleted; return how many.
 
     Args:
-        instance: Dagster's.
+        instance: Dagster's instance.
         connection: of a role that reads schema raw.
     """
     reported = 0

@@ -232,7 +232,7 @@ def test_objects_that_dagster_does_not_have_yet_are_shown_as_seen_once(instance:
     }
     assert [event.description for event in events] == [
         "jobs.csv is in the bucket for jobs",
-        "readme.txt belongs to no table by its name, and is left alone",
+        "readme.txt belongs to no table by its name, and is ignored",
     ]
     for request in requests:
         instance.add_dynamic_partitions(request.partitions_def_name, list(request.partition_keys))

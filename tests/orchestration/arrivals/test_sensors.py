@@ -204,7 +204,7 @@ def test_an_object_of_no_table_is_told_of_once_and_counted_in_each_tick(ticks: T
     ticks.bucket.put("readme.txt", b"hello")
     first, second = ticks.new_objects(), ticks.new_objects()
     assert [event.description for event in first.asset_events] == [
-        "readme.txt belongs to no table by its name, and is left alone"
+        "readme.txt belongs to no table by its name, and is ignored"
     ]
     assert second.asset_events == []
     assert skipped(first) == skipped(second) == "1 object, none new, 1 of no table."

@@ -49,7 +49,7 @@ class Server:
         return send(self.path, Request(what, run_id, command))  # type: ignore[arg-type]
 
     def state(self, run_id: str) -> State:
-        return self.ask("look", run_id)
+        return self.ask("state", run_id)
 
     def ended(self, run_id: str) -> int:
         eventually(lambda: self.state(run_id).name == "ended")
@@ -182,4 +182,4 @@ def test_only_the_user_that_runs_it_may_connect(server: Server) -> None:
 
 def test_without_a_server_asking_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="No such file"):
-        send(tmp_path / "none.sock", Request("look", "a"))
+        send(tmp_path / "none.sock", Request("state", "a"))
