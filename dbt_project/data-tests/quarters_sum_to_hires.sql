@@ -1,5 +1,5 @@
--- A row that the last join lost, for a department or a job without a name, would be
--- missing from the published metric though all that went before was right.
+-- A row lost in the last join, for a department or a job without a name, would be
+-- missing from the published metric even if everything upstream is correct.
 {{ config(meta={'dagster': {'ref': {'name': 'hires_by_quarter'}}}) }}
 
 with

@@ -1,5 +1,5 @@
--- A malformed record that is kept nowhere could not be told from
--- one that never came: nobody would correct it.
+-- A malformed record that is stored nowhere could not be distinguished from one that
+-- was never delivered, and nobody would correct it.
 {{ config(meta={'dagster': {'ref': {'name': 'rejected_records'}}}) }}
 
 with

@@ -1,11 +1,11 @@
--- The columns of a table of the contract. Each has the name that it was delivered
--- under, and that of its value in the models (`value`).
+-- The columns of a table of the contract. Each has its delivered name (`name`) and its
+-- name in the models (`value`).
 {% macro columns_of(table) %}
     {{ return(contract()[table]) }}
 {% endmacro %}
 
 
--- The name of the column that tells the records of a table apart.
+-- The name of a table's key column.
 {% macro key_of(table) %}
     {{ return((columns_of(table) | selectattr('primary_key') | first).value) }}
 {% endmacro %}
@@ -19,8 +19,8 @@
 {% endmacro %}
 
 
--- Metrics are by year, quarter and month in UTC: each point in time has them as
--- columns.
+-- The columns with year, quarter and month in UTC of each timestamp, which metrics are
+-- grouped by.
 {% macro calendar_of(table) %}
     {% set columns = [] %}
     {% for column in columns_of(table) if column.type == 'timestamp' %}
@@ -36,7 +36,7 @@
 {% endmacro %}
 
 
--- The columns of a table's models that hold what was delivered and what follows of it.
+-- The columns of a table's models with delivered values, and those derived from them.
 {% macro values_of(table) %}
     {{ return(
         columns_of(table) | map(attribute='value') | list
@@ -45,17 +45,17 @@
 {% endmacro %}
 
 
--- Keeps a subquery apart from what uses it: an expression that is used twice would be
--- computed twice, and all of a record be sorted. An offset of nothing skips nothing and
--- needs no order; a materialized CTE would be written to disk and read by one process.
--- Quoted, because Postgres takes a bare 0, which it has to make a bigint first, for an
--- offset that it does not know yet, and lets one process do all that uses the subquery.
+-- Prevents Postgres from merging a subquery with the query that uses it: an expression
+-- that is used twice would be computed twice, and whole records would be sorted. A
+-- materialized CTE would be written to disk and read by one process. Quoted, because
+-- Postgres treats a bare 0, which it casts to bigint, as an unknown offset and does not
+-- parallelize the query.
 {% macro optimization_fence() %}
     offset '0'
 {% endmacro %}
 
 
--- Whether the references of a relation's record are all known: ids that count. As
+-- Whether all references of a record are known, that is, ids of accepted records. With
 -- exists, which the planner hashes for many records and looks up for a few.
 {% macro references_are_known(table, records) %}
     {% set conditions = [] %}
@@ -77,25 +77,25 @@
 {% endmacro %}
 
 
--- Which records of earlier builds a build of what is new has to judge again: the others
--- of the same ids, those that refer to what has become known, and of a table that is
--- delivered whole all that count, when a delivery is new. What refers to records that
--- may themselves wait or be withdrawn is also judged again when they do.
+-- The records of earlier builds that an incremental build has to check again: those
+-- with the same ids as new records, those that refer to a record that has become known,
+-- and, for snapshots, all that count when there is a new object. Records that refer to
+-- a record that has started to wait or was withdrawn are also checked again.
 {% macro records_to_reconsider(table) %}
     {% set key = key_of(table) %}
     {% set conditions = [
-        key ~ " in (select " ~ key ~ " from judged where reasons = '[]')"
+        key ~ " in (select " ~ key ~ " from evaluated where reasons = '[]')"
         ~ " and reasons = '[]'",
     ] %}
     {% for column in columns_of(table) if column.table %}
-        {% set turns = [('accepted', 'waiting')] %}
+        {% set transitions = [('accepted', 'waiting')] %}
         {% if tables_referred_to_by(column.table) %}
-            {% do turns.append(('waiting', 'accepted')) %}
+            {% do transitions.append(('waiting', 'accepted')) %}
         {% endif %}
         {% if column.table in snapshot_tables() %}
-            {% do turns.append(('withdrawn', 'accepted')) %}
+            {% do transitions.append(('withdrawn', 'accepted')) %}
         {% endif %}
-        {% for theirs, ours in turns %}
+        {% for theirs, ours in transitions %}
             {% do conditions.append(
                 column.value ~ ' in (select ' ~ column.key ~ ' from ' ~ column.table
                 ~ ' where ' ~ has_changed(column.table, 'checked_' ~ column.table)
@@ -107,14 +107,14 @@
     {% if table in snapshot_tables() %}
         {% do conditions.append(
             "reasons = '[]' and disposition <> 'superseded'"
-            ~ ' and (select load_id from snapshot) in (select load_id from to_judge)'
+            ~ ' and (select load_id from snapshot) in (select load_id from to_check)'
         ) %}
     {% endif %}
     {{ return(conditions) }}
 {% endmacro %}
 
 
--- What was delivered in some columns, by their names.
+-- The delivered values of some columns as a JSON object.
 {% macro json_of(columns) %}
     jsonb_build_object(
         {% for column in columns %}
@@ -186,14 +186,14 @@ loads as (
 ),
 
 {% endfor %}
-to_judge as (
+to_check as (
 
-    {{ loads_to_judge(table) }}
+    {{ loads_to_check(table) }}
 
 ),
 
 {% if is_snapshot %}
--- The newest object of the table is all of it.
+-- The newest object has all records of the table.
 snapshot as (
 
     select max(load_id) as load_id
@@ -207,7 +207,7 @@ delivered as (
 
     select *
     from {{ source('raw', table) }}
-    where {{ is_of_load_in('to_judge', is_incremental_build()) }}
+    where {{ is_of_load_in('to_check', is_incremental_build()) }}
 
 ),
 
@@ -225,7 +225,7 @@ typed as (
 
 ),
 
-judged as (
+evaluated as (
 
     select
         _load_id,
@@ -233,11 +233,11 @@ judged as (
         {% for column in columns %}
         {{ in_range(column, column.value) }} as {{ column.value }},
         {% endfor %}
-        {% for each in calendar_of(table) %}
-        date_part('{{ each.part }}', {{ each.value }} at time zone 'UTC')::integer
-        as {{ each.name }},
+        {% for column in calendar_of(table) %}
+        date_part('{{ column.part }}', {{ column.value }} at time zone 'UTC')::integer
+        as {{ column.name }},
         {% endfor %}
-        -- As JSON, because rows of a unit test cannot hold any other array.
+        -- As JSON, because rows of a unit test cannot contain arrays.
         case
             when {{ is_valid_record }} then '[]'::jsonb
             else to_jsonb(
@@ -256,11 +256,11 @@ judged as (
 ),
 
 {% if is_snapshot %}
--- An id counts as delivered, whatever is wrong with its record.
+-- An id counts as delivered even if its record is invalid.
 in_snapshot as (
 
     select {{ key }}
-    from judged
+    from evaluated
     where _load_id = (select snapshot.load_id from snapshot)
     {% if is_incremental_build() %}
     union all
@@ -273,7 +273,7 @@ in_snapshot as (
 
 {% endif %}
 {% if is_incremental_build() %}
--- A record that two conditions find is judged once: union.
+-- With union, because several conditions may find the same record.
 reconsidered as (
 
     {% for condition in records_to_reconsider(table) %}
@@ -286,7 +286,7 @@ reconsidered as (
     from {{ this }}
     where
         {{ condition }}
-        and _load_id not in (select to_judge.load_id from to_judge)
+        and _load_id not in (select to_check.load_id from to_check)
     {% if not loop.last %}union{% endif %}
     {% endfor %}
 ),
@@ -294,7 +294,7 @@ reconsidered as (
 {% endif %}
 candidates as (
 
-    select * from judged
+    select * from evaluated
     {% if is_incremental_build() %}
     union all
     select * from reconsidered
@@ -310,7 +310,7 @@ final as (
         reasons,
         case
             when reasons <> '[]' then 'rejected'
-            -- Of the valid records of one id, the latest counts.
+            -- The latest valid record of an id counts.
             when
                 row_number() over (
                     partition by {{ key }}, reasons = '[]'

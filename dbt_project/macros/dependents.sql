@@ -1,8 +1,8 @@
--- What other people have made of this project's tables and views, and the rights that
--- they were given: neither is lost because a model changes.
+-- Keeps other people's views of this project's tables and views, and grants, when a
+-- model changes.
 
--- The views that are made of a relation, or of some of its columns; first those that
--- nothing else is made of.
+-- The views that depend on a relation, or on some of its columns; first those that no
+-- other view depends on.
 {% macro dependents_of(relation, columns=none) %}
     {% set own = [] %}
     {% for node in graph.nodes.values() if node.resource_type == 'model' %}
@@ -62,7 +62,7 @@
 {% endmacro %}
 
 
--- The dependents that are not of this project, in words.
+-- Descriptions of the dependent views that are not models of this project.
 {% macro foreign_dependents(relation, columns=none) %}
     {% set names = [] %}
     {% for name, is_materialized, is_own, _ in dependents_of(relation, columns) %}
@@ -76,8 +76,8 @@
 {% endmacro %}
 
 
--- Ends the build of a model whose change would take away what others have made of it,
--- unless the build may drop that.
+-- Fails the build of a model whose change would drop other people's views, unless the
+-- build may drop them.
 {% macro require_droppable_dependents(relation, change, columns=none) %}
     {% set foreign = foreign_dependents(relation, columns) %}
     {% if foreign and not var('drop_dependents', false) %}
@@ -92,11 +92,11 @@
 {% endmacro %}
 
 
--- Makes way for a change that the views of a relation, or of some of its columns, do
--- not outlast. Those of this project are dropped, and what makes them again with their
--- grants is returned, for `restore_dependents`. What others have made is named, and
--- goes with a `cascade` that is returned for the change itself: it cannot be dropped
--- by name, for it has another owner.
+-- Prepares a change of a relation, or of some of its columns, that requires to drop
+-- dependent views. Those of this project are dropped; the statements that recreate them
+-- with their grants are returned for `restore_dependents`. Other people's views are
+-- reported, and dropped by a `cascade` that is returned for the change itself: they
+-- cannot be dropped by name, because they have another owner.
 {% macro drop_dependents(relation, change, columns=none) %}
     {% set foreign = require_droppable_dependents(relation, change, columns) %}
     {% set cascade = ' cascade' if foreign else '' %}
@@ -117,8 +117,8 @@
 {% endmacro %}
 
 
--- Makes the dropped views again until their own models are built, later in the build.
--- A view of what is no longer there cannot be made: that is for its model alone.
+-- Recreates the dropped views until their own models are built, later in the build. A
+-- view that uses a removed column cannot be recreated; its model does that.
 {% macro restore_dependents(dependents) %}
     {% for statements in dependents.restore %}
         {% do run_query(
@@ -130,8 +130,8 @@
 {% endmacro %}
 
 
--- The statements that give the rights on a relation and its columns once more, by
--- whatever they were given: a person, dbt's config, default privileges.
+-- The statements that restore the grants on a relation and its columns, regardless of
+-- their origin: a person, dbt's config, default privileges.
 {% macro grants_on(relation) %}
     {% set query %}
         select format(
@@ -168,8 +168,8 @@
 {% endmacro %}
 
 
--- Drops a relation whose name is needed for another one; returns what gives the rights
--- on it to that one.
+-- Drops a relation whose name is needed for another one; returns the statements that
+-- restore its dependents and its grants.
 {% macro make_way(relation, kind, change) %}
     {% set dependents = drop_dependents(relation, change) %}
     {% set grants = grants_on(relation) %}
@@ -179,8 +179,8 @@
 {% endmacro %}
 
 
--- What a relation is now, in the words of SQL's drop; none where there is none. dbt's
--- cache does not know what another model of this build has dropped.
+-- The current kind of a relation, as in SQL's drop; none if it does not exist. dbt's
+-- cache does not know what other models of this build have dropped.
 {% macro kind_of(relation) %}
     {% set query %}
         select case relkind

@@ -1,25 +1,24 @@
--- How a model of this project becomes a table: a build writes the rows that differ
--- and no others, into the table that is there, in one transaction. Readers neither
--- wait for it nor see half of it, a build that changes nothing writes nothing, and
--- what depends on the table stays. A model's key is its config unique_key or the
--- primary key of its contract. Its meta:
---   incremental  whether a build yields only the rows of all keys that what is new
---                may have changed; other models are computed whole in each build.
---                With --full-refresh all are
---   indexes      further indexes, as SQL after the table's name
---   published    whether the model is a mart that readers are notified of
---   log_changes  whether builds of what is new log what they change (hire_changes.sql)
---   adds_changes_of  the model whose log this one adds up: it is not built meanwhile
+-- The materialization of tables: a build writes only rows that differ, into the
+-- existing table, in one transaction. Readers neither wait for it nor see half of it, a
+-- build without changes writes nothing, and dependent objects are kept. A model's key
+-- is its config unique_key or the primary key of its contract. Its meta:
+--   incremental  whether a build selects only rows of keys that new records may have
+--                changed; other models are computed completely in each build, and with
+--                --full-refresh all models are
+--   indexes      further indexes, as SQL that follows the table's name
+--   published    whether the model is a mart whose readers are notified of changes
+--   log_changes  whether incremental builds log their changes (hire_changes.sql)
+--   adds_changes_of  the model whose log this one sums up; it is locked meanwhile
 -- A column _build is the number of the model's build that last changed the row.
 --
--- Not dbt's `incremental`: its delete and insert rewrites rows that are the same.
--- dbt's is_incremental() is about that one alone, is_incremental_build() is ours.
+-- dbt's own `incremental` deletes and inserts rows that are the same. dbt's
+-- is_incremental() applies only to that one; this one has is_incremental_build().
 {% materialization differential, adapter='postgres' %}
     {% set existing = load_cached_relation(this) %}
     {% set target = this.incorporate(type='table') %}
     {% set temporary = make_temp_relation(target) %}
-    {% set is_there = existing is not none and existing.is_table %}
-    {% set is_restructuring = is_there and should_full_refresh() %}
+    {% set exists = existing is not none and existing.is_table %}
+    {% set is_restructuring = exists and should_full_refresh() %}
 
     {{ run_hooks(pre_hooks, inside_transaction=False) }}
     {{ run_hooks(pre_hooks, inside_transaction=True) }}
@@ -27,14 +26,14 @@
     {% set structure = begin_restructuring(target, sql) if is_restructuring else {} %}
     {% do lock_model() %}
     {% set watermarks = new_watermarks() %}
-    {% set result = namespace(rows=0, is_new=not is_there) %}
+    {% set result = namespace(rows=0, is_new=not exists) %}
     {% if config.meta_get('log_changes') and not is_incremental_build() %}
         {% do forget_hire_changes() %}
     {% endif %}
 
-    {% if is_there %}
+    {% if exists %}
         {% if not should_full_refresh() %}
-            {# Before its SQL reads a column that the table has not. #}
+            {# Before its SQL reads a column that the table lacks. #}
             {% do require_columns(existing, dict.fromkeys(model.columns)) %}
         {% endif %}
         {% do run_query(
@@ -50,7 +49,7 @@
         {% set result.rows = write_differences(target, temporary, structure.retyped) %}
         {% if is_restructuring %}
             {% set result.is_new = finish_restructuring(target, structure)
-                or was_made_otherwise(watermarks) %}
+                or is_foreign_table(watermarks) %}
         {% endif %}
     {% else %}
         {% set dependents = make_way(target, kind_of(target), 'a table in its place')
@@ -81,7 +80,7 @@
 {% endmaterialization %}
 
 
--- Whether the model yields only what may have changed since its last build.
+-- Whether the model selects only rows that may have changed since its last build.
 {% macro is_incremental_build() %}
     {% if not execute or should_full_refresh() or not config.meta_get('incremental') %}
         {{ return(false) }}
@@ -91,9 +90,9 @@
 {% endmacro %}
 
 
--- Two builds of one model follow each other: the second begins with what the first
--- has left. Changes that were logged after the watermark was read, and before the log
--- is, would be added twice. Ends with the transaction.
+-- Locks the model until the end of the transaction, so that a second build of it starts
+-- from the result of the first. The model whose log is added is locked, too: changes
+-- logged between reading the watermark and the log would be added twice.
 {% macro lock_model() %}
     {% set upstream = config.meta_get('adds_changes_of') %}
     {% for name in ([upstream] if upstream else []) + [this.name] %}
@@ -114,7 +113,7 @@
 {% endmacro %}
 
 
--- Creates and fills a table with its key and indexes; returns the number of its rows.
+-- Creates a table with its rows, key and indexes; returns the number of rows.
 {% macro create_table(target, sql) %}
     {% call statement('create') %}
         {{ get_create_table_as_sql(False, target, sql) }}
@@ -132,9 +131,9 @@
 {% endmacro %}
 
 
--- Whether a table that is there was not made by this materialization: it may lack
--- the key and indexes.
-{% macro was_made_otherwise(watermarks) %}
+-- Whether an existing table was not created by this materialization and may lack its
+-- key and indexes.
+{% macro is_foreign_table(watermarks) %}
     {% for input, watermark in watermarks if input == 'builds' and watermark == 1 %}
         {{ return(true) }}
     {% endfor %}
@@ -142,7 +141,7 @@
 {% endmacro %}
 
 
--- The columns of a relation by name, with their types, in their order.
+-- The types of a relation's columns by name, in order.
 {% macro columns_of_relation(relation) %}
     {% set columns = {} %}
     {% set query %}
@@ -163,9 +162,9 @@
 {% endmacro %}
 
 
--- How the columns of a relation differ from those of its model, in words; '' where they
--- do not. Without a type, only the names are compared. What is new may be left out: it
--- takes nothing from anybody.
+-- A description of how a relation's columns differ from those of its model; '' if they
+-- do not. Without a type, only names are compared. With only_lost, new columns are
+-- ignored, since they break nothing.
 {% macro column_differences(existing, wanted, only_lost=False) %}
     {% set stored = columns_of_relation(existing) %}
     {% set differences = [] %}
@@ -185,8 +184,8 @@
 {% endmacro %}
 
 
--- Ends a build of what is new onto a table with other columns than its model's: only
--- a build of everything can fill them.
+-- Fails an incremental build of a table whose columns differ from its model's: only a
+-- build from all records can fill them.
 {% macro require_columns(existing, wanted) %}
     {% set differences = column_differences(existing, wanted) if wanted else '' %}
     {% if differences %}
@@ -199,8 +198,8 @@
 {% endmacro %}
 
 
--- Makes the table equal to the temporary one, where that has anything to say;
--- returns how many rows that took. Some columns may have another name in the table.
+-- Writes the rows of the temporary table that differ to the table; returns how many
+-- rows were written. `names` has the columns whose name differs in the table.
 {% macro write_differences(target, temporary, names) %}
     {% set keys = key_columns() %}
     {% set columns = columns_of_relation(temporary) | list %}
@@ -245,7 +244,7 @@
 {% endmacro %}
 
 
--- The names of columns in the table, where some have another one for now.
+-- The names of columns in the table, in which some have a temporary name.
 {% macro stored(columns, names) %}
     {% set result = [] %}
     {% for column in columns %}

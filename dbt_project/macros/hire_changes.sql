@@ -1,10 +1,10 @@
--- Counting by what changed: a build of what is new logs by how many hires each quarter
--- of a department and job grew or shrank, and quarterly_hires adds that to what it has.
--- To count all hires of these quarters would cost more with each year of history.
+-- Incremental counts: an incremental build logs by how much the number of hires of each
+-- quarter, department and job has changed, and quarterly_hires adds that to its rows.
+-- Counting all hires of these quarters would take longer with each year of history.
 --
--- staging.hire_changes has these rows for each build of checked_hired_employees, in the
--- transaction of the build, and one without a quarter, by which quarterly_hires sees
--- that the build has logged: after one that has not, it counts everything.
+-- Each build of checked_hired_employees writes these rows to staging.hire_changes in
+-- its transaction, and one row without a quarter, which shows quarterly_hires that the
+-- build has logged its changes: after a build without a log, it counts everything.
 {% macro create_hire_changes() %}
     create table if not exists {{ hire_changes() }} (
         build bigint not null,
@@ -24,8 +24,8 @@
 {% endmacro %}
 
 
--- Logs what the rows of a temporary table change in the model, before they do. A
--- quarter that a valid record names is logged even where nobody was hired.
+-- Logs how the rows of a temporary table will change the model, before they are
+-- written. A quarter of a valid record is logged even without an accepted hire.
 {% macro log_hire_changes(target, temporary) %}
     {% set keys = key_columns() %}
     {% set columns = columns_of_relation(temporary) | list %}
@@ -74,7 +74,7 @@
 {% endmacro %}
 
 
--- A build of everything: what was logged before it is in no order with it.
+-- For builds from all records: changes logged before them are no longer relevant.
 {% macro forget_hire_changes() %}
     {% do run_query('delete from ' ~ hire_changes()) %}
 {% endmacro %}

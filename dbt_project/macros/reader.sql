@@ -1,8 +1,8 @@
--- The rights of hiring_reader, the role of BI tools, on a model: every column that its
--- yml describes, but for what may say who somebody is. That is whatever has the name of
--- a column that the contract classifies as personal, and what the yml marks with
--- `meta: {personal: true}`: text as it was delivered, which may hold anything. Written
--- after each build, where it is not so already: no change of a model can show more.
+-- Grants hiring_reader, the role of BI tools, select on every column that a model's yml
+-- describes, except personal data. Personal are columns with the name of a column that
+-- the contract classifies as personal, and those with `meta: {personal: true}` in the
+-- yml: text as delivered, which may contain anything. Runs after each build and changes
+-- only grants that differ, so that no change of a model can expose more.
 {% macro grant_to_reader() %}
     {% if not execute %}
         {{ return('') }}
@@ -36,7 +36,7 @@
 {% endmacro %}
 
 
--- The names in the models of the columns that the contract classifies as personal.
+-- The model columns' names of columns that the contract classifies as personal.
 {% macro personal_values() %}
     {% set names = [] %}
     {% for columns in contract().values() %}

@@ -1,13 +1,13 @@
--- How a table gets the columns, key and indexes that its model has now: in place, so
--- that grants and what others have made of it stay, and in two steps, so that readers
--- wait for moments only. The first adds columns and commits; then the rows are written,
--- which takes long and keeps nobody waiting; the second takes away what is gone, in one
--- transaction with the rows. A build that ends in between is continued by the next one.
+-- Alters a table to the columns, key and indexes of its model: in place, so that grants
+-- and dependent objects of other people are kept, and in two steps, so that readers
+-- wait only briefly. The first step adds columns and commits. Then the rows are
+-- written, which takes long but blocks nobody. The second step drops removed columns in
+-- the same transaction as the rows. If a build ends in between, the next one continues.
 
--- The first step, in a transaction of its own. Returns what is left for the second:
---   change   what differs, in words
---   lost     columns that are gone or have another type
---   retyped  the name for now of each column that has another type
+-- The first step, in a separate transaction. Returns the input of the second step:
+--   change   a description of the differences
+--   lost     columns that were removed or whose type has changed
+--   retyped  the temporary name of each column whose type has changed
 {% macro begin_restructuring(target, sql) %}
     {% set draft = make_temp_relation(target) %}
     {% call statement('draft') %}
@@ -43,7 +43,7 @@
     {% set key = key_of_relation(target) %}
     {% if key
         and (key.columns != key_columns() or key.columns | select('in', lost) | list) %}
-        {# First: the columns of a key cannot have nulls. #}
+        {# First, because columns of a key cannot be null. #}
         {% do alterations.insert(0, 'drop constraint ' ~ key.name) %}
     {% endif %}
     {% if alterations %}
@@ -51,14 +51,14 @@
             'alter table ' ~ target ~ ' ' ~ alterations | join(', ')
         ) %}
         {% do adapter.commit() %}
-        {# The driver begins a transaction with the first statement only. #}
+        {# The driver begins a transaction only with its first statement. #}
         {% do run_query('begin') %}
     {% endif %}
     {{ return({'change': change, 'lost': lost, 'retyped': retyped}) }}
 {% endmacro %}
 
 
--- The second step, after the rows. Returns whether the table has changed.
+-- The second step, after the rows were written. Returns whether the table has changed.
 {% macro finish_restructuring(target, structure) %}
     {% if structure.lost %}
         {% set dependents = drop_dependents(target, structure.change, structure.lost) %}
@@ -67,9 +67,9 @@
             ~ structure.lost | join(dependents.cascade ~ ', drop column ')
             ~ dependents.cascade
         ) %}
-        {% for name, name_for_now in structure.retyped.items() %}
+        {% for name, temporary_name in structure.retyped.items() %}
             {% do run_query(
-                'alter table ' ~ target ~ ' rename column ' ~ name_for_now
+                'alter table ' ~ target ~ ' rename column ' ~ temporary_name
                 ~ ' to ' ~ name
             ) %}
         {% endfor %}
@@ -90,7 +90,7 @@
 {% endmacro %}
 
 
--- The name and the columns of a table's primary key, none where it has none.
+-- The name and the columns of a table's primary key; none if it has none.
 {% macro key_of_relation(relation) %}
     {% set query %}
         select
@@ -110,7 +110,7 @@
 {% endmacro %}
 
 
--- Refuses nulls where the contract of the model does.
+-- Sets the not-null constraints of the model's contract.
 {% macro require_values(target) %}
     {% set query %}
         select attname::text as name
@@ -132,8 +132,8 @@
 {% endmacro %}
 
 
--- Creates the indexes of the model that the table has not. An empty table with all of
--- them says how Postgres writes each.
+-- Creates missing indexes of the model. They are created on an empty temporary table
+-- first, to compare their definitions in Postgres's notation.
 {% macro create_missing_indexes(target) %}
     {% set pattern = make_temp_relation(target, '__dbt_pattern') %}
     {% if config.meta_get('indexes') %}

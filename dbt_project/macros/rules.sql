@@ -1,10 +1,10 @@
--- The data rules of each logical type in SQL; contracts/rules.py has the same in
--- Python, and tests compare the two. `column` is a column of contract(), `field` is
--- SQL for what was delivered in it: text, null where nothing was. `value` is SQL for
--- what typed() made of the field.
+-- The rules of each logical type in SQL; contracts/rules.py has the same rules in
+-- Python, and tests compare the two. `column` is a column of contract(). `field` is SQL
+-- for its delivered text, null if it was not delivered. `value` is SQL for the result
+-- of typed() for the field.
 
--- What does not count at the ends of a value: white space of ASCII and Unicode,
--- no-break spaces among it; characters without a width; byte order marks.
+-- Strips white space of ASCII and Unicode including no-break spaces, zero-width
+-- characters and byte order marks from the ends of a value.
 {% macro trimmed(field) %}
     btrim(
         {{ field }},
@@ -15,14 +15,14 @@
 {% endmacro %}
 
 
--- A field's text, null when it is missing.
+-- A field's text, null if it is missing.
 {% macro as_text(field) %}
     nullif({{ trimmed(field) }}, '')
 {% endmacro %}
 
 
--- Whether a field holds nothing or, where that is no text, a word that tools write for
--- nothing.
+-- Whether a field is empty or, unless its column is text, a word that tools write for a
+-- missing value.
 {% macro is_missing(column, field) %}
     {% if column.type == 'string' %}
     {{ as_text(field) }} is null
@@ -32,8 +32,8 @@
 {% endmacro %}
 
 
--- A field's value in the type of its column, null when it has none. Whether that is
--- in range is not asked here.
+-- A field's value in the type of its column, null if it has none. Its range is not
+-- checked here.
 {% macro typed(column, field) %}
     {% if column.type == 'string' %}
     {{ as_text(field) }}
@@ -45,7 +45,7 @@
 {% endmacro %}
 
 
--- The type of the values of a column of numbers: the smallest that holds them all.
+-- The smallest type for all values of a numeric column.
 {% macro sql_type(column) %}
     {% set low, high = column.minimum, column.maximum %}
     {% if column.type != 'integer' or low is none or high is none %}
@@ -59,8 +59,8 @@
 {% endmacro %}
 
 
--- How a number is written. Postgres would take more than that: 0x1F, 1_000, 1e3, NaN.
--- An integer may have a point and zeros, as tools write that hold it as a float.
+-- The pattern of a number. Postgres would also accept 0x1F, 1_000, 1e3 and NaN. An
+-- integer may have a point and zeros, as written by tools that store it as a float.
 {% macro digits(column) %}
     {{ return(
         '[+-]?[0-9]+([.]0+)?' if column.type == 'integer'
@@ -77,7 +77,8 @@
     {% endif %}
     case
         {% if type != 'numeric' %}
-        -- What nearly all look like: as Postgres writes it. A third of the time.
+        -- Nearly all numbers are in Postgres's notation: this takes a third of the
+        -- time.
         when
             pg_input_is_valid({{ field }}, '{{ type }}')
             and {{ field }}::{{ type }}::text = {{ field }}
@@ -91,14 +92,14 @@
 {% endmacro %}
 
 
--- A point in time, null when it is neither ISO 8601 nor of a format of its column, or
--- no day of the calendar. Without an offset it is UTC, whatever the session's time
--- zone. Digits beyond microseconds are cut off: rounded up they could reach another
--- year.
+-- A timestamp, null if it matches neither ISO 8601 nor a format of its column, or is
+-- not a day of the calendar. Without an offset it is in UTC, regardless of the
+-- session's time zone. Digits beyond microseconds are truncated: rounding up could
+-- change the year.
 {% macro as_timestamp(field, formats=[]) %}
     case
-        -- What nearly all look like: as Postgres writes it, whatever the session's
-        -- settings, and at UTC. Two thirds of the time.
+        -- Nearly all timestamps are in this form, which does not depend on the
+        -- session's settings: this takes two thirds of the time.
         when
             {{ field }} like '____-__-__T__:__:__Z'
             and pg_input_is_valid({{ field }}, 'timestamp')
@@ -118,7 +119,7 @@
                         then {{ trimmed(field) }} || ' 00:00Z'
                     else
                         regexp_replace({{ trimmed(field) }}, '([.][0-9]{6})[0-9]+', '\1')
-                        -- After hours and minutes.
+                        -- The offset follows hours and minutes.
                         || case
                             when substr({{ trimmed(field) }}, 17) ~ '[ZzCc+-]' then ''
                             else 'Z'
@@ -134,8 +135,8 @@
 {% endmacro %}
 
 
--- A text of a format of the contract in ISO 8601, null when it is not of the format.
--- A day, a month and an hour may have one digit where nothing adjoins that has more.
+-- Converts a text in a format of the contract to ISO 8601, null if it does not match.
+-- Day, month and hour may have one digit if they are not next to another directive.
 {% macro as_iso_8601(text, format) %}
     {% set groups = [] %}
     {% set pattern = [] %}
@@ -167,7 +168,7 @@
 {% endmacro %}
 
 
--- The conditions, beyond its type, under which a value is in the range of its column.
+-- The conditions for a value to be in its column's range, beyond those of its type.
 {% macro bounds(column, value) %}
     {% set conditions = [] %}
     {% set limits = {
@@ -187,7 +188,7 @@
 {% endmacro %}
 
 
--- Whether a value is there and in range; null or false when it is not.
+-- Whether a value is present and in range; null or false if not.
 {% macro is_in_range(column, value) %}
     {{ return(
         bounds(column, value) | join(' and ') or value ~ ' is not null'
@@ -195,7 +196,7 @@
 {% endmacro %}
 
 
--- A value, null when it is out of range.
+-- A value, null if it is out of range.
 {% macro in_range(column, value) %}
     {% set conditions = bounds(column, value) %}
     {{ return(
@@ -205,7 +206,7 @@
 {% endmacro %}
 
 
--- Whether nothing is wrong with a field; null or false when something is.
+-- Whether a field is valid; null or false if not.
 {% macro is_valid(column, field, value) %}
     {% if column.required %}
         {{ return(is_in_range(column, value)) }}
@@ -218,7 +219,7 @@
 {% endmacro %}
 
 
--- What is wrong with a field, as 'field:reason'; null when nothing is.
+-- What is wrong with a field, as 'field:reason'; null if it is valid.
 {% macro reason(column, field, value) %}
     case
         when {{ is_valid(column, field, value) }} then null

@@ -1,4 +1,4 @@
--- The schema is the layer: staging or marts, on every target.
+-- The schema is the layer, staging or marts, on every target.
 {% macro generate_schema_name(custom_schema_name, node) %}
 {{ custom_schema_name or target.schema }}
 {% endmacro %}

@@ -1,10 +1,10 @@
--- How a model becomes a view: one that is there is left alone while it says what the
--- model says, and replaced in place where that differs. What others have made of it
--- and the rights on it stay, and readers wait for nothing where nothing changes. Its
--- columns keep their order: Postgres adds new ones to a view at its end only.
+-- The materialization of views: an existing view is left untouched while it matches its
+-- model, and replaced in place otherwise. Dependent objects of other people and grants
+-- are kept, and readers never wait if nothing changes. Columns keep their order, since
+-- Postgres can add columns only at the end of a view.
 --
--- Not dbt's `view`: that makes each view in each build again, and drops the old one
--- with cascade.
+-- dbt's own `view` recreates each view in each build, and drops the old one with
+-- cascade.
 {% materialization view, adapter='postgres' %}
     {% set target = this.incorporate(type='view') %}
     {% set draft = make_temp_relation(target) %}

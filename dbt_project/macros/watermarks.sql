@@ -1,8 +1,8 @@
--- How far a model has taken what it reads: staging.watermarks has a row for each
--- model and input, written with the model's rows. Whatever was not built, or built
--- alone by hand, or ended half-way, the next build continues from there.
+-- How far a model has processed its inputs: staging.watermarks has a row per model and
+-- input, written in the same transaction as the model's rows. The next build continues
+-- from there, even if a model was skipped, built on its own, or failed.
 
--- The watermark up to which the model has taken an input.
+-- The watermark up to which the model has processed an input.
 {% macro watermark(input) %}
     (
         select coalesce(max(watermarks.watermark), 0)
@@ -12,13 +12,13 @@
 {% endmacro %}
 
 
--- The number of the build that is under way.
+-- The number of the current build.
 {% macro build_number() %}
     1 + {{ watermark('builds') }}
 {% endmacro %}
 
 
--- The number of the last build of a model that changed it.
+-- The number of the last build that changed a model.
 {% macro last_build(model_name) %}
     (
         select coalesce(max(watermarks.watermark), 1)
@@ -28,16 +28,16 @@
 {% endmacro %}
 
 
--- Whether a row of a model upstream has changed since that was taken. The first
--- comparison is for the index, which has no row that never changed.
+-- Whether a row of an upstream model has changed since the model processed it. The
+-- first comparison matches the partial index, which omits rows that never changed.
 {% macro has_changed(rows, model_name) %}
     {{ rows }}._build > 1 and {{ rows }}._build > {{ watermark(model_name) }}
 {% endmacro %}
 
 
--- The loads of a table that are to be judged: those that are not published yet, also
--- when an earlier build, which ended before its marts, has judged them before.
-{% macro loads_to_judge(table) %}
+-- The loads of a table to check: those that are not published yet, including those that
+-- an earlier build has checked if it ended before its marts.
+{% macro loads_to_check(table) %}
     select load_id
     from loads
     where
@@ -48,8 +48,8 @@
 {% endmacro %}
 
 
--- Whether a record is of one of the loads that a relation lists. Where these are few,
--- between two bounds: that is what the index on raw can look up.
+-- Whether a record is of one of the loads that a relation lists. If these are few, with
+-- two bounds, which the index on raw supports.
 {% macro is_of_load_in(listed, are_few) %}
     {% if are_few %}
     _load_id >= (select min(load_id) from {{ listed }})
@@ -60,7 +60,7 @@
 {% endmacro %}
 
 
--- The tables that a model is made of: its nearest ancestors that this project stores.
+-- The tables that a model depends on: its nearest ancestors that are not views.
 {% macro upstream(node) %}
     {% set names = [] %}
     {% for parent in node.depends_on.nodes if parent in graph.nodes %}
@@ -75,8 +75,9 @@
 {% endmacro %}
 
 
--- The watermarks of the model's inputs, taken before anything is read: what comes in
--- meanwhile is taken again by the next build. Of the loads, what all upstream have.
+-- The watermarks of the model's inputs, read before the inputs: rows that are added
+-- meanwhile are processed again by the next build. For loads, the lowest watermark of
+-- the upstream models.
 {% macro new_watermarks() %}
     {% set names = upstream(model) %}
     {% set query %}
@@ -107,8 +108,8 @@
 {% endmacro %}
 
 
-{% macro save_watermarks(watermarks, is_another_build) %}
-    {% for input, watermark in watermarks if is_another_build or input != 'builds' %}
+{% macro save_watermarks(watermarks, has_changed) %}
+    {% for input, watermark in watermarks if has_changed or input != 'builds' %}
         {% do run_query(
             "insert into staging.watermarks (model, input, watermark)"
             ~ " values ('" ~ this.name ~ "', '" ~ input ~ "', " ~ watermark ~ ")"
@@ -119,7 +120,7 @@
 {% endmacro %}
 
 
--- Notifies all listeners that a mart has changed, with the commit of the change.
+-- Notifies all listeners that a mart has changed, when the change is committed.
 {% macro notify_readers(target) %}
     {% do run_query(
         "insert into marts.publications (mart, version, published_at)"
@@ -132,7 +133,7 @@
 {% endmacro %}
 
 
--- The models that are published: their yml says so.
+-- The models with `meta: {published: true}`.
 {% macro published_marts() %}
     {% set names = [] %}
     {% set nodes = graph.nodes.values() if execute else [] %}
@@ -145,7 +146,8 @@
 {% endmacro %}
 
 
--- The completion up to which every mart shows the loads; 0 while one was never built.
+-- The completion up to which every mart shows the loads; 0 while a mart has never been
+-- built.
 {% macro published() %}
     {% set marts = published_marts() %}
     (
@@ -162,9 +164,9 @@
 {% endmacro %}
 
 
--- Whether the gates look at less than all there is: in a build, at what is not
--- published yet; with anything else (dbt test, --full-refresh, test_everything), and
--- where nothing is published, at everything.
+-- Whether data tests check only loads that are not published yet, as in a build. With
+-- anything else (dbt test, --full-refresh, test_everything), and while nothing is
+-- published, they check everything.
 {% macro tests_only_new_loads() %}
     {% if
         flags.WHICH != 'build'
@@ -178,7 +180,7 @@
 {% endmacro %}
 
 
--- Whether a gate looks at a load.
+-- Whether data tests check a load.
 {% macro in_test_scope() %}
     {% if tests_only_new_loads() %}
     loads.completion > {{ published() }}
@@ -188,7 +190,7 @@
 {% endmacro %}
 
 
--- Whether all of a relation can be read in some hundredths of a second.
+-- Whether a relation is small enough to be read in some hundredths of a second.
 {% macro is_small(relation) %}
     {% if not execute %}
         {{ return(false) }}

@@ -99,9 +99,9 @@ def test_every_test_of_the_models_says_what_nobody_would_see_without_it() -> Non
     graph = defs.resolve_asset_graph()
     checks = {key.name: graph.get_check_spec(key).description or "" for key in graph.asset_check_keys}
 
-    assert checks["quarters_sum_to_hires"].startswith("A row that the last join lost, for a department")
+    assert checks["quarters_sum_to_hires"].startswith("A row lost in the last join, for a department")
     assert checks["each_hire_once"] == checks["each_job_once"]
-    assert checks["each_job_once"].startswith("A record lost between raw and here would be missing from the metrics")
+    assert checks["each_job_once"].startswith("A record lost between raw and this model would be missing")
     for name, description in checks.items():
         assert description.endswith("."), name
 

@@ -1,8 +1,7 @@
--- A record lost between raw and here would be missing from the metrics without
--- anything else looking wrong; one under another's number would count twice or with
--- the other's fields. A count would see none of them. What a record that is not
--- rejected has in common with what was delivered is asked in other words than those of
--- the rules.
+-- A record lost between raw and this model would be missing from the metrics without
+-- any other symptom; one under another record's number would count twice or with the
+-- wrong fields. A count would detect neither. Values are compared with the delivered
+-- text independently of the rules.
 {% test each_record_once(model, table) %}
 
 {% set same = [] %}
@@ -11,20 +10,20 @@
     {% if column.type == 'string' %}
         {% set condition = 'strpos(' ~ field ~ ', ' ~ value ~ ') > 0' %}
     {% elif column.type == 'timestamp' %}
-        {# An offset moves a moment by less than a day, to either side. Without one the
-           day is the same text, which takes less long. #}
+        {# An offset shifts a timestamp by less than a day, in either direction. Without
+           an offset the day is the same text, which is faster to compare. #}
         {% set day = '(' ~ value ~ " at time zone 'UTC')::date" %}
         {% set condition = '(left(' ~ field ~ ', 10) = ' ~ day ~ '::text or '
             ~ day ~ ' - left(' ~ trimmed(field) ~ ', 10)::date between -1 and 1)' %}
         {% if column.formats %}
-            {# Of formats that are not of ISO 8601, all have the year in full. #}
+            {# All declared formats contain the year with four digits. #}
             {% set condition = 'case when ' ~ trimmed(field)
                 ~ " ~ '^[0-9]{4}(-[0-9]{2}){2}' then " ~ condition
                 ~ ' else strpos(' ~ field ~ ", to_char(" ~ value
                 ~ " at time zone 'UTC', 'YYYY')) > 0 end" %}
         {% endif %}
     {% else %}
-        {# As text, because that takes less long; else as a number, because 8.0 is 8. #}
+        {# As text first, which is faster; otherwise as a number, because 8.0 equals 8. #}
         {% set condition = '(' ~ value ~ '::text = ' ~ field ~ ' or ' ~ value ~ ' = '
             ~ trimmed(field) ~ '::numeric)' %}
     {% endif %}
@@ -58,7 +57,7 @@ loads as (
 
 ),
 
--- Not materialized: several processes can look through both tables.
+-- Not materialized, so that several processes can scan both tables.
 in_scope as not materialized (
 
     select load_id

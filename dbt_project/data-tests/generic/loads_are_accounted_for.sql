@@ -1,5 +1,5 @@
--- A load of which fewer or more records are judged than the ledger says were loaded
--- would make every metric a little wrong, for good.
+-- A load with fewer or more checked records than loaded ones in the ledger would make
+-- every metric slightly wrong, permanently.
 {% test loads_are_accounted_for(model, table) %}
 
 with
@@ -18,9 +18,9 @@ in_scope as (
 
 ),
 
--- Materialized: counted for all loads at once, and not once for each of them, which is
--- what the planner does where it expects few.
-judged as materialized (
+-- Materialized, so that all loads are counted together, and not one by one, as the
+-- planner does if it expects few.
+counted as materialized (
 
     select
         _load_id as load_id,
@@ -38,18 +38,18 @@ judged as materialized (
 select
     in_scope.load_id,
     in_scope.loaded,
-    judged.accepted,
-    judged.superseded,
-    judged.waiting,
-    judged.withdrawn,
-    judged.rejected
+    counted.accepted,
+    counted.superseded,
+    counted.waiting,
+    counted.withdrawn,
+    counted.rejected
 from in_scope
-left join judged on in_scope.load_id = judged.load_id
+left join counted on in_scope.load_id = counted.load_id
 where
     in_scope.loaded
     <> coalesce(
-        judged.accepted + judged.superseded + judged.waiting + judged.withdrawn
-        + judged.rejected,
+        counted.accepted + counted.superseded + counted.waiting + counted.withdrawn
+        + counted.rejected,
         0
     )
 

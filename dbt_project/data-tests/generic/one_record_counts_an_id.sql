@@ -1,6 +1,6 @@
--- An id that counts twice would be two people; one of which no record counts would
--- be nobody, though somebody was delivered and not withdrawn. One of which an earlier
--- record counts would stay what it once was.
+-- An id that counts twice would be two people; an id without a counting record would be
+-- nobody, although it was delivered and not withdrawn. If an earlier record of an id
+-- counts, a correction has no effect.
 {% test one_record_counts_an_id(model, id) %}
 
 with
@@ -19,14 +19,14 @@ in_scope as (
 
 ),
 
--- Not materialized: of most ids nothing is asked.
+-- Not materialized, because most ids are not read.
 valid as not materialized (
 
     select
         {{ id }},
         _load_id,
         disposition,
-        -- One number, in the order in which records replace each other.
+        -- A single number that sorts records in the order in which they replace others.
         (_load_id << 32) + _record as place
     from {{ model }}
     where reasons = '[]'

@@ -1,8 +1,8 @@
--- A hire that falls between two quarters or months, or into two of them, would be
--- missing from the metrics or be in them twice. A build of what is new counts all hires
--- only while that takes some hundredths of a second. Beyond, it sees that no quarter
--- has fewer than the new loads alone bring, and that its months sum to it; the tests of
--- each night count them all.
+-- A hire in no quarter or month, or in two, would be missing from the metrics or be
+-- counted twice. An incremental build counts all hires only while that takes some
+-- hundredths of a second. After that it checks that no quarter has fewer hires than the
+-- new loads alone contain, and that its months sum to it; the nightly tests count all
+-- hires.
 {% test quarters_add_up(model, checked) %}
 
 {% set counts_all = not tests_only_new_loads() or is_small(checked) %}
@@ -31,8 +31,8 @@ hires as (
 
 qualifying as (
 
-    -- What is counted is asked in the aggregate: as conditions of rows the planner
-    -- would expect few of them, and sort all.
+    -- Filters are in the aggregates: with conditions on rows the planner would expect
+    -- few of them, and sort them all.
     select
         hired_year as year,
         hired_quarter as quarter,

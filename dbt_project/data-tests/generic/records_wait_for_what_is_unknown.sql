@@ -1,6 +1,6 @@
--- A record that continues to wait for what is there would never be counted, and nobody
--- would look for it among those that rightly wait. One that is accepted without it
--- would be lost where it is joined.
+-- A record that still waits for a known id would never be counted, and nobody would
+-- notice it among those that wait correctly. One that is accepted with an unknown id
+-- would be lost in a join.
 {% test records_wait_for_what_is_unknown(model, table) %}
 
 with
@@ -27,7 +27,7 @@ in_scope as (
 ),
 
 {% endfor %}
--- Not materialized: neither of the two questions is about all of them.
+-- Not materialized, because neither of the two queries reads all of them.
 records as not materialized (
 
     select * from {{ model }}

@@ -1,5 +1,6 @@
--- A record that is withdrawn though the newest object of its table has its id would be
--- missing from every metric; one that counts without being there would never go.
+-- A record that is withdrawn although the newest object of its table has its id would
+-- be missing from every metric; one that counts although the object lacks its id would
+-- never be withdrawn.
 {% test withdrawn_records_are_not_delivered(model, table) %}
 
 {% set key = key_of(table) %}

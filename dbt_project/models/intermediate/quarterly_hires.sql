@@ -1,8 +1,8 @@
--- The metrics before they are published: what the gates look at. Quarters have their
--- months in the same row: a row per month would be three times as many to count and
--- to read in each build.
--- A test keeps the marts from being built only if all that it reads is upstream of
--- them: for quarters_add_up,
+-- The metrics before they are published, which data tests check. A quarter's months are
+-- in its row: a row per month would be three times as many rows to count and to read in
+-- each build.
+-- A test blocks the marts only if everything that it reads is upstream of them; for
+-- quarters_add_up,
 -- depends_on: {{ ref('hired_employees') }}
 {{ config(
     materialized='differential',

@@ -1,5 +1,5 @@
--- A view: what becomes of a batch changes with what arrives after it, and few are
--- looked at. Postgres counts the records of the one load that is asked for.
+-- A view: later records change what becomes of a batch, and few batches are ever
+-- requested. Postgres counts only the records of the requested load.
 {{ config(materialized='view') }}
 
 with

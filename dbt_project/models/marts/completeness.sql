@@ -1,4 +1,4 @@
--- What every number is shown with: what it leaves out, and the last load it includes.
+-- Shown with every metric: which records it does not include, and its last load.
 with
 
 records as (

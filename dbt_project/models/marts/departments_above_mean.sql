@@ -33,7 +33,7 @@ hired_by_year as (
 
 ),
 
--- All of them: a department that hired nobody in a year pulls the mean down.
+-- All departments: one that hired nobody in a year lowers the mean.
 all_departments as (
 
     select count(*) as departments from departments
@@ -53,7 +53,7 @@ final as (
     inner join hired_by_year on hired_by_department.year = hired_by_year.year
     cross join all_departments
     where
-        -- In whole numbers: a mean that a float cannot hold must not make a tie a win.
+        -- In integers: the rounding of a mean must not turn a tie into a win.
         hired_by_department.hired * all_departments.departments
         > hired_by_year.hired
 

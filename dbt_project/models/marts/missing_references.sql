@@ -1,4 +1,4 @@
--- What valid records wait for.
+-- The unknown ids that valid records wait for.
 with
 
 {% for table in contract() %}

@@ -1,2 +1,2 @@
--- quarterly_hires adds up what changes here.
+-- quarterly_hires sums up the changes of this model.
 {{ checked('hired_employees', log_changes=true) }}

@@ -1,5 +1,5 @@
--- Taken once a build: all models of it see the same loads, whatever completes
--- while it runs.
+-- Read once per build, so that all models see the same loads, even if others complete
+-- meanwhile.
 {{ config(
     materialized='differential',
     unique_key=['load_id'],

@@ -1,4 +1,4 @@
--- One row per reason: a record with two wrong fields has two.
+-- One row per reason: a record with two wrong fields has two rows.
 with
 
 records as (

@@ -1,4 +1,4 @@
--- What there is to correct: each rejected record as delivered, and what became of it.
+-- Each rejected record as delivered, and whether it is open, corrected or dismissed.
 with
 
 {% for table in contract() %}
