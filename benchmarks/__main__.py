@@ -1,4 +1,4 @@
-"""`python -m benchmarks`: measure figures, print a table, write STATE_DIR/bench.json (figure's name: number)."""
+"""`python -m benchmarks`: measure figures, print a table, and write STATE_DIR/bench.json (values by name of figure)."""
 
 import json
 import sys
@@ -16,20 +16,22 @@ from benchmarks.servers import running_servers
 from deploy.local.settings import Settings
 
 FIGURES = (*load.FIGURES, *listing.FIGURES, *models.FIGURES, *api.FIGURES, *archive.FIGURES, *freshness.FIGURES)
-# Below this the smallest file, a tenth of it, has no bad record of each kind.
+# With fewer records, the smallest file, which has a tenth of them, would lack some kinds of bad records.
 MIN_RECORDS = 1000
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-# A pipe or a file has no width of its own; the table wants more than the 80 columns of a guess.
+# A pipe or a file has no width of its own, and the table needs more than rich's default of 80 columns.
 console = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
 
 
 @app.command(help=__doc__)
 def main(
     names: Annotated[list[str] | None, typer.Argument(metavar="[FIGURE|GROUP]...", show_default="all")] = None,
-    records: Annotated[int, typer.Option(min=MIN_RECORDS, help="How many hires; other sizes go along.")] = RECORDS,
+    records: Annotated[
+        int, typer.Option(min=MIN_RECORDS, help="Number of hires; other sizes scale with it.")
+    ] = RECORDS,
 ) -> None:
-    """Measure some figures, or all, on servers of their own."""
+    """Measure some figures, or all, on separate servers."""
     try:
         figures = chosen(FIGURES, names or [])
     except UnknownFigure as error:
@@ -39,7 +41,7 @@ def main(
     values = {}
     with console.status("Starting the servers") as status, running_servers(state_dir / "bench") as servers:
         for figure in figures:
-            status.update(f"Measuring {figure.name}; nothing else should run meanwhile")
+            status.update(f"Measuring {figure.name}; nothing else should be running")
             values[figure.name] = figure.measure(servers, records)
     console.print(_table(figures, values))
     (state_dir / "bench.json").write_text(json.dumps(values, indent=2) + "\n")

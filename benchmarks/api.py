@@ -1,4 +1,4 @@
-"""Figures of the API: reads beside a constant and beside an ORM, beside SQL alone, and batches beside an insert."""
+"""Figures of the API: reads compared with a constant, an ORM and plain SQL, and batches compared with an insert."""
 
 import json
 import time
@@ -23,9 +23,9 @@ from benchmarks.servers import Servers
 T = TypeVar("T")
 
 METRIC = "/metrics/hires-by-quarter"
-# Of one round of a throughput.
+# Per round of a throughput measurement.
 SECONDS = 2
-# Of one round of a latency.
+# Per round of a latency measurement.
 PAGES = 100
 BATCHES = 20
 RECORDS_PER_BATCH = 1000
@@ -49,7 +49,7 @@ from
 
 
 class Hire(NamedTuple):
-    """A hire as a client sends it."""
+    """A hire in a client's request."""
 
     id: int
     name: str
@@ -59,7 +59,7 @@ class Hire(NamedTuple):
 
 
 def read_vs_constant(servers: Servers, records: int) -> float:
-    """Return the throughput of a cached metric as a multiple of that of a route that returns its bytes."""
+    """Return the ratio of the throughput of a cached metric to that of a route that returns the same bytes."""
     with _built(servers, records):
         with running_api(servers) as port:
             content = _body(port)
@@ -71,7 +71,7 @@ def read_vs_constant(servers: Servers, records: int) -> float:
 
 
 def read_vs_orm(servers: Servers, records: int) -> float:
-    """Return the throughput of a cached metric as a multiple of that of computing it with an ORM."""
+    """Return the ratio of the throughput of a cached metric to that of computing it with an ORM."""
     servers.execute("create schema plain")
     with _built(servers, records), running_api(servers) as port, running_orm_api(servers) as orm_port:
         servers.execute(*FILL_PLAIN)
@@ -86,7 +86,7 @@ def read_vs_orm(servers: Servers, records: int) -> float:
 
 
 def cold_vs_psql(servers: Servers, records: int) -> float:
-    """Return the latency of pages that nobody has asked for before as a multiple of that of their statement."""
+    """Return the ratio of the latency of uncached pages to that of their SQL statement."""
     with (
         _built(servers, records),
         running_api(servers) as port,
@@ -98,18 +98,18 @@ def cold_vs_psql(servers: Servers, records: int) -> float:
             parameters = HIRES_BY_QUARTER.parameters.model_validate({"offset": offset})
             sql.execute(HIRES_BY_QUARTER.json_query, parameters.model_dump()).fetchall()
 
-        # No two pages are the same, and there are full ones for all rounds.
-        asked, selected = count(), count()
+        # All pages are different, and there are enough full ones for all rounds.
+        requested, selected = count(), count()
         return ratio(
             lambda: _latency(
-                http.ask, (encoded("GET", f"{METRIC}?offset={offset}") for offset in islice(asked, PAGES))
+                http.ask, (encoded("GET", f"{METRIC}?offset={offset}") for offset in islice(requested, PAGES))
             ),
             lambda: _latency(select, islice(selected, PAGES)),
         )
 
 
 def batch_vs_insert(servers: Servers, _records: int) -> float:
-    """Return the latency of a batch as a multiple of that of one insert of its rows, both committed."""
+    """Return the ratio of the latency of a batch to that of one insert of its rows, both committed."""
     empty_tables(servers)
     with (
         running_api(servers) as port,
@@ -153,35 +153,35 @@ FIGURES = (
 
 @contextmanager
 def _built(servers: Servers, records: int) -> Iterator[None]:
-    """Have the marts of a tenth of the hires: all departments and jobs occur in them, so that more add no rows."""
+    """Build the marts from a tenth of the hires: these have all departments and jobs, so more would add no rows."""
     with filled(servers, records // 10):
         first_build(servers)
         yield
 
 
 def _body(port: int) -> bytes:
-    """Return what the metric answers."""
+    """Return the body of the metric's response."""
     with closing(Connection(port)) as http:
         return http.ask(encoded("GET", METRIC))
 
 
 def _latency(work: Callable[[T], object], inputs: Iterable[T]) -> float:
-    """Return the median of the seconds that some work takes, for one input after the other."""
-    taken = []
-    # Making them is no part of it, nor may it come between.
-    for each in list(inputs):
+    """Return the median of the seconds that some work takes for each input."""
+    durations = []
+    # A list, so that creating the inputs is not measured.
+    for item in list(inputs):
         started = time.perf_counter()
-        work(each)
-        taken.append(time.perf_counter() - started)
-    return median(taken)
+        work(item)
+        durations.append(time.perf_counter() - started)
+    return median(durations)
 
 
 def _batches() -> Iterator[list[Hire]]:
-    """Yield batches of hires that are all different."""
+    """Yield batches of hires, all of which are different."""
     for first in count(1, RECORDS_PER_BATCH):
         yield [
-            Hire(number, f"Given{number} Family", "2021-07-27T16:02:08Z", 1 + number % DEPARTMENTS, 1 + number % JOBS)
-            for number in range(first, first + RECORDS_PER_BATCH)
+            Hire(hire, f"Given{hire} Family", "2021-07-27T16:02:08Z", 1 + hire % DEPARTMENTS, 1 + hire % JOBS)
+            for hire in range(first, first + RECORDS_PER_BATCH)
         ]
 
 
@@ -192,5 +192,5 @@ def _post(batch: Sequence[Hire]) -> bytes:
 
 
 def _columns(batch: Sequence[Hire]) -> list[object]:
-    """Return the parameters of the insert: a number for the load, and the fields' texts by column."""
+    """Return the parameters of the insert: a load id, and the fields as text by column."""
     return [0, *([str(field) for field in column] for column in zip(*batch, strict=True))]

@@ -1,4 +1,4 @@
-"""`python -m benchmarks.api_and_constant FILE`: the API as it runs, with one more route, which returns a file."""
+"""`python -m benchmarks.api_and_constant FILE`: the API with an additional route that returns a file."""
 
 import sys
 from pathlib import Path
@@ -14,7 +14,7 @@ CONSTANT = "/constant"
 
 
 def create_app_with_constant(settings: Settings) -> FastAPI:
-    """Build the application with the additional route; it is open, as reads are, and JSON."""
+    """Build the application with the additional route, which returns JSON and needs no key, like other reads."""
     content = Path(sys.argv[1]).read_bytes()
     app = create_app(settings)
 
@@ -22,7 +22,7 @@ def create_app_with_constant(settings: Settings) -> FastAPI:
     async def constant() -> Response:
         return Response(content, media_type="application/json")
 
-    # The first one that is looked at: what the router takes for the others is no part of the comparison.
+    # As the first route, so that the router's time for the others is not part of the comparison.
     app.router.routes.insert(0, app.router.routes.pop())
     return app
 

@@ -1,4 +1,4 @@
-"""Figures of exports and restores: beside psql, which writes and reads the same rows without ledger, digest or S3."""
+"""Figures of exports and restores, compared with psql: the same rows, but without ledger, digests and S3."""
 
 import time
 from collections.abc import Callable
@@ -17,7 +17,7 @@ RECORDS_TABLE = "raw.hired_employees"
 
 
 def export_vs_copy(servers: Servers, records: int) -> float:
-    """Return the time of an export of all raw tables as a multiple of what psql takes to write the hires to a file."""
+    """Return the ratio of the time of an export of all raw tables to that of psql writing the hires to a file."""
     empty_tables(servers)
     load(servers, hires(servers, records))
     return ratio(
@@ -27,7 +27,7 @@ def export_vs_copy(servers: Servers, records: int) -> float:
 
 
 def restore_vs_copy(servers: Servers, records: int) -> float:
-    """Return the time of a restore of lost hires as a multiple of what psql takes to read them from a file."""
+    """Return the ratio of the time of a restore of lost hires to that of psql reading them from a file."""
     empty_tables(servers)
     load(servers, hires(servers, records))
     export(servers)
@@ -51,19 +51,19 @@ FIGURES = (
 
 
 def export(servers: Servers) -> None:
-    """Export as the job does."""
+    """Export like the job."""
     with connect(servers.conninfo("hiring_loader")) as connection:
         export_raw(connection, Store(servers.s3, ARCHIVE_BUCKET), lambda _: None)
 
 
 def restore(servers: Servers) -> None:
-    """Restore the hires as the job does."""
+    """Restore the hires like the job."""
     with connect(servers.conninfo("hiring_restorer")) as connection:
         restore_raw(connection, Store(servers.s3, ARCHIVE_BUCKET), tables=[HIRED])
 
 
 def timed_after_loss(servers: Servers, work: Callable[[], None]) -> float:
-    """Return the seconds that some work takes after all hires were lost, but the ledger was not."""
+    """Return the seconds that some work takes after all hires, but not the ledger, were lost."""
     servers.execute(f"truncate {RECORDS_TABLE}", "checkpoint")
     return timed(work)
 

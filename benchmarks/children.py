@@ -1,4 +1,4 @@
-"""Measurements in processes of their own: a load and nothing else, tools that the project does without, requests."""
+"""Measurements in separate processes: a single load, the tools that the project is compared with, HTTP requests."""
 
 import hashlib
 import subprocess
@@ -23,18 +23,20 @@ def peak_of_a_load(servers: Servers, source: Hires) -> float:
 def load_with_dlt(servers: Servers, manner: str, first: Hires, source: Hires) -> float:
     """Return the seconds that dlt's pipeline takes for a bucket, without Python's start and imports.
 
-    The manner is default or tuned, see compared/dlt_load.py.
-
-    Much of what dlt needs it imports when it loads for the first time; that is what `first` is loaded for.
+    Args:
+        servers: the servers.
+        manner: default or tuned, see compared/dlt_load.py.
+        first: loaded before the measurement, because dlt imports many modules during its first load.
+        source: the bucket that is measured.
     """
     home = servers.scratch / "dlt"
     home.mkdir(exist_ok=True)
     variables = {
         "RUNTIME__DLTHUB_TELEMETRY": "false",
-        # Settings and keys of whoever runs this stay out of it, and so does what dlt writes.
+        # Keeps the user's dlt settings and keys out of it, and dlt's files out of the user's home.
         "DLT_DATA_DIR": str(home),
-        # What dlt's client takes for S3 has the same names as what boto3 reads, behind a prefix.
-        **{f"SOURCES__FILESYSTEM__CREDENTIALS__{name}": each for name, each in servers.s3_environment().items()},
+        # dlt's settings for S3 have the names of boto3's variables after a prefix.
+        **{f"SOURCES__FILESYSTEM__CREDENTIALS__{name}": value for name, value in servers.s3_environment().items()},
         "SOURCES__FILESYSTEM__CREDENTIALS__ENDPOINT_URL": servers.s3.meta.endpoint_url,
         "SOURCES__FILESYSTEM__CREDENTIALS__REGION_NAME": servers.s3.meta.region_name,
         "DESTINATION__POSTGRES__CREDENTIALS": servers.url(),
@@ -45,13 +47,21 @@ def load_with_dlt(servers: Servers, manner: str, first: Hires, source: Hires) ->
 
 
 def requests_a_second(servers: Servers, port: int, path: str, length: int, seconds: float) -> float:
-    """Return how many requests for a body of `length` bytes an HTTP server answers a second, see driver.py."""
+    """Return how many requests per second an HTTP server answers, see driver.py.
+
+    Args:
+        servers: the servers.
+        port: of the HTTP server.
+        path: to request.
+        length: the expected size of the body in bytes.
+        seconds: how long to measure.
+    """
     command = (sys.executable, "-m", "benchmarks.driver", str(port), path, str(length), str(seconds))
     return _number(command, servers, {}, PROJECT)
 
 
 def environment_of_compared(folder: Path) -> Path:
-    """Install what compared.lock names into a folder, once per change of that file; return its Python."""
+    """Install the packages of compared.lock into a folder if that file has changed; return the folder's Python."""
     stamp, python = folder / ".installed", folder / "bin" / "python"
     digest = hashlib.sha256(LOCK.read_bytes()).hexdigest()
     if not stamp.exists() or stamp.read_text() != digest:
@@ -66,7 +76,7 @@ def _uv(*arguments: str) -> None:
 
 
 def _number(command: tuple[str, ...], servers: Servers, variables: dict[str, str], folder: Path) -> float:
-    """Return the number that a program prints in its last line."""
+    """Return the number in the last line of a program's output."""
     done = subprocess.run(  # noqa: S603
         command,
         env=environment(servers.postgres.host) | variables,

@@ -1,7 +1,7 @@
-"""`python -m benchmarks.driver`: load on an HTTP server over kept connections, and the requests it is made of.
+"""`python -m benchmarks.driver`: generates load on an HTTP server over keep-alive connections.
 
-Requests are encoded beforehand, and of a response only status and length are looked at: with a core of its own, the
-driver is idle for two thirds of the time while the leanest of the servers is busy all of it.
+Requests are encoded in advance, and only status and length of a response are checked: on a separate core, the driver is
+idle for two thirds of the time while the fastest of the servers is busy all the time.
 """
 
 import re
@@ -13,22 +13,29 @@ from collections.abc import Mapping
 
 HOST = "127.0.0.1"
 CONNECTIONS = 8
-# A server that does not answer is to end the measurement.
+# A server that does not respond ends the measurement.
 TIMEOUT_SECONDS = 30
 PART_BYTES = 1 << 18
 LENGTH = re.compile(rb"\r\ncontent-length: *([0-9]+)\r\n", re.IGNORECASE)
 
 
 class UnexpectedResponse(RuntimeError):
-    """A response has another status or length than the one that is measured."""
+    """A response has an unexpected status or length."""
 
 
 def encoded(method: str, path: str, headers: Mapping[str, str] | None = None, body: bytes = b"") -> bytes:
-    """Return a request as it goes over the wire."""
+    """Return the bytes of a request.
+
+    Args:
+        method: the HTTP method.
+        path: with its query.
+        headers: in addition to Host and Content-Length.
+        body: of the request.
+    """
     lines = [
         f"{method} {path} HTTP/1.1",
         f"Host: {HOST}",
-        *(f"{name}: {each}" for name, each in (headers or {}).items()),
+        *(f"{name}: {value}" for name, value in (headers or {}).items()),
     ]
     if body:
         lines.append(f"Content-Length: {len(body)}")
@@ -36,7 +43,7 @@ def encoded(method: str, path: str, headers: Mapping[str, str] | None = None, bo
 
 
 class Connection:
-    """A kept connection over which one request after the other is sent."""
+    """A keep-alive connection for one request at a time."""
 
     def __init__(self, port: int) -> None:
         self.socket = socket.create_connection((HOST, port), TIMEOUT_SECONDS)
@@ -48,11 +55,11 @@ class Connection:
         self.socket.sendall(request)
 
     def receive(self, status: bytes = b"200") -> bytes | None:
-        """Read once and return the body, when the response is complete; until then, None.
+        """Read once; return the body if the response is complete, otherwise None.
 
         Raises:
             UnexpectedResponse: it has another status.
-            OSError: the connection broke, or nothing came for TIMEOUT_SECONDS.
+            OSError: the connection broke, or nothing was received for TIMEOUT_SECONDS.
         """
         part = self.socket.recv(PART_BYTES)
         if not part:
@@ -74,7 +81,7 @@ class Connection:
 
         Raises:
             UnexpectedResponse: it has another status.
-            OSError: the connection broke, or nothing came for TIMEOUT_SECONDS.
+            OSError: the connection broke, or nothing was received for TIMEOUT_SECONDS.
         """
         self.send(request)
         while (body := self.receive(status)) is None:
@@ -87,11 +94,17 @@ class Connection:
 
 
 def throughput(port: int, request: bytes, length: int, seconds: float) -> float:
-    """Return how many requests a second are answered when every connection sends the next one upon an answer.
+    """Return how many requests per second are answered if every connection sends the next one after each response.
+
+    Args:
+        port: of the server.
+        request: its bytes.
+        length: the expected size of the body in bytes.
+        seconds: how long to measure.
 
     Raises:
         UnexpectedResponse: a response has another status than 200, or a body of another length.
-        OSError: a connection broke, or nothing came for TIMEOUT_SECONDS.
+        OSError: a connection broke, or nothing was received for TIMEOUT_SECONDS.
     """
     connections = [Connection(port) for _ in range(CONNECTIONS)]
     with selectors.DefaultSelector() as selector:
@@ -116,7 +129,7 @@ def throughput(port: int, request: bytes, length: int, seconds: float) -> float:
 
 
 def main() -> None:
-    """Print the throughput in requests a second; arguments: port, path, length of a body in bytes, seconds."""
+    """Print the throughput in requests per second; arguments: port, path, size of the body in bytes, seconds."""
     port, path, length, seconds = sys.argv[1:]
     print(throughput(int(port), encoded("GET", path), int(length), float(seconds)))  # noqa: T201
 

@@ -1,24 +1,24 @@
-"""What a figure is: its name, how it is measured, in which unit, and what it tells."""
+"""Figures: their names, how they are measured, their units and meanings."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from benchmarks.servers import Servers
 
-# Of the hires that most figures are about; a smaller number makes a run that is quick and says nothing.
+# The number of hires of most figures; with fewer hires a run is faster, but its results are meaningless.
 RECORDS = 1_000_000
 
 
 @dataclass(frozen=True)
 class Figure:
-    """A number that `make bench` tells. Absolute times depend on the machine, ratios of one run far less.
+    """A value that `make bench` reports. Absolute times depend on the machine, ratios within one run far less.
 
     Attributes:
-        name: the figure's key in bench.json; what is before the first underscore is its group.
-        measure: returns the number, given the servers and how many records are meant by RECORDS.
-        meaning: what the number is, in a few words.
-        unit: what the number counts.
-        bar: what the number has to keep to, if anything.
+        name: its key in bench.json; the part before the first underscore is its group.
+        measure: returns the value, given the servers and the number of records, by default RECORDS.
+        meaning: a short description of the value.
+        unit: the unit of the value.
+        bar: the limit of the value, if any.
     """
 
     name: str
@@ -29,21 +29,21 @@ class Figure:
 
 
 class UnknownFigure(ValueError):
-    """No figure has a name like this."""
+    """No figure has this name."""
 
 
 def chosen(figures: Sequence[Figure], names: Sequence[str]) -> list[Figure]:
-    """Return the figures that some names mean, a figure's or a group's; without names, all of them.
+    """Return the figures with the given names, of figures or groups; without names, all of them.
 
     Raises:
-        UnknownFigure: a name means none.
+        UnknownFigure: no figure or group has a name.
     """
     for name in names:
-        if not any(_is_meant(figure, name) for figure in figures):
+        if not any(_matches(figure, name) for figure in figures):
             known = ", ".join(figure.name for figure in figures)
             raise UnknownFigure(f"no figure and no group of figures is called {name!r}; there are {known}")
-    return [figure for figure in figures if not names or any(_is_meant(figure, name) for name in names)]
+    return [figure for figure in figures if not names or any(_matches(figure, name) for name in names)]
 
 
-def _is_meant(figure: Figure, name: str) -> bool:
+def _matches(figure: Figure, name: str) -> bool:
     return name in (figure.name, figure.name.partition("_")[0])

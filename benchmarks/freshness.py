@@ -1,4 +1,4 @@
-"""Figures of the whole stack: how soon what is delivered is in the metrics, and what it takes when it is idle."""
+"""Figures of the whole stack: how soon delivered hires are in the metrics, and its CPU and memory when idle."""
 
 import subprocess
 import sys
@@ -15,54 +15,54 @@ from orchestration.dbt.project import PROJECT
 DBT = str(Path(sys.executable).with_name("dbt"))
 ROUNDS = 5
 DELIVERED = 1000
-# Files of DELIVERED records that have piled up.
+# Number of files with DELIVERED records each.
 BACKLOG = 500
 IDLE_SECONDS = 300
-# After its last run a stack still closes what it has opened.
+# A stack is still busy for a while after its last run.
 SETTLE_SECONDS = 20
 
 
 def freshness_vs_dbt(servers: Servers, _records: int) -> float:
-    """Return the time from an S3 PUT until the API shows its hires as a multiple of that of a `dbt build`."""
+    """Return the ratio of the time from an S3 PUT until the API shows its hires to that of a `dbt build`."""
     with running_stack(servers.scratch) as stack:
         _dbt_build(stack)
         ours, dbt = [], []
-        for number in range(ROUNDS):
-            ours.append(_until_fresh(stack, number))
+        for round_number in range(ROUNDS):
+            ours.append(_until_fresh(stack, round_number))
             dbt.append(_dbt_build(stack))
-            # Elsewhere in the sensors' rhythm each time.
-            time.sleep(1.3 * number)
+            # So that each round starts at a different time between the sensors' ticks.
+            time.sleep(1.3 * round_number)
     return median(ours) / median(dbt)
 
 
 def backlog(servers: Servers, _records: int) -> float:
-    """Return the time for many files to be in the metrics as a multiple of that for one file of as many records."""
+    """Return the ratio of the time until many files are in the metrics to that of one file with as many records."""
     with running_stack(servers.scratch) as stack:
         landing = stack.settings.landing_folder
-        taken = []
+        durations = []
         for name, files in (("one", 1), ("many", BACKLOG)):
-            # Beside the bucket, so that all of them arrive at once.
+            # Outside of the bucket, so that all of them arrive at the same time.
             staged = landing.with_name(name)
             staged.mkdir()
-            for number in range(files):
+            for index in range(files):
                 text = stack.next_hires(BACKLOG * DELIVERED // files)
-                (staged / f"hired_employees_{number}.csv").write_bytes(text)
+                (staged / f"hired_employees_{index}.csv").write_bytes(text)
             started = time.monotonic()
             staged.rename(landing / name)
             stack.wait_until_shown()
-            taken.append(time.monotonic() - started)
+            durations.append(time.monotonic() - started)
             time.sleep(SETTLE_SECONDS)
-    one, many = taken
+    one, many = durations
     return many / one
 
 
 def idle(servers: Servers, _records: int) -> float:
-    """Return the share of one core that an idle stack takes, in percent."""
+    """Return the share of one core that an idle stack uses, in percent."""
     return _idle(servers.scratch)[0]
 
 
 def idle_memory(servers: Servers, _records: int) -> float:
-    """Return the memory (PSS) that an idle stack takes, in GB."""
+    """Return the memory (PSS) that an idle stack uses, in GB."""
     return _idle(servers.scratch)[1]
 
 
@@ -84,16 +84,16 @@ FIGURES = (
 )
 
 
-def _until_fresh(stack: RunningStack, number: int) -> float:
-    """Return the seconds from the end of a PUT until the API shows what was put."""
-    stack.put_hires(f"hired_employees_{number}.csv", DELIVERED)
+def _until_fresh(stack: RunningStack, round_number: int) -> float:
+    """Return the seconds from the end of a PUT until the API shows its hires."""
+    stack.put_hires(f"hired_employees_{round_number}.csv", DELIVERED)
     started = time.monotonic()
     stack.wait_until_shown()
     return time.monotonic() - started
 
 
 def _dbt_build(stack: RunningStack) -> float:
-    """Return the seconds that the command takes, without the unit tests, which no run of ours does either."""
+    """Return the seconds that the command takes without unit tests, which the pipeline's runs exclude, too."""
     target = str(stack.settings.state_dir / "bare-dbt")
     command = [DBT, "--quiet", "build", "--exclude-resource-type", "unit_test", "--target-path", target]
     started = time.monotonic()
@@ -105,7 +105,7 @@ def _dbt_build(stack: RunningStack) -> float:
 
 @cache
 def _idle(scratch: Path) -> tuple[float, float]:
-    """Return CPU in percent of a core, and memory in GB, of a stack that has nothing to do."""
+    """Return an idle stack's CPU in percent of a core, and its memory in GB."""
     with running_stack(scratch) as stack:
         time.sleep(SETTLE_SECONDS)
         before, started = _seconds_of_cpu(stack), time.monotonic()
@@ -116,7 +116,7 @@ def _idle(scratch: Path) -> tuple[float, float]:
 
 
 def _seconds_of_cpu(stack: RunningStack) -> float:
-    """Return the CPU time of all its processes, and of those of their children that have ended."""
+    """Return the CPU time of all processes of a stack and of their ended children, in seconds."""
     return sum(
         times.user + times.system + times.children_user + times.children_system
         for times in (process.cpu_times() for process in stack.processes())

@@ -1,4 +1,4 @@
-"""Files of generated hires in buckets of their own, for loading: valid ones, or with a bad record now and then."""
+"""Buckets with one file of generated hires each: all valid, or with a share of bad records."""
 
 import time
 from collections.abc import Callable
@@ -19,7 +19,7 @@ REORDERED = ("id", "name", "datetime", "job_id", "department_id")
 
 @dataclass(frozen=True)
 class Hires:
-    """A bucket with one file of hires, how many records the file has, and how many of these are to be rejected."""
+    """A bucket with one file of hires, the number of its records, and how many of them have to be rejected."""
 
     bucket: str
     path: Path
@@ -28,19 +28,25 @@ class Hires:
 
 
 def hires(servers: Servers, records: int, kind: str = "") -> Hires:
-    """Return a bucket with so many hires, the same ones each time; `kind` is one of KINDS, or a plain file."""
+    """Return a bucket with hires, always the same ones.
+
+    Args:
+        servers: the servers.
+        records: the number of hires.
+        kind: one of KINDS; "" for a plain file.
+    """
     bucket = f"hires-{records}{kind and '-' + kind}"
     path = servers.folder_of(bucket) / "hired_employees.csv"
     if not path.exists():
         path.parent.mkdir()
         _write(path, records, KINDS.get(kind))
-        # The server may have listed its buckets just before.
+        # The server caches its list of buckets.
         time.sleep(LISTING_SECONDS + 0.5)
     return Hires(bucket, path, records, records // BAD_RECORD_EVERY if kind == "dirty" else 0)
 
 
 def _write(path: Path, records: int, written: Callable[[bytes, int], bytes] | None) -> None:
-    """Write block by block: five million names at once would need gigabytes."""
+    """Write in blocks: five million names would need gigabytes of memory."""
     random = np.random.default_rng(2021)
     with path.open("wb") as file:
         for first in range(1, records + 1, RECORDS_PER_BLOCK):
@@ -49,13 +55,19 @@ def _write(path: Path, records: int, written: Callable[[bytes, int], bytes] | No
 
 
 def block(random: np.random.Generator, first: int, count: int) -> bytes:
-    """Return valid hires of 2021 from an id on, about 57 bytes each."""
+    """Return valid hires of 2021 as CSV, about 57 bytes each.
+
+    Args:
+        random: the generator of dates, departments and jobs.
+        first: the id of the first hire.
+        count: the number of hires.
+    """
     moments = np.datetime64("2021-01-01T00:00:00") + random.integers(0, SECONDS_OF_2021, count).astype("timedelta64[s]")
     ids = range(first, first + count)
     frame = pd.DataFrame(
         {
             "id": ids,
-            "name": [f"Given{number % 997} Family{number % 9973}" for number in ids],
+            "name": [f"Given{hire % 997} Family{hire % 9973}" for hire in ids],
             "datetime": np.char.add(np.datetime_as_string(moments), "Z"),
             "department_id": random.integers(1, 13, count),
             "job_id": random.integers(1, 184, count),
@@ -65,7 +77,7 @@ def block(random: np.random.Generator, first: int, count: int) -> bytes:
 
 
 def _spoiled(text: bytes, first: int) -> bytes:
-    """Spoil every hundredth record, each time in another of five ways."""
+    """Damage every hundredth record, alternating between five kinds of damage."""
     lines = text.split(LINE_END)
     for index in range(-first % BAD_RECORD_EVERY, len(lines) - 1, BAD_RECORD_EVERY):
         way = (first + index) // BAD_RECORD_EVERY % 5
@@ -86,13 +98,13 @@ def _with_semicolons(text: bytes, _first: int) -> bytes:
 
 
 def _reordered(text: bytes, first: int) -> bytes:
-    """Swap the last two columns, and say so in a header."""
+    """Swap the last two columns, and add a header."""
     lines = [line.rsplit(b",", 2) for line in text.split(LINE_END)[:-1]]
     header = [",".join(REORDERED).encode()] if first == 1 else []
     return b"".join(line + LINE_END for line in [*header, *(b",".join((rest, b, a)) for rest, a, b in lines)])
 
 
-# What else a file of hires can be, by how its text is written; with a hundredth of the records spoiled, for one.
+# Kinds of files: the function converts a plain block, given the id of its first hire.
 KINDS: dict[str, Callable[[bytes, int], bytes]] = {
     "dirty": _spoiled,
     "semicolon": _with_semicolons,

@@ -1,4 +1,4 @@
-"""The HTTP servers that are measured, each one process, for the length of a block that is given its port."""
+"""The HTTP servers that are measured, each a single process: context managers that yield the port."""
 
 import sys
 from collections.abc import Iterator
@@ -18,14 +18,14 @@ ORM = Path(__file__).with_name("compared") / "orm_api.py"
 
 @contextmanager
 def running_api(servers: Servers) -> Iterator[int]:
-    """Run the API as `make up` does."""
+    """Run the API like `make up`."""
     with _running(servers, _api(servers)) as port:
         yield port
 
 
 @contextmanager
 def running_api_and_constant(servers: Servers, content: bytes) -> Iterator[int]:
-    """Run the API with one route more, which returns some bytes, see api_and_constant.py."""
+    """Run the API with an additional route that returns some bytes, see api_and_constant.py."""
     file = servers.scratch / "constant.json"
     file.write_bytes(content)
     command = (sys.executable, "-m", "benchmarks.api_and_constant", str(file))
@@ -35,7 +35,7 @@ def running_api_and_constant(servers: Servers, content: bytes) -> Iterator[int]:
 
 @contextmanager
 def running_orm_api(servers: Servers) -> Iterator[int]:
-    """Run the first metric with SQLAlchemy, over tables that it makes in schema plain, see compared/orm_api.py."""
+    """Run the first metric with SQLAlchemy, on tables that it creates in schema plain, see compared/orm_api.py."""
     service = _api(servers)
     variables = {
         "DATABASE_URL": servers.url().replace("postgresql", "postgresql+psycopg", 1),
@@ -57,7 +57,7 @@ def _api(servers: Servers) -> Service:
 @contextmanager
 def _running(servers: Servers, service: Service) -> Iterator[int]:
     assert service.port is not None
-    # A folder for each: what a supervisor finds running for its folder when it stops, it stops.
+    # One folder for each, because a supervisor stops all processes of its folder.
     state = servers.scratch / service.name
     supervisor = Supervisor(state, state / "logs")
     try:

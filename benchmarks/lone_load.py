@@ -1,6 +1,6 @@
-"""`python -m benchmarks.lone_load BUCKET`: load a bucket's hires, nothing else, and print the peak memory in MB.
+"""`python -m benchmarks.lone_load BUCKET`: load a bucket's hires and print the peak memory of the process in MB.
 
-Where the servers are is in libpq's and boto3's own variables.
+libpq's and boto3's own variables identify the servers.
 """
 
 import resource
@@ -16,7 +16,7 @@ STATUS = Path("/proc/self/status")
 
 
 def main() -> None:
-    """Load the bucket that the command line names."""
+    """Load the bucket named on the command line."""
     (table,) = (table for table in TABLES if table.name == "hired_employees")
     (outcome,) = load_pending("", boto3.client("s3"), sys.argv[1], table)
     assert isinstance(outcome, Loaded), outcome
@@ -24,9 +24,9 @@ def main() -> None:
 
 
 def peak_bytes() -> int:
-    """Return the most memory that this process has had at a time."""
+    """Return the peak memory of this process in bytes."""
     if STATUS.exists():
-        # Linux lets a process inherit ru_maxrss from the larger one that started it; this peak is its own.
+        # On Linux, a process inherits ru_maxrss from its parent, which may be larger; VmHWM is its own.
         (line,) = (line for line in STATUS.read_text().splitlines() if line.startswith("VmHWM:"))
         return int(line.split()[1]) * 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

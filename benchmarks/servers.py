@@ -1,4 +1,4 @@
-"""The servers that are measured: a Postgres and an S3 server of their own, empty, on loopback."""
+"""The servers that are measured: a separate, empty Postgres and S3 server on loopback."""
 
 import shutil
 import socket
@@ -27,15 +27,15 @@ REGION = "us-east-1"
 
 @dataclass(frozen=True, eq=False)
 class Servers:
-    """A migrated database, every role's password its name, and a bucket that is a folder, as others may be.
+    """A migrated database, in which every role's password is its name, and an S3 server whose buckets are folders.
 
     Attributes:
         postgres: the database server.
-        buckets: the folder in which every folder is a bucket; it takes LISTING_SECONDS until one is seen.
-        bucket: the one that is there at the beginning.
+        buckets: the folder of which every subfolder is a bucket; it takes LISTING_SECONDS until a new one is visible.
+        bucket: the name of the bucket that exists from the start.
         s3: a client of the S3 server.
-        secrets: the S3 server's keys, among others.
-        scratch: a folder for whatever; it goes with the servers.
+        secrets: including the S3 server's keys.
+        scratch: a temporary folder, deleted with the servers.
     """
 
     postgres: EmbeddedPostgres
@@ -52,11 +52,11 @@ class Servers:
         return self.postgres.conninfo("hiring", role, role)
 
     def url(self) -> str:
-        """Return the superuser's connection string as an URL; the last host counts, a socket's folder."""
+        """Return the superuser's connection string as a URL; the last host, the socket's folder, is used."""
         return f"postgresql://postgres:{self.postgres.password}@localhost:5432/hiring?host={self.postgres.host}"
 
     def s3_environment(self) -> dict[str, str]:
-        """Return the variables that boto3 finds the S3 server by."""
+        """Return boto3's variables for the S3 server."""
         return {
             "AWS_ENDPOINT_URL": self.s3.meta.endpoint_url,
             "AWS_ACCESS_KEY_ID": self.secrets.s3_access_key,
@@ -65,34 +65,34 @@ class Servers:
         }
 
     def folder_of(self, bucket: str) -> Path:
-        """Return the folder that is a bucket, or becomes one when it is made."""
+        """Return the folder of a bucket; creating it creates the bucket."""
         return self.buckets / bucket
 
     def execute(self, *statements: str) -> None:
-        """Run statements as superuser, each in a transaction of its own."""
+        """Run statements as superuser, each in its own transaction."""
         with psycopg.connect(self.conninfo(), autocommit=True) as connection:
             for statement in statements:
                 connection.execute(statement.encode())
 
     def execute_as(self, role: str, statement: str) -> None:
-        """Run a statement as a role, with what is set for it."""
+        """Run a statement as a role, with the role's settings."""
         with psycopg.connect(self.conninfo(role), autocommit=True) as connection:
             connection.execute(statement.encode())
 
     def value(self, query: str) -> object:
-        """Return the first column of the first row that a query gives the superuser."""
+        """Return the first column of the first row of a query, run as superuser."""
         with psycopg.connect(self.conninfo()) as connection:
             row = connection.execute(query.encode()).fetchone()
             return row and row[0]
 
     def psql(self, command: str) -> None:
-        """Run a command of psql as superuser."""
+        """Run a psql command as superuser."""
         program = str(self.postgres.bin / "psql")
         subprocess.run([program, self.conninfo(), "-X", "-q", "-c", command], check=True)  # noqa: S603
 
 
 def free_port() -> int:
-    """Return a port of loopback that nobody listens on now."""
+    """Return a free port on loopback."""
     with socket.socket() as probe:
         probe.bind((services.LOOPBACK, 0))
         port: int = probe.getsockname()[1]
@@ -101,7 +101,7 @@ def free_port() -> int:
 
 @contextmanager
 def running_servers(state: Path) -> Iterator[Servers]:
-    """Run both servers in an empty folder for the length of a block."""
+    """Run both servers in an empty folder while the block runs."""
     shutil.rmtree(state, ignore_errors=True)
     port = free_port()
     settings = Settings(state_dir=state, s3_port=port, landing=None)

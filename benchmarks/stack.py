@@ -1,4 +1,4 @@
-"""The whole embedded stack as `make up` starts it, on ports and in a folder of its own, to be measured from outside."""
+"""The whole embedded stack as started by `make up`, on separate ports and in a separate folder."""
 
 import json
 import os
@@ -37,7 +37,7 @@ POLL_SECONDS = 0.02
 
 @dataclass
 class RunningStack:
-    """A stack that runs: its settings, a client of its S3 server, and how many hires it was given."""
+    """A running stack: its settings, a client of its S3 server, and how many hires were delivered to it."""
 
     settings: Settings
     s3: "S3Client"
@@ -48,11 +48,11 @@ class RunningStack:
         self.s3.put_object(Bucket=self.settings.s3_bucket, Key=key, Body=content)
 
     def put_hires(self, key: str, count: int) -> None:
-        """Put an object of so many hires of 2021 with new ids."""
+        """Put an object with `count` hires of 2021 with new ids."""
         self.put(key, self.next_hires(count))
 
     def next_hires(self, count: int) -> bytes:
-        """Return so many hires of 2021 with new ids as CSV; they count as given from then on."""
+        """Return `count` hires of 2021 with new ids as CSV; from then on they count as delivered."""
         text = block(np.random.default_rng(self.hires), self.hires + 1, count)
         self.hires += count
         return text
@@ -72,30 +72,30 @@ class RunningStack:
     def _shown(self) -> int:
         address = f"http://{LOOPBACK}:{self.settings.api_port}/metrics/departments-above-mean?year=2021"
         try:
-            with urllib.request.urlopen(address) as answer:
-                mean: float = json.load(answer)["mean"]
+            with urllib.request.urlopen(address) as response:
+                mean: float = json.load(response)["mean"]
                 return round(mean * DEPARTMENTS)
         except OSError:
             return -1  # before the first build there is no metric
 
     def environment(self) -> dict[str, str]:
-        """Return the environment in which Dagster's processes, and dbt, run."""
+        """Return the environment of Dagster's processes and dbt."""
         postgres = EmbeddedPostgres(self.settings.state_dir / "postgres", self.settings.secrets.postgres)
         postgres.start()
         return orchestration_environment(self.settings, postgres.host)
 
     def processes(self) -> list[psutil.Process]:
-        """Return every process of the stack, its Postgres included."""
+        """Return every process of the stack, including Postgres."""
         mark, folder = str(self.settings.state_dir), str(self.settings.state_dir / "postgres")
         return [process for process in psutil.process_iter() if _is_of(process, mark, folder)]
 
 
 @contextmanager
 def running_stack(scratch: Path) -> Iterator[RunningStack]:
-    """Run a stack for the length of a block, with the departments and jobs that hires name, and a thousand hires.
+    """Run a stack while the block runs, with all departments and jobs of the hires, and a thousand hires.
 
     Args:
-        scratch: the folder for its output, and for its state in a folder of its own.
+        scratch: the folder for its output, and for its state in a subfolder.
     """
     ports: dict[str, Any] = {name: free_port() for name in PORTS}
     settings = Settings(state_dir=Path(mkdtemp(prefix="stack-", dir=scratch)), landing=None, **ports)
