@@ -1,4 +1,4 @@
-"""The two metrics out of the CSV files by pandas alone: an opinion that shares the columns' names with the pipeline.
+"""Computes the two metrics from the CSV files with pandas alone; it shares only column names with the pipeline.
 
 It knows the data rules for files of single records with integer ids: trims, drops records with a missing or wrong
 field, lets a later record replace an earlier one, and ignores hires whose department or job is unknown.

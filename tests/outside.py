@@ -1,4 +1,4 @@
-"""A running pipeline as its users reach it, however it was started: the API and Dagster's UI, over HTTP."""
+"""A running pipeline from its users' point of view: the API and Dagster's UI, over HTTP."""
 
 import json
 import urllib.request

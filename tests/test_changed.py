@@ -14,7 +14,7 @@ def test_a_changed_file_is_tested_by_the_folder_that_mirrors_its_package() -> No
     ]
 
 
-def test_a_changed_test_is_run_alone_and_what_tests_share_with_all_that_share_it() -> None:
+def test_a_changed_test_runs_alone_and_a_changed_helper_runs_all_tests_that_share_it() -> None:
     assert selection(["tests/test_version.py"]) == ["tests/test_version.py"]
     assert selection(["tests/api/conftest.py", "tests/api/test_gone.py"]) == ["tests/api"]
 

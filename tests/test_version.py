@@ -1,4 +1,4 @@
-"""One version for everything that has one: the newest of the changelog, the API's, and the tag of a release."""
+"""The newest version of the changelog, the API's version and the tag of a release are the same."""
 
 import re
 import subprocess

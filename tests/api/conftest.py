@@ -1,4 +1,4 @@
-"""The API as it runs: uvicorn on a free port, against a real Postgres, asked over HTTP."""
+"""The API as in production: uvicorn on a free port with a real Postgres, over HTTP."""
 
 import logging
 import threading

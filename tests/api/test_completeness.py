@@ -23,7 +23,7 @@ TABLES = """
 """
 
 
-def test_it_says_what_is_missing_of_each_table_and_what_is_waited_for_most_first(
+def test_it_reports_missing_records_by_table_and_the_most_awaited_ids_first(
     client: httpx.Client, module_database: Database
 ) -> None:
     publish(module_database, TABLES)
@@ -54,7 +54,7 @@ def test_it_says_what_is_missing_of_each_table_and_what_is_waited_for_most_first
     }  # fmt: skip
 
 
-def test_it_is_kept_until_a_build_changes_it_and_then_known_to_nobody(database: Database) -> None:
+def test_it_is_cached_until_a_build_changes_it_and_then_forgotten(database: Database) -> None:
     build_marts(database)
     publish(database, TABLES)
     with serving(settings_for(database)) as client:
@@ -88,7 +88,7 @@ def test_of_any_number_of_missing_ids_those_that_most_wait_for_are_listed(
     assert [each["waiting"] for each in listed] == [*range(1500, 500, -1)]
 
 
-def test_without_built_marts_it_asks_to_come_back(database: Database) -> None:
+def test_without_built_marts_it_asks_to_retry(database: Database) -> None:
     with serving(settings_for(database)) as client:
         answer = client.get("/completeness")
         assert (answer.status_code, answer.headers["retry-after"]) == (503, "30")

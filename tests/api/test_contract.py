@@ -130,7 +130,7 @@ def test_no_number_is_accepted_here_and_rejected_by_the_rules_of_files(column: C
         assert not isinstance(parse(column, to_json(value).decode()), Reason), value
 
 
-def test_a_range_of_whole_years_is_said_in_years() -> None:
+def test_a_range_of_whole_years_is_described_in_years() -> None:
     (moment,) = (column for column in TABLE.columns if column.logical_type == LogicalType.TIMESTAMP)
     assert rule(moment).endswith("in the years 1900 to 2100 (UTC)")
     other = replace(moment, minimum="2000-06-01T00:00:00Z")

@@ -1,4 +1,4 @@
-"""CSV: who gets it, and that what they get is whole, safe to open, and holds nobody up."""
+"""CSV: when it is returned, and that it is complete, safe to open, and blocks nobody."""
 
 import asyncio
 import codecs
@@ -117,7 +117,7 @@ def test_every_name_comes_through_and_none_is_a_formula(client: httpx.Client) ->
     ]
 
 
-def test_it_is_the_whole_result_of_a_selection_whatever_the_page(client: httpx.Client) -> None:
+def test_it_is_the_complete_result_of_a_selection_regardless_of_the_page(client: httpx.Client) -> None:
     chosen = {"format": "csv", "department": ["Sales", "a=b"], "limit": 1, "offset": 1}
     assert [row[1] for row in rows(client.get(HIRES, params=chosen))] == ["department", "Sales", "a=b"]
     many = rows(client.get(HIRES, params={"format": "csv", "year": 2020}))
@@ -139,7 +139,7 @@ def test_several_years_are_one_file_in_order_and_all_are_those_that_have_rows(cl
     assert file(ABOVE, "all").content == file(ABOVE, 2021).content
 
 
-def test_a_file_of_several_years_says_which_in_its_name_and_has_a_tag_of_its_own(client: httpx.Client) -> None:
+def test_a_file_of_several_years_has_them_in_its_name_and_its_own_etag(client: httpx.Client) -> None:
     def file(*asked: int | str) -> tuple[str, str]:
         answer = client.head(ABOVE, params={"format": "csv", "year": asked})
         assert client.head(answer.url, headers={"If-None-Match": answer.headers["etag"]}).status_code == 304
@@ -166,7 +166,7 @@ def test_a_year_of_several_that_is_wrong_is_refused_by_name(client: httpx.Client
 
 
 @pytest.mark.parametrize("year", ["all", ["2020", "2021"], ["2021", "2021"]], ids=str)
-def test_several_years_are_for_csv_alone(client: httpx.Client, year: str | list[str]) -> None:
+def test_several_years_are_only_for_csv(client: httpx.Client, year: str | list[str]) -> None:
     """The JSON of a metric says which year it is of: clients would take the first of several for all."""
     answer = client.get(ABOVE, params={"year": year})
     assert answer.status_code == 422
@@ -176,7 +176,7 @@ def test_several_years_are_for_csv_alone(client: httpx.Client, year: str | list[
     assert client.get(ABOVE, params={"year": year}, headers={"Accept": "text/csv"}).status_code == 200
 
 
-def test_a_byte_order_mark_comes_first_where_it_is_asked_for_and_nowhere_else(client: httpx.Client) -> None:
+def test_a_byte_order_mark_comes_first_only_if_it_is_requested(client: httpx.Client) -> None:
     plain = client.get(ABOVE, params={"format": "csv"})
     marked = client.get(ABOVE, params={"format": "csv", "bom": "true"})
     assert marked.content == codecs.BOM_UTF8 + plain.content

@@ -1,4 +1,4 @@
-"""The dashboard: what it shows, over HTTP, and that everybody can use it, in a browser."""
+"""The dashboard: its content over HTTP, and its accessibility in a browser."""
 
 import html
 import re
@@ -107,7 +107,7 @@ def test_it_shows_both_metrics_of_2021_and_when_they_were_built(client: httpx.Cl
     assert re.search(r"Built \d+ \w+ \d{4}, \d\d:\d\d UTC", said)
 
 
-def test_it_shows_what_is_in_no_number_and_up_to_which_load_they_are_true(client: httpx.Client) -> None:
+def test_it_shows_which_records_are_in_no_metric_and_the_last_load(client: httpx.Client) -> None:
     for address in ("/", "/?year=1999"):
         said = text(client, address)
         assert "Table To correct Waiting Withdrawn Departments shows no load 0 0 0" in said
@@ -119,7 +119,7 @@ def test_it_shows_what_is_in_no_number_and_up_to_which_load_they_are_true(client
         assert "job 10 10 hires 9 more" in said
 
 
-def test_where_nothing_is_missing_it_says_so_in_a_sentence(database: Database) -> None:
+def test_if_nothing_is_missing_a_sentence_says_so(database: Database) -> None:
     build_marts(database)
     publish(
         database,
@@ -183,7 +183,7 @@ def test_the_heat_of_a_quarter_grows_with_its_hires(client: httpx.Client) -> Non
         ("/?year=2020", EVIL),
     ],
 )
-def test_what_is_out_of_the_ordinary_is_said_in_words(client: httpx.Client, address: str, words: str) -> None:
+def test_unusual_states_are_described_in_words(client: httpx.Client, address: str, words: str) -> None:
     assert words in text(client, address)
 
 
@@ -272,7 +272,7 @@ def expected_table(hires: pd.DataFrame, sort: str) -> list[tuple[str, str, list[
         ("&search=ment+4&job=Job+3", "department_id == 4 and job_id == 3"),
     ],
 )
-def test_every_total_is_that_of_the_rows_that_are_asked_for(
+def test_every_total_is_that_of_the_requested_rows(
     hires: pd.DataFrame, client_of_hires: httpx.Client, filters: str, condition: str, sort: str
 ) -> None:
     expected = hires[hires["year"] == 2023].query(condition)
@@ -326,7 +326,7 @@ def test_all_years_are_shown_with_the_empty_ones_between_and_the_filter_kept(
         ("&department=Department+1&job=Job+3", "department == 'Department 1'", "Months of 2023, of all jobs"),
     ],
 )
-def test_all_months_of_the_year_are_shown_for_the_departments_that_are_asked_for(
+def test_all_months_of_the_year_are_shown_for_the_requested_departments(
     hires: pd.DataFrame, client_of_hires: httpx.Client, filters: str, condition: str, heading: str
 ) -> None:
     """Months are not counted by job: figures of all jobs under a filter of one would be taken for those of the job."""
@@ -341,7 +341,7 @@ def test_all_months_of_the_year_are_shown_for_the_departments_that_are_asked_for
     assert re.findall(r"^ +([A-Z][a-z]{2})$", shown, re.M)[::11] == ["Jan", "Dec"]
 
 
-def test_each_filter_is_named_and_can_be_taken_off_alone(client_of_hires: httpx.Client) -> None:
+def test_each_filter_is_shown_and_can_be_removed_separately(client_of_hires: httpx.Client) -> None:
     page = client_of_hires.get("/?department=Department+1&department=Department+2&job=Job+1&search=job&sort=hires").text
     filters = page.partition('aria-label="Filters"')[2].partition("</ul>")[0]
     links = [html.unescape(link) for link in re.findall('href="([^"]*)"', filters)]
@@ -354,7 +354,7 @@ def test_each_filter_is_named_and_can_be_taken_off_alone(client_of_hires: httpx.
     ]
 
 
-def test_a_name_is_never_taken_for_markup(client: httpx.Client) -> None:
+def test_a_name_is_never_interpreted_as_markup(client: httpx.Client) -> None:
     for names in ({}, {"department": EVIL, "job": EVIL, "search": EVIL}):
         page = client.get("/", params={"year": 2020, **names}).text
         assert re.findall("<script[^>]*>", page) == re.findall(r'<script src="dashboard/[^"]*" defer>', page)
@@ -364,7 +364,7 @@ def test_a_name_is_never_taken_for_markup(client: httpx.Client) -> None:
     "query",
     ["year=1", "year=x", "limit=0", "offset=-1", "department=%00", "year=2021&limit=100000", "year=2021&year=2022"],
 )
-def test_an_address_that_cannot_be_is_a_page_too_and_names_what_is_wrong(client: httpx.Client, query: str) -> None:
+def test_an_invalid_url_is_a_page_too_and_names_the_error(client: httpx.Client, query: str) -> None:
     said = text(client, f"/?{query}", 422)
     assert f"wrong value for: {query.split('&')[-1].partition('=')[0]}." in said
 
@@ -376,7 +376,7 @@ def test_a_name_out_of_too_many_to_choose_from_is_typed(client: httpx.Client) ->
     assert '<select name="department">' in page
 
 
-def test_the_csv_links_give_what_is_shown(client: httpx.Client) -> None:
+def test_the_csv_links_return_the_displayed_rows(client: httpx.Client) -> None:
     page = client.get("/?year=2021&department=Department+3&offset=10").text
     hires, above = (
         client.get("/" + html.unescape(link))
@@ -386,7 +386,7 @@ def test_the_csv_links_give_what_is_shown(client: httpx.Client) -> None:
     assert len(above.text.splitlines()) == 21
 
 
-def test_without_built_marts_it_asks_to_look_in_again(database: Database) -> None:
+def test_without_built_marts_the_page_asks_to_return_later(database: Database) -> None:
     with serving(settings_for(database)) as client:
         assert "not built the metrics so far" in text(client, "/", 503)
         assert int(client.get("/").headers["retry-after"]) > 0
@@ -398,7 +398,7 @@ def test_without_built_marts_it_asks_to_look_in_again(database: Database) -> Non
         eventually(lambda: "1 person hired" in text(client, "/"))
 
 
-def test_without_postgres_it_says_so_kindly(tmp_path: Path) -> None:
+def test_without_postgres_the_page_explains_the_outage(tmp_path: Path) -> None:
     with serving(settings_without_database(tmp_path)) as client:
         said = text(client, "/", 503)
         assert "The database cannot be reached right now" in said
@@ -470,7 +470,7 @@ def test_the_keyboard_gets_to_everything_in_the_order_of_the_page(page: Page) ->
     ]  # fmt: skip
 
 
-def test_the_form_works_with_the_keyboard_alone_and_without_scripts(page: Page) -> None:
+def test_the_form_works_with_only_a_keyboard_and_without_scripts(page: Page) -> None:
     page.goto("/")
     page.get_by_role("combobox", name="Year").focus()
     page.keyboard.type("2020")
@@ -515,7 +515,7 @@ def test_tables_and_headings_have_the_names_that_a_screen_reader_reads_out(page:
     ids=["a phone, light", "a desktop, light", "a phone, dark", "a desktop, dark"],
     indirect=True,
 )
-def test_every_text_stands_out_and_nothing_sticks_out_sideways(page: Page) -> None:
+def test_every_text_has_enough_contrast_and_nothing_overflows_sideways(page: Page) -> None:
     steps = set()
     for address in (
         "/?limit=60",

@@ -116,7 +116,7 @@ def test_a_key_that_a_record_has_twice_is_named(client: httpx.Client) -> None:
     assert "/0/id" in pointers(send(client, b'[{"id": 1, "id": 1}]'))
 
 
-def test_a_record_with_a_key_twice_is_kept_apart_as_it_was_sent(
+def test_a_record_with_a_duplicate_key_is_rejected_and_stored_unchanged(
     client: httpx.Client, module_database: Database
 ) -> None:
     answer = client.post(
@@ -150,7 +150,7 @@ def test_a_parameter_that_is_not_known_or_given_twice_is_named(
     assert module_database.rows("select count(*) from raw.loads") == before
 
 
-def test_what_is_wrong_beyond_all_measure_is_not_listed(client: httpx.Client) -> None:
+def test_too_many_problems_are_not_all_listed(client: httpx.Client) -> None:
     answer = send(client, [hire(**{f"field {n}": None for n in range(10_001)})])
     assert pointers(answer) == [""]
     assert answer.json()["errors"][0]["detail"] == "has more than 10,000 wrong fields"
@@ -159,9 +159,7 @@ def test_what_is_wrong_beyond_all_measure_is_not_listed(client: httpx.Client) ->
 
 @pytest.mark.parametrize("value", [0, -1, 2**31, 10**30, 0.0, 1.5, 1e16, "1", "1.0", True, None, [1], {}, float("nan")])
 @pytest.mark.parametrize("field", ["id", "department_id", "job_id"])
-def test_an_identifier_is_an_integer_and_nothing_that_looks_like_one(
-    client: httpx.Client, field: str, value: Any
-) -> None:
+def test_an_identifier_is_an_integer_and_not_something_similar(client: httpx.Client, field: str, value: Any) -> None:
     answer = send(client, [hire(**{field: value})])
     assert pointers(answer) == [f"/0/{field}"]
     assert answer.json()["errors"][0]["detail"] == IDENTIFIER
@@ -236,7 +234,7 @@ def test_anything_else_is_no_moment(client: httpx.Client, value: Any) -> None:
         b"", b"[", b"[{]", b'[{"id": 1,}]', b"\xff\xfe", b"\xef\xbb\xbf[]", b"[" * 100_000, b"9" * 5000, b"nope",
     ],
 )  # fmt: skip
-def test_what_is_no_batch_is_refused_as_a_whole(client: httpx.Client, module_database: Database, batch: Any) -> None:
+def test_an_invalid_batch_is_refused_completely(client: httpx.Client, module_database: Database, batch: Any) -> None:
     before = module_database.rows("select count(*) from raw.loads")
     answer = send(client, batch)
     assert pointers(answer) == [""]

@@ -1,4 +1,4 @@
-"""Alive and ready are two questions, and the absence of Postgres answers only one of them with no."""
+"""Liveness and readiness differ: without Postgres the API is alive, but not ready."""
 
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -67,7 +67,7 @@ def test_what_has_started_stays_started_when_the_database_goes_away(database: Da
         assert client.get("/health/started").status_code == 200
 
 
-def test_the_version_of_the_database_that_it_asks_for_is_the_newest_one() -> None:
+def test_the_required_version_of_the_database_is_the_newest_one() -> None:
     assert newest_version() == SCHEMA_VERSION
 
 
@@ -78,7 +78,7 @@ def test_a_mart_that_may_not_be_read_is_not_ready(database: Database) -> None:
         assert client.get("/health/ready").status_code == 503
 
 
-def test_without_postgres_it_starts_is_alive_and_asks_to_come_back(tmp_path: Path) -> None:
+def test_without_postgres_it_starts_is_alive_and_asks_to_retry(tmp_path: Path) -> None:
     with serving(settings_without_database(tmp_path)) as client:
         assert client.get("/health/live").status_code == 200
         employee = {"id": 1, "name": "n", "datetime": "2021-01-01", "department_id": 1, "job_id": 1}

@@ -1,4 +1,4 @@
-"""A filter's value that is nobody's name can be distinguished from a name without hires."""
+"""A filter value that is not a known name can be distinguished from a name without hires."""
 
 import json
 from collections.abc import Iterator
@@ -77,9 +77,7 @@ def test_the_rows_of_the_names_that_are_known_come_with_a_hint_for_those_that_ar
 
 
 @pytest.mark.parametrize("address", [HIRES, f"{HIRES}?format=csv", f"{MONTHS}?format=csv"])
-def test_the_header_says_it_in_ascii_for_files_and_for_those_who_have_the_answer(
-    client: httpx.Client, address: str
-) -> None:
+def test_the_header_has_it_in_ascii_for_files_and_for_unmodified_responses(client: httpx.Client, address: str) -> None:
     for asked, sentence in {
         "arzte\r\nX: y": r'There is no department "arzte\r\nX: y".',
         "ärzte": r'There is no department "\u00e4rzte"; did you mean "\u00c4rzte"?',
@@ -99,14 +97,14 @@ def test_only_the_first_of_many_names_get_a_hint_and_a_long_one_is_cut(client: h
     assert (len(long["value"]), long["did_you_mean"]) == (100, [])
 
 
-def test_marts_that_have_no_names_yet_give_answers_without_hints(database: Database) -> None:
+def test_marts_without_names_give_responses_without_hints(database: Database) -> None:
     build_marts(database)
     database.execute("drop table marts.known_departments")
     with serving(settings_for(database)) as client:
         assert hints(client.get(HIRES, params={"department": "sales"})) == []
 
 
-def test_it_is_documented_where_names_can_be_asked_for(client: httpx.Client) -> None:
+def test_it_is_documented_where_to_find_names(client: httpx.Client) -> None:
     document = client.get("/openapi.json").json()
     schemas = document["components"]["schemas"]
     assert "hints" not in schemas["HiresByQuarter"]["required"]

@@ -1,4 +1,4 @@
-"""Hires by month: twelve of them whatever there is, and what Python makes of the same rows."""
+"""Hires by month: always twelve months, and the same numbers as Python computes from the rows."""
 
 import csv
 import io

@@ -1,4 +1,4 @@
-"""How much, of what and for how long a client may send, and what it is told when it is too much."""
+"""Limits of size, content and duration of requests, and the responses to requests that exceed them."""
 
 import json
 import socket
@@ -46,7 +46,7 @@ def post(client: httpx.Client, content: bytes | Iterator[bytes], **headers: str)
         "application/json; charset=csUTF8",
     ],
 )
-def test_json_in_utf_8_is_taken_however_it_is_declared(client: httpx.Client, declared: str) -> None:
+def test_json_in_utf_8_is_accepted_however_it_is_declared(client: httpx.Client, declared: str) -> None:
     assert post(client, BODY, **{"Content-Type": declared}).status_code == 201
 
 
@@ -58,7 +58,7 @@ def test_json_in_utf_8_is_taken_however_it_is_declared(client: httpx.Client, dec
         "application/jsonl", "application/problem+json", "json", "multipart/form-data; boundary=x",
     ],
 )  # fmt: skip
-def test_what_is_declared_as_anything_else_is_a_415(client: httpx.Client, declared: str) -> None:
+def test_any_other_content_type_is_a_415(client: httpx.Client, declared: str) -> None:
     answer = post(client, BODY, **{"Content-Type": declared})
     assert (answer.status_code, answer.headers["content-type"]) == (415, "application/problem+json")
 
@@ -117,7 +117,7 @@ INTEGER = "must be an integer from 1 to 2147483647"
 @pytest.mark.parametrize(
     "number", ["1e999999", "-1e999999", "1e-999999", "1E" + "9" * 100, "9" * 100_000, "9" * 4300, "9" * 130_000 + ".0"]
 )
-def test_a_number_of_any_size_is_refused_where_it_stands(client: httpx.Client, number: str) -> None:
+def test_a_number_of_any_size_is_refused_with_its_location(client: httpx.Client, number: str) -> None:
     answer = post(client, BODY.replace(b'"id": 1', b'"id": ' + number.encode()))
     assert (answer.status_code, answer.json()["errors"]) == (422, [{"pointer": "/0/id", "detail": INTEGER}])
     answer = client.post(
@@ -135,7 +135,7 @@ SLOW = {
 
 
 @pytest.mark.parametrize("body", SLOW.values(), ids=SLOW)
-def test_nothing_that_is_sent_keeps_others_waiting(client: httpx.Client, body: bytes) -> None:
+def test_no_request_body_keeps_others_waiting(client: httpx.Client, body: bytes) -> None:
     """Read at once, each of these takes a second or more, in which nobody is answered and a balancer gives up."""
     begin = time.perf_counter()
     records = json.loads(body, parse_float=lambda digits: int(Decimal(digits)))
@@ -152,7 +152,7 @@ def test_nothing_that_is_sent_keeps_others_waiting(client: httpx.Client, body: b
     assert max(waited) < taken_at_once / 2
 
 
-def test_others_are_answered_while_a_batch_is_read(client: httpx.Client, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_others_get_responses_while_a_batch_is_read(client: httpx.Client, monkeypatch: pytest.MonkeyPatch) -> None:
     judge, is_begun, may_end = receipts.judge, threading.Event(), threading.Event()
 
     def judge_slowly(*arguments: Any) -> Judged:
@@ -189,7 +189,7 @@ def raw_request(client: httpx.Client, head: str, body: bytes = b"") -> socket.so
     return connection
 
 
-def test_a_body_that_says_that_it_is_too_large_is_refused_before_it_is_sent(client: httpx.Client) -> None:
+def test_a_body_with_too_large_a_content_length_is_refused_before_it_is_sent(client: httpx.Client) -> None:
     with raw_request(client, f"Content-Length: {LIMIT + 1}") as connection:
         assert connection.recv(100).startswith(b"HTTP/1.1 413 ")
 
@@ -214,7 +214,7 @@ def test_a_body_that_trickles_in_is_not_waited_for(hasty_client: httpx.Client, m
     assert module_database.rows("select count(*) from raw.loads") == before
 
 
-def test_more_requests_than_a_key_may_make_are_told_when_to_come_back(database: Database) -> None:
+def test_requests_beyond_a_keys_rate_get_the_time_to_retry(database: Database) -> None:
     keys = [ApiKey(name="other", sha256=digest(b"other"), scopes=["write"])]
     with serving(settings_for(database, api_rate_limit="3/second", api_keys=keys)) as client:
         # A window may end in between: of any six at once, at least one is beyond the third of its window.

@@ -1,4 +1,4 @@
-"""The answer to a batch names the address that says what became of it: how many records count, and how many do not."""
+"""The response to a batch links to its state: how many records count, and how many do not."""
 
 from datetime import datetime
 
@@ -48,7 +48,7 @@ def test_until_a_build_shows_it_a_batch_is_stored_and_then_published(
     assert datetime.fromisoformat(found["received_at"]) == received_at
 
 
-def test_an_answer_is_never_older_than_the_build(client: httpx.Client, module_database: Database) -> None:
+def test_a_response_is_never_older_than_the_build(client: httpx.Client, module_database: Database) -> None:
     """A client that waits for its hires to count must not be given what was true before."""
     load_id = post(client, hire()).json()["load_id"]
     before = client.get(f"/loads/{load_id}")
@@ -80,7 +80,7 @@ def test_nothing_is_said_about_files_or_about_numbers_that_no_batch_has(
 
 
 @pytest.mark.parametrize("number", ["x", "1.0", "-1", "+1", "%201", "1_0", "٣", "9" * 5000, "latest"])
-def test_what_is_no_number_is_named(client: httpx.Client, number: str) -> None:
+def test_a_value_that_is_not_a_number_is_named(client: httpx.Client, number: str) -> None:
     answer = client.get(f"/loads/{number}")
     assert answer.status_code == 422
     assert [error["parameter"] for error in answer.json()["errors"]] == ["load_id"]
@@ -102,7 +102,7 @@ def test_before_the_first_build_a_batch_is_stored(database: Database) -> None:
         assert client.get(f"/loads/{load_id}").json()["status"] == "stored"
 
 
-def test_a_key_that_may_only_write_sees_what_became_of_it_and_nothing_else(database: Database) -> None:
+def test_a_write_only_key_can_read_the_state_of_loads_and_nothing_else(database: Database) -> None:
     build_marts(database)
     keys = [
         ApiKey(name=scope, sha256=digest(scope.encode()), scopes=[scope])  # type: ignore[list-item]
@@ -117,7 +117,7 @@ def test_a_key_that_may_only_write_sees_what_became_of_it_and_nothing_else(datab
         assert client.delete(address, headers={"X-API-Key": "read"}).status_code == 403
 
 
-def test_the_role_of_the_api_cannot_look_at_the_ledger_itself(database: Database) -> None:
+def test_the_role_of_the_api_cannot_read_the_ledger_itself(database: Database) -> None:
     rights = database.rows("""
         select
             has_table_privilege('hiring_api', 'raw.loads', 'select'),

@@ -103,7 +103,7 @@ def test_following_next_visits_every_row_once(client: httpx.Client, address: str
 
 
 @pytest.mark.parametrize("address", ["/departments", "/jobs", "/years"])
-def test_csv_is_all_of_it_whatever_the_page_and_safe_to_open(client: httpx.Client, address: str) -> None:
+def test_csv_has_all_rows_regardless_of_the_page_and_is_safe_to_open(client: httpx.Client, address: str) -> None:
     file = client.get(address, params={"format": "csv", "limit": 1, "offset": 1})
     items = client.get(address).json()["items"]
     rows = list(csv.DictReader(io.StringIO(file.text)))

@@ -83,7 +83,7 @@ def expected(year: int, departments: list[str], jobs: list[str]) -> list[dict[st
     ]
 
 
-def test_it_answers_for_2021_and_a_hundred_rows_unless_told_otherwise(client: httpx.Client) -> None:
+def test_by_default_it_returns_a_hundred_rows_of_2021(client: httpx.Client) -> None:
     answer = client.get("/metrics/hires-by-quarter")
     items = expected(2021, [], [])
     assert answer.headers["content-type"] == "application/json"

@@ -142,7 +142,7 @@ def client(module_database: Database, new_metrics: tuple[Metric, ...]) -> Iterat
         yield client
 
 
-def test_it_answers_with_the_rows_of_a_year_in_their_order(client: httpx.Client) -> None:
+def test_it_returns_the_rows_of_a_year_in_order(client: httpx.Client) -> None:
     assert client.get(MONTHS).json() == {
         "year": 2021,
         "items": [{"month": 1, "people": 10}, {"month": 2, "people": 20}],
@@ -238,7 +238,7 @@ def test_the_api_is_not_ready_before_its_mart_can_be_read(database: Database, ne
         assert client.get("/health/ready").status_code == 503
 
 
-def test_two_modules_with_one_address_do_not_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_two_modules_with_the_same_path_do_not_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     twins = {"one": MODULES["leavers_by_month"], "two": MODULES["leavers_by_month"]}
     with pytest.raises(ValueError, match=r"two: another metric has the slug leavers-by-month"):
         found_in(tmp_path, "twins", twins, monkeypatch)
@@ -251,7 +251,7 @@ def test_two_modules_with_one_address_do_not_start(tmp_path: Path, monkeypatch: 
         ('"example": EXAMPLE', "", "metric allowances: .* has no example"),
     ],
 )
-def test_what_a_metric_lacks_is_named_before_anybody_asks_for_it(
+def test_missing_columns_of_a_metric_are_named_before_the_first_request(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, written: str, instead: str, words: str
 ) -> None:
     incomplete = MODULES["allowances"].replace(written, instead)
@@ -301,7 +301,7 @@ def test_the_marts_of_a_metric_are_those_that_its_sql_reads() -> None:
 
 
 @pytest.mark.usefixtures("client")
-def test_a_page_is_read_off_the_index_and_nothing_is_copied_or_sorted(module_database: Database) -> None:
+def test_a_page_is_read_from_the_index_without_copying_or_sorting(module_database: Database) -> None:
     """Materialized or in another order, each page would cost as much as all of them."""
     parameters = HIRES_BY_QUARTER.parameters().model_dump() | {"year": 2021}
     with module_database.connect() as connection, connection.transaction(force_rollback=True):

@@ -1,4 +1,4 @@
-"""The OpenAPI document is true: what is sent by it is answered by it, and a client that is generated from it works."""
+"""The OpenAPI document is correct: requests and responses conform to it, and a generated client works."""
 
 import importlib
 import json
@@ -43,7 +43,7 @@ def is_beyond_any_schema(error: dict[str, str]) -> bool:
 
 
 @pytest.mark.parametrize("operation", sorted(OPERATIONS))
-def test_whatever_is_sent_is_answered_as_the_document_says(schema: Any, operation: str) -> None:
+def test_every_request_gets_a_response_that_conforms_to_the_document(schema: Any, operation: str) -> None:
     @settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck), database=None)
     @given(case=schema.find_operation_by_id(operation).as_strategy())
     def call(case: schemathesis.Case) -> None:

@@ -1,4 +1,4 @@
-"""Postgres away, silent, or with no connection to spare: an answer within the time limit, and no restart afterwards."""
+"""Postgres is down, silent or out of connections: responses arrive in time, and no restart is needed afterwards."""
 
 import os
 import signal
@@ -34,7 +34,7 @@ def wait_until_ready(client: httpx.Client) -> None:
         time.sleep(0.01)
 
 
-def test_while_postgres_is_known_to_be_away_nobody_waits_for_it(database: Database) -> None:
+def test_while_postgres_is_known_to_be_down_no_request_waits_for_it(database: Database) -> None:
     build_marts(database)
     limit = 8
     with (
@@ -82,7 +82,7 @@ def mute_server(folder: Path) -> Iterator[Path]:
                 connection.close()
 
 
-def test_a_server_that_never_speaks_keeps_nobody_waiting(tmp_path: Path) -> None:
+def test_a_silent_server_keeps_nobody_waiting(tmp_path: Path) -> None:
     with mute_server(tmp_path), serving(settings_without_database(tmp_path)) as client:
         assert client.get("/health/live").status_code == 200
         for _ in range(3):

@@ -1,4 +1,4 @@
-"""Behind a proxy that serves the API under a prefix, which it takes off, every address that the API gives is right."""
+"""Behind a proxy that serves the API under a prefix and strips it, every URL in the API's responses is correct."""
 
 import html
 import re
@@ -59,7 +59,7 @@ def proxy(client: httpx.Client, module_database: Database) -> Iterator[str]:
 
 
 @pytest.mark.parametrize("page", ["", "?year=2021&offset=100&limit=100", "docs", "redoc", "?year=x"])
-def test_a_page_leads_to_addresses_under_the_prefix(proxy: str, page: str) -> None:
+def test_links_on_a_page_are_under_the_prefix(proxy: str, page: str) -> None:
     answer = httpx.get(urljoin(proxy, page))
     given = re.findall(r"""(?:href|src|action|spec-url)=["']([^"']+)["']|url: '([^']+)'""", answer.text)
     addresses = {urljoin(proxy + page, html.unescape(one or other)) for one, other in given}

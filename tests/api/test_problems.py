@@ -1,4 +1,4 @@
-"""Every error is a problem document and tells nothing of the inside; the API describes itself."""
+"""Every error is a problem document without internal details; the API describes itself."""
 
 import json
 import re

@@ -84,7 +84,7 @@ def api(module_database: Database, tmp_path_factory: pytest.TempPathFactory) -> 
         yield api
 
 
-def test_every_request_is_a_line_of_json_under_its_id_and_tells_nothing_that_came_in(api: Running) -> None:
+def test_every_request_logs_a_line_of_json_with_its_id_and_no_request_data(api: Running) -> None:
     private = "Ada Lovelace"
     for address, status in (("/employees", 201), ("/employees?on_error=continue", 201), (f"/{private}", 404)):
         answer = api.client.post(address, json=[hire(name=private)], headers={"X-API-Key": KEY})
@@ -113,7 +113,7 @@ def test_every_request_is_a_line_of_json_under_its_id_and_tells_nothing_that_cam
     [('["127.0.0.0/8", "10.40.0.0/16"]', "203.0.113.5"), ('["10.40.0.0/16"]', "127.0.0.1")],
     ids=["of a trusted proxy", "of anybody"],
 )
-def test_the_address_that_a_proxy_has_seen_is_logged_when_the_proxy_is_trusted(
+def test_the_clients_address_is_logged_when_the_proxy_is_trusted(
     module_database: Database, tmp_path: Path, trusted: str, logged: str
 ) -> None:
     """Anybody can write the header: believed from everybody, it would put any address into the log."""
@@ -153,12 +153,12 @@ def test_figures_are_kept_by_route_on_a_port_of_their_own(api: Running) -> None:
     assert api.client.get("/internal/metrics").status_code == 404
 
 
-def test_nothing_tells_what_serves_it(api: Running) -> None:
+def test_no_header_reveals_the_server_software(api: Running) -> None:
     assert "server" not in api.client.get("/health/live").headers
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_asked_to_end_it_answers_what_it_has_begun_and_ends_well(
+def test_on_shutdown_it_finishes_started_requests_and_exits_with_0(
     database: Database, tmp_path: Path, number: signal.Signals
 ) -> None:
     with running(database, tmp_path) as api, ThreadPoolExecutor(1) as threads:

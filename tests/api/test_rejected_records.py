@@ -1,4 +1,4 @@
-"""With on_error=continue a bad record keeps no good one out, and is kept itself, as it was sent."""
+"""With on_error=continue, a bad record does not affect good ones, and is itself stored unchanged."""
 
 import json
 from typing import Any
@@ -102,7 +102,7 @@ def test_a_batch_of_bad_records_only_is_a_load_too(client: httpx.Client, module_
     assert len(kept(module_database, told["load_id"])) == 2
 
 
-def test_what_is_no_batch_is_refused_all_the_same(client: httpx.Client) -> None:
+def test_an_invalid_batch_is_refused_nevertheless(client: httpx.Client) -> None:
     for body in (b"[]", b"{}", b"nope", b"[1,]", b'[{"id": 1}' + b", 2" * 1000 + b"]"):
         assert send(client, body).status_code == 422
 
@@ -126,7 +126,7 @@ def test_ids_that_several_records_share_are_named(client: httpx.Client) -> None:
     indent=st.sampled_from([None, 1]),
     ascii_only=st.booleans(),
 )
-def test_whatever_a_record_is_its_bytes_are_kept_and_its_neighbours_stored(
+def test_the_bytes_of_any_rejected_record_are_kept_and_its_neighbours_stored(
     client: httpx.Client, module_database: Database, bad: list[Any], indent: int | None, ascii_only: bool
 ) -> None:
     good = [hire(id=n, name="Zoë") for n in range(1, len(bad) + 1)]

@@ -1,4 +1,4 @@
-"""What every response carries, whatever it is the response to."""
+"""The headers of every response."""
 
 import base64
 import hashlib
@@ -12,7 +12,7 @@ from api.main import create_app
 from tests.api.conftest import KEY, serving, settings_for
 from tests.conftest import Database
 
-ADDRESSES = [
+ADFILE_FORMATS = [
     ("GET", "/metrics/hires-by-quarter", 200),
     ("GET", "/metrics/hires-by-quarter?limit=0", 422),
     ("GET", "/health/live", 200),
@@ -25,8 +25,8 @@ ADDRESSES = [
 ]
 
 
-@pytest.mark.parametrize(("method", "address", "status"), ADDRESSES)
-def test_every_response_has_an_id_and_tells_browsers_to_be_careful(
+@pytest.mark.parametrize(("method", "address", "status"), ADFILE_FORMATS)
+def test_every_response_has_an_id_and_security_headers(
     client: httpx.Client, method: str, address: str, status: int
 ) -> None:
     # The second one comes out of memory, where there is one.
@@ -91,7 +91,7 @@ def test_another_origin_gets_in_only_where_the_settings_name_it(database: Databa
         assert "access-control-allow-origin" not in stranger.headers
 
 
-def test_an_error_that_nobody_foresaw_is_a_500_like_every_other_response(
+def test_an_unexpected_error_is_a_500_with_the_headers_of_every_response(
     database: Database, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     router = APIRouter()

@@ -1,4 +1,4 @@
-"""Answers from memory: never older than the marts as far as anybody can know, and there when Postgres is not."""
+"""Cached responses: never older than the marts as far as the API can know, and available without Postgres."""
 
 import asyncio
 import itertools
@@ -102,7 +102,9 @@ def test_a_question_is_put_to_postgres_once_however_it_is_spelled(
     assert first_quarter(client, another) == 1
 
 
-def test_a_build_that_is_told_of_replaces_every_answer(client: httpx.Client, module_database: Database) -> None:
+def test_a_build_that_is_notified_invalidates_every_cached_response(
+    client: httpx.Client, module_database: Database
+) -> None:
     addresses = [HIRES, f"{HIRES}?limit=1", f"{HIRES}?department=Sales"]
     assert [first_quarter(client, address) for address in addresses] == [1, 1, 1]
     publish(module_database, GROW)
@@ -110,7 +112,7 @@ def test_a_build_that_is_told_of_replaces_every_answer(client: httpx.Client, mod
         eventually(lambda address=address: first_quarter(client, address) == 2)  # type: ignore[misc]
 
 
-def test_an_answer_computed_before_a_build_is_not_kept_after_it(database: Database) -> None:
+def test_a_response_computed_before_a_build_is_not_cached_after_it(database: Database) -> None:
     """The race: a slow query has its snapshot, a build is told of, and only then the old rows arrive."""
     build_slow_marts(database)
     publish(database, "insert into marts.hires values (2021, 1, 'Sales', 1, 'Clerk', 1, 0, 0, 0)")
@@ -164,7 +166,9 @@ def test_what_was_missed_while_the_listening_connection_was_lost_is_made_up_for(
     eventually(lambda: first_quarter(client) == 2)
 
 
-def test_while_postgres_is_away_known_answers_are_given_with_their_age(database: Database, tmp_path: Path) -> None:
+def test_while_postgres_is_down_cached_responses_are_returned_with_their_age(
+    database: Database, tmp_path: Path
+) -> None:
     build_marts(database)
     publish(database, "insert into marts.hires_by_quarter values (2021, 1, 'Sales', 1, 'Clerk', 1, 0, 0, 0)")
     sockets = tmp_path / "sockets"
@@ -210,7 +214,9 @@ def test_marts_that_were_never_published_are_read_each_time(database: Database) 
 
 
 @pytest.mark.parametrize("address", [HIRES, ABOVE, f"{HIRES}?format=csv", f"{ABOVE}?format=csv", "/"])
-def test_who_has_an_answer_already_is_told_so(client: httpx.Client, module_database: Database, address: str) -> None:
+def test_a_client_that_has_the_response_already_gets_a_304(
+    client: httpx.Client, module_database: Database, address: str
+) -> None:
     answer = client.get(address)
     etag, modified = answer.headers["etag"], answer.headers["last-modified"]
 
@@ -256,7 +262,7 @@ def test_head_is_get_without_the_body(client: httpx.Client, address: str) -> Non
         assert {name for name, value in get.headers.items() if head.headers.get(name) != value} <= varying
 
 
-def test_nothing_of_an_answer_depends_on_the_host_that_was_asked(client: httpx.Client) -> None:
+def test_no_response_depends_on_the_requested_host(client: httpx.Client) -> None:
     """Otherwise anybody could have everybody led astray, by asking first under a name of his own."""
     forged = {"Host": "evil.example", "X-Forwarded-Host": "evil.example", "X-Forwarded-Proto": "gopher"}
     for address in (HIRES, "/", "/openapi.json"):
@@ -267,7 +273,7 @@ def test_nothing_of_an_answer_depends_on_the_host_that_was_asked(client: httpx.C
         assert {answer.headers.get("link") for answer in answers} == {answers[0].headers.get("link")}
 
 
-def test_nothing_is_added_to_an_answer_by_being_given(client: httpx.Client) -> None:
+def test_a_header_of_the_request_adds_nothing_to_the_response(client: httpx.Client) -> None:
     answers = [client.get(HIRES, headers={"Origin": "https://example.org"}) for _ in range(4)]
     assert len({len(answer.headers.multi_items()) for answer in answers[1:]}) == 1
     assert "access-control-allow-origin" not in client.get(HIRES).headers
@@ -316,7 +322,7 @@ def get(cache: ResponseCache, source: Source, path: str = "/x") -> CacheableResp
     [(True, 60, 1), (True, 0, 2), (False, 60, 2)],
     ids=["heard", "beyond the time limit", "not listening"],
 )
-def test_an_answer_is_fresh_only_while_changes_are_heard_of_and_not_for_ever(
+def test_a_response_is_fresh_only_while_the_api_hears_of_changes_and_not_for_ever(
     is_listening: bool, max_seconds: float, computed: int
 ) -> None:
     cache, source = ResponseCache(10**6, max_seconds), Source()
@@ -328,7 +334,7 @@ def test_an_answer_is_fresh_only_while_changes_are_heard_of_and_not_for_ever(
     assert (cache.lookup(asked().scope) is None) == (computed == 2)
 
 
-def test_beyond_the_time_limit_an_answer_is_still_better_than_none() -> None:
+def test_beyond_the_time_limit_an_old_response_is_better_than_none() -> None:
     cache, source = ResponseCache(10**6, max_seconds=0), Source()
     cache.listen()
     get(cache, source)
@@ -338,7 +344,7 @@ def test_beyond_the_time_limit_an_answer_is_still_better_than_none() -> None:
         get(cache, source, "/another")
 
 
-def test_the_least_recently_used_answers_make_room() -> None:
+def test_the_least_recently_used_responses_are_evicted() -> None:
     cache, source = ResponseCache(2_000_000, 60), Source(size=600_000)
     cache.listen()
     for path in ("/a", "/b", "/c", "/a", "/d"):

@@ -1,4 +1,4 @@
-"""A batch that is sent again under its Idempotency-Key is stored once, and answered as it was the first time."""
+"""A batch that is sent again with its Idempotency-Key is stored once, and gets the same response."""
 
 import json
 import threading
@@ -24,7 +24,7 @@ def loads(database: Database) -> int:
     return int(database.rows("select count(*) from raw.loads")[0][0])
 
 
-def test_a_retry_is_given_the_first_answer_and_stores_nothing(client: httpx.Client, module_database: Database) -> None:
+def test_a_retry_gets_the_first_response_and_stores_nothing(client: httpx.Client, module_database: Database) -> None:
     batch = [hire(id=7), hire(id=8, name=" "), "no record", hire(id=7)]
     first = send(client, "one", batch, "?on_error=continue")
     before = loads(module_database)
@@ -56,7 +56,7 @@ def test_a_batch_that_was_refused_leaves_its_key_free_for_the_corrected_one(clie
     assert send(client, "three", [hire(job_id=1)]).status_code == 201
 
 
-def test_while_the_first_request_is_under_way_its_retry_is_asked_to_wait(
+def test_while_the_first_request_is_in_progress_its_retry_is_asked_to_wait(
     client: httpx.Client, module_database: Database
 ) -> None:
     with ThreadPoolExecutor(1) as threads, module_database.connect() as blocker, blocker.transaction():
@@ -72,7 +72,7 @@ def test_while_the_first_request_is_under_way_its_retry_is_asked_to_wait(
     assert send(client, "four", [hire()]).content == first.result().content
 
 
-def test_of_many_at_once_over_several_processes_one_is_stored(database: Database) -> None:
+def test_one_of_many_concurrent_requests_to_several_processes_is_stored(database: Database) -> None:
     """Two servers are two pools and two event loops: only the database can tell which of the requests is the first."""
     with serving(settings_for(database)) as one, serving(settings_for(database)) as other:
         start = threading.Barrier(8)
@@ -104,7 +104,7 @@ def test_the_name_of_a_key_goes_over_to_its_successor_and_with_it_the_retries(da
         assert send(client, "1", [hire()], api_key="new").content == first.content
 
 
-def test_a_day_later_the_key_is_free_and_answers_go_a_hundred_at_a_time(database: Database) -> None:
+def test_after_a_day_the_key_is_free_and_responses_are_deleted_in_batches_of_a_hundred(database: Database) -> None:
     """A batch never waits for a long clearing up: what is not gone yet does not count any more all the same."""
     with serving(settings_for(database)) as client:
         first = send(client, "one", [hire()]).json()["load_id"]
@@ -146,7 +146,7 @@ def test_a_connection_that_breaks_around_the_commit_costs_a_retry_and_no_record(
     assert database.rows("select count(*) from raw.hired_employees") == [(1,)]
 
 
-def test_the_first_answer_outlives_the_process_that_gave_it(database: Database) -> None:
+def test_the_first_response_outlives_its_process(database: Database) -> None:
     """The client saw a connection break and cannot know what became of its batch: the retry tells it."""
     with serving(settings_for(database)) as client:
         batch = [hire()]

@@ -1,4 +1,4 @@
-"""Nobody gets further than their key lets them, and nobody learns anything else without one."""
+"""A key allows only what it is for, and without a key nothing is disclosed."""
 
 import json
 import os
@@ -41,7 +41,7 @@ def post(client: httpx.Client, value: str) -> int:
     ],
 )
 @pytest.mark.parametrize("body", [HIRE, b"[{}]", b"{not json", b"", b"\xff"])
-def test_without_the_key_the_answer_is_401_whatever_the_body(
+def test_without_the_key_the_response_is_401_for_any_body(
     client: httpx.Client, module_database: Database, headers: dict[str, str | bytes], body: bytes
 ) -> None:
     sent = [(name.encode(), v if isinstance(v, bytes) else v.encode()) for name, v in headers.items()]
@@ -75,7 +75,7 @@ def test_a_key_is_good_for_its_scopes_only_and_reads_are_closed_unless_opened(da
         assert all(document["paths"][address]["get"]["security"] == [{"ApiKey": []}] for address in READS)
 
 
-def test_an_address_that_nobody_thought_of_is_guarded(database: Database) -> None:
+def test_an_unknown_url_requires_a_key_too(database: Database) -> None:
     with serving(settings_for(database, api_open_reads=False)) as client:
         for method in ("GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE"):
             for address in ("/", "/new", "/static-offline-docs", "/health/", "//metrics/hires-by-quarter"):
@@ -107,7 +107,7 @@ def test_keys_are_rotated_without_a_restart(database: Database, keys_file: Path)
 
 
 @pytest.mark.parametrize("content", ["", "[{", '[{"name": "x"}]', None])
-def test_a_file_of_keys_that_is_broken_later_locks_nobody_out(
+def test_a_key_file_that_becomes_invalid_locks_nobody_out(
     database: Database, keys_file: Path, content: str | None
 ) -> None:
     with serving(settings_for(database, api_key=None, api_keys_file=keys_file)) as client:

@@ -1,4 +1,4 @@
-"""What a client may do to the connection, and that whatever the server refuses by itself is like any other answer."""
+"""What a client may do to a connection, and that responses of the server itself look like any other."""
 
 import json
 import re
@@ -95,12 +95,12 @@ def test_what_the_server_refuses_by_itself_is_a_problem_with_an_id_and_a_line_in
     eventually(lambda: lines() == [expected])
 
 
-def test_a_host_is_not_asked_of_http_1_0(api: Running) -> None:
+def test_http_1_0_does_not_require_a_host(api: Running) -> None:
     with connect(api.client, b"GET /health/live HTTP/1.0\r\n\r\n") as connection:
         assert status(received(connection)) == 200
 
 
-def test_a_request_that_was_whole_is_answered_whatever_follows_it(api: Running) -> None:
+def test_a_complete_request_gets_a_response_whatever_follows_it(api: Running) -> None:
     """A 400 in its place would say of a batch that is stored that it is not."""
     body = json.dumps([hire()]).encode()
     head = f"POST /employees HTTP/1.1\r\nHost: x\r\nX-API-Key: {KEY}\r\nContent-Type: application/json\r\n"
@@ -111,7 +111,7 @@ def test_a_request_that_was_whole_is_answered_whatever_follows_it(api: Running) 
     assert answer.count(b"HTTP/1.1 ") == 1
 
 
-def test_requests_that_were_whole_are_answered_in_their_order_whatever_follows_them(api: Running) -> None:
+def test_complete_requests_get_responses_in_order_whatever_follows_them(api: Running) -> None:
     with connect(api.client, LIVE * 3 + b"\x00 no request \r\n\r\n") as connection:
         answer = received(connection)
     assert answer.count(b"HTTP/1.1 200 ") == 3
@@ -222,7 +222,9 @@ def test_where_every_connection_has_a_request_under_way_a_new_one_is_a_503(tmp_p
         assert status(one.recv(65536)) == 422
 
 
-def test_a_client_that_takes_nothing_of_its_answer_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_client_that_does_not_read_its_response_is_disconnected(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("api.protocol.server.WRITE_SECONDS", 0.2)
     script = b"GET /static-offline-docs/swagger-ui-bundle.js HTTP/1.1\r\nHost: x\r\n\r\n"
     with serving(settings_without_database(tmp_path, api_max_connections=1)) as client, connect(client, script * 20):

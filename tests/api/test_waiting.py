@@ -1,4 +1,4 @@
-"""Who sends hires in is told at once which of them count nowhere for now, because nobody knows their department or job.
+"""The response to a batch says which hires do not count yet, because their department or job is unknown.
 
 Without it they would wait in silence: a batch that is stored looks like one that counts.
 """
@@ -74,7 +74,7 @@ def told(answer: httpx.Response) -> tuple[int | None, str]:
         ),
     ],
 )
-def test_it_is_said_how_many_hires_wait_and_what_for(
+def test_the_response_says_how_many_hires_wait_and_for_what(
     client: httpx.Client, references: list[tuple[Any, Any]], waiting: int, note: str
 ) -> None:
     batch = [hire(id=n, department_id=one, job_id=other) for n, (one, other) in enumerate(references, 1)]
@@ -91,7 +91,7 @@ def test_a_record_that_is_kept_apart_does_not_wait(client: httpx.Client) -> None
     assert "department 99" not in told(answer)[1]
 
 
-def test_a_retry_is_told_what_the_first_was_whatever_has_arrived_since(
+def test_a_retry_gets_the_first_response_whatever_has_arrived_since(
     client: httpx.Client, module_database: Database
 ) -> None:
     def post(key: str) -> httpx.Response:
@@ -107,7 +107,7 @@ def test_a_retry_is_told_what_the_first_was_whatever_has_arrived_since(
     assert told(post("another"))[0] == 0
 
 
-def test_while_no_mart_changes_nobody_asks_what_is_known(client: httpx.Client, module_database: Database) -> None:
+def test_while_no_mart_changes_known_responses_need_no_query(client: httpx.Client, module_database: Database) -> None:
     """A query for each batch would make each as slow as the tables of departments and jobs are long."""
     departments = itertools.count(1000)
 
@@ -127,7 +127,7 @@ def test_while_no_mart_changes_nobody_asks_what_is_known(client: httpx.Client, m
     eventually(lambda: not waits(1000))
 
 
-def test_before_the_first_build_a_batch_is_stored_and_nobody_knows_what_waits(database: Database) -> None:
+def test_before_the_first_build_a_batch_is_stored_and_it_is_unknown_which_hires_wait(database: Database) -> None:
     with serving(settings_for(database)) as client:
         assert told(send(client, [hire()])) == (None, NOT_KNOWN)
         build_marts(database)

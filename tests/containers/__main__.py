@@ -1,4 +1,4 @@
-"""`make compose-check`: the compose file run for real, with everything that can happen to it in a year.
+"""`make compose-check`: runs the compose file with the events of a year of operation.
 
 Needs a container engine: Docker's compose, or whatever runs compose files by the words in COMPOSE. It works under a
 name, in folders and on ports of its own, and leaves nothing behind but the images.

@@ -72,7 +72,7 @@ def test_a_format_that_cannot_be_followed_fails_with_a_sentence_that_names_the_c
     ["", "%", "100%", "%d/%m", "%d/%m/%Y %H", "%d/%m/%Y %M", "%d/%m/%Y/%d", "%d'%m'%Y", "%d\n%m\n%Y", " %d/%m/%Y",
      "%d/%m/%Y ", "%d9%m9%Y", "%d/%m/%Y %I:%M", "%d/%m/%Y %H:%M %z", "%%d/%m/%Y", "%d[%m]%Y", "%d\\%m\\%Y"],
 )  # fmt: skip
-def test_only_numbers_and_what_is_usual_between_them_make_a_format(declared: str) -> None:
+def test_only_numbers_and_usual_separators_make_a_format(declared: str) -> None:
     (problem,) = problems([declared])
     assert problem.startswith(f"format {declared!r} ")
 
@@ -102,7 +102,7 @@ def test_no_text_is_read_in_two_ways(declared: list[str], written: str, moment: 
 
 
 @given(declared=formats(), moment=st.datetimes(datetime(1000, 1, 1), timezones=st.just(UTC)))
-def test_what_is_written_in_a_format_is_read_by_it(declared: str, moment: datetime) -> None:
+def test_a_datetime_written_in_a_format_is_read_by_it(declared: str, moment: datetime) -> None:
     kept = {"microsecond": 0} if "%S" in declared else {"second": 0, "microsecond": 0}
     kept = kept if "%M" in declared else {**kept, "hour": 0, "minute": 0}
     assert read_datetime(f"{moment:{declared}}", declared) == moment.replace(**kept)

@@ -1,4 +1,4 @@
-"""What people get to see of a value. What it means to the contract is in tests/dbt_project/test_rules.py."""
+"""How values are displayed. Their meaning in the contract is tested in tests/dbt_project/test_rules.py."""
 
 import pytest
 
@@ -15,7 +15,7 @@ from contracts.rules import WHITE_SPACE, visible
         (r"C:\temp", r"C:\temp"),
     ],
 )  # fmt: skip
-def test_what_nobody_can_see_is_shown_by_its_number(text: str, shown: str) -> None:
+def test_invisible_characters_are_escaped(text: str, shown: str) -> None:
     assert visible(text) == shown
 
 

@@ -1,4 +1,4 @@
-"""dbt in this process, on the database of a test: a build takes two seconds instead of a process's seven."""
+"""dbt in this process on a test's database: a build takes two seconds instead of seven."""
 
 import itertools
 import shutil

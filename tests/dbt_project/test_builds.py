@@ -1,4 +1,4 @@
-"""A build as a whole: on nothing, on what is new, and who may see the result."""
+"""Builds as a whole: without data, of new records only, and who can read the result."""
 
 import psycopg
 import pytest

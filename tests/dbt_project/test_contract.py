@@ -102,7 +102,7 @@ def test_a_new_personal_column_is_left_out_of_what_bi_tools_see_and_a_new_table_
     ) == [("checked_salaries", "bonus"), ("salaries", "bonus")]
 
 
-def test_a_new_table_is_checked_waits_for_what_it_refers_to_and_lists_its_wrong_fields(
+def test_a_new_table_is_checked_waits_for_its_references_and_lists_its_wrong_fields(
     database: Database, more: Dbt
 ) -> None:
     """And records that refer to a hire wait again when that hire does: its later record is of an unknown job."""
@@ -168,7 +168,7 @@ def test_what_the_contract_has_more_passes_unit_tests_and_is_described(more: Dbt
         )
 
 
-def test_a_column_that_is_new_fails_a_build_of_what_is_new_in_words_and_comes_with_a_full_refresh(
+def test_a_new_column_fails_an_incremental_build_with_a_message_and_is_added_by_a_full_refresh(
     database: Database, dbt: Dbt, tmp_path: Path, copy: Path
 ) -> None:
     """An error of SQL would not say what to do; a build that passed would leave the column out of all old records."""
@@ -234,7 +234,7 @@ def files(folder: Path) -> dict[str, tuple[int, str]]:
     }
 
 
-def test_several_processes_write_the_same_files_and_none_where_nothing_differs(copy: Path) -> None:
+def test_several_processes_write_the_same_files_and_only_if_they_differ(copy: Path) -> None:
     with ThreadPoolExecutor(8) as threads:
         list(threads.map(lambda _: write_generated(copy, MORE), range(16)))
     first = files(copy)
@@ -243,7 +243,7 @@ def test_several_processes_write_the_same_files_and_none_where_nothing_differs(c
     assert files(copy) == first
 
 
-def test_what_the_contract_has_no_more_goes_and_a_model_by_hand_stays(copy: Path) -> None:
+def test_files_of_a_removed_table_are_deleted_and_a_handwritten_model_is_kept(copy: Path) -> None:
     """A generated model of a table that is gone would fail every build; one by hand must not be there twice."""
     write_generated(copy, MORE)
     (copy / "models" / "staging" / "checked_jobs.sql").write_text("{{ checked('jobs') }}")
@@ -265,7 +265,7 @@ def test_a_contract_whose_tables_refer_to_each_other_in_a_circle_is_refused(tmp_
         read_contract(tmp_path / "contract.yaml")
 
 
-def test_dbt_by_hand_waits_for_a_build_that_is_under_way(database: Database) -> None:
+def test_manual_dbt_waits_for_a_build_in_progress(database: Database) -> None:
     """Tests of one build would look at what another has half done."""
     command = [sys.executable, "-m", "orchestration.dbt", "--quiet", "run", "-s", "loads"]
     with database.connect() as other:

@@ -119,7 +119,7 @@ def test_a_correction_that_is_wrong_itself_is_open_in_the_place_of_the_first(
     ]  # fmt: skip
 
 
-def test_a_later_valid_record_of_the_same_id_closes_what_its_file_does_not_name(
+def test_a_later_valid_record_of_the_same_id_closes_records_that_its_file_does_not_identify(
     dirty: int, tmp_path: Path, module_database: Database, module_dbt: Dbt
 ) -> None:
     """An earlier one does not, and neither does an invalid one."""
@@ -168,14 +168,14 @@ def test_a_file_is_of_one_table_and_what_is_not_open_cannot_be_dismissed(
     assert module_database.rows("select count(*) from raw.corrections") == [(0,)]
 
 
-def test_the_list_and_the_status_say_what_is_open(dirty: int) -> None:
+def test_the_list_and_the_status_show_open_records(dirty: int) -> None:
     listed = run("rejected", "--open", "--load", str(dirty)).output
     assert 'datetime:not_a_datetime "soon"' in " ".join(listed.split())
     assert run("rejected", "--load", str(dirty + 1)).output.strip() == "no rejected records"
     assert "hired_employees 5 0 0" in " ".join(run("status").output.split())
 
 
-def test_before_the_first_build_nobody_knows_what_is_rejected() -> None:
+def test_before_the_first_build_it_is_unknown_which_records_are_rejected() -> None:
     done = run("rejected")
     assert done.exit_code == 1
     assert "nothing is built yet" in str(done.exception)

@@ -1,4 +1,4 @@
-"""What other people have made of the models, and the rights they were given, outlast every build."""
+"""Other people's views of the models, and their grants, survive every build."""
 
 import shutil
 from collections.abc import Iterator

@@ -25,7 +25,7 @@ def test_every_column_of_every_model_and_source_is_described(module_dbt: Dbt) ->
         assert (name, described) == (name, set(stored[name].columns))
 
 
-def test_the_page_of_the_documentation_loads_nothing_from_elsewhere() -> None:
+def test_the_page_of_the_documentation_loads_no_external_resources() -> None:
     page = Path(DOCS_INDEX_FILE_PATH).read_text()
     assert "<script>" in page
     assert not re.search(r"<(script|link|img|iframe)[^>]*(src|href)=.?(https?:)?//", page)
@@ -33,7 +33,7 @@ def test_the_page_of_the_documentation_loads_nothing_from_elsewhere() -> None:
     assert manifest()["metadata"]["send_anonymous_usage_stats"] is False
 
 
-def test_a_table_of_which_nothing_came_for_long_is_reported_and_stops_nothing(
+def test_a_table_without_recent_deliveries_is_reported_and_blocks_nothing(
     module_database: Database, module_dbt: Dbt
 ) -> None:
     never = module_dbt("source", "freshness")

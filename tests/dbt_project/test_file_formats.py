@@ -1,4 +1,4 @@
-"""The same records in files of another dress, through the load engine and dbt: the same metrics."""
+"""The same records in other file formats, through the load engine and dbt, give the same metrics."""
 
 import gzip
 import re
@@ -10,7 +10,7 @@ import pytest
 from contracts import TABLES
 from deploy.local.sample import sample
 from orchestration.ingest.loader import Loaded, load_pending
-from tests import dresses, oracle
+from tests import file_formats, oracle
 from tests.conftest import Bucket, Database
 from tests.dbt_project.conftest import Dbt
 from tests.orchestration.ingest.test_workbook import saved
@@ -56,7 +56,7 @@ def packed(_table: str, text: bytes) -> bytes:
 
 
 @pytest.mark.parametrize(
-    "dress",
+    "convert",
     [
         as_is,
         with_line_feeds,
@@ -69,23 +69,23 @@ def packed(_table: str, text: bytes) -> bytes:
         packed,
     ],
 )
-def test_metrics_do_not_depend_on_the_files_dress(
-    dress: Callable[[str, bytes], bytes], database: Database, dbt: Dbt, bucket: Bucket
+def test_metrics_do_not_depend_on_the_file_format(
+    convert: Callable[[str, bytes], bytes], database: Database, dbt: Dbt, bucket: Bucket
 ) -> None:
     frames = {name: frame.astype("string") for name, frame in sample().items()}
     for name, frame in frames.items():
         text = frame.to_csv(header=False, index=False, lineterminator="\r\n").encode()
-        bucket.put(f"{name}.csv{'.gz' if dress is packed else ''}", dress(name, text))
+        bucket.put(f"{name}.csv{'.gz' if convert is packed else ''}", convert(name, text))
 
     assert_metrics_of(frames, database, dbt, bucket)
 
 
-def test_each_table_may_come_in_a_dress_of_its_own(database: Database, dbt: Dbt, bucket: Bucket) -> None:
+def test_each_table_may_have_a_different_file_format(database: Database, dbt: Dbt, bucket: Bucket) -> None:
     frames = {name: frame.astype("string") for name, frame in sample().items()}
     records = {name: frame.fillna("").to_numpy().tolist() for name, frame in frames.items()}
-    bucket.put("departments.csv", dresses.semicolons_of_a_spreadsheet("departments", records["departments"]))
-    bucket.put("jobs.xlsx", saved({"Notes": [["mine"]], "Jobs": [dresses.OTHER_NAMES["jobs"], *records["jobs"]]}))
-    bucket.put("hired_employees.csv", dresses.titles("hired_employees", records["hired_employees"]))
+    bucket.put("departments.csv", file_formats.semicolons_of_a_spreadsheet("departments", records["departments"]))
+    bucket.put("jobs.xlsx", saved({"Notes": [["mine"]], "Jobs": [file_formats.OTHER_NAMES["jobs"], *records["jobs"]]}))
+    bucket.put("hired_employees.csv", file_formats.titles("hired_employees", records["hired_employees"]))
     assert_metrics_of(frames, database, dbt, bucket)
 
 

@@ -96,7 +96,7 @@ def database(staged: Database) -> Iterator[Database]:
 
 
 @pytest.mark.parametrize("broken", BREAKS)
-def test_what_is_wrong_with_a_model_stops_the_build_before_the_metrics(
+def test_an_error_in_a_model_stops_the_build_before_the_metrics(
     database: Database, module_dbt: Dbt, broken: str
 ) -> None:
     statement, gate = BREAKS[broken]
@@ -166,7 +166,7 @@ def test_a_refused_record_that_is_kept_nowhere_fails_the_build(database: Databas
     assert unsuccessful(result)["refused_records_are_kept"] == "fail"
 
 
-def test_the_same_records_are_published_once_nothing_is_wrong_and_later_damage_is_found_and_mended(
+def test_the_same_records_are_published_once_everything_is_right_and_later_damage_is_found_and_repaired(
     staged: Database, module_dbt: Dbt
 ) -> None:
     build(module_dbt)

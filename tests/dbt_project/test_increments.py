@@ -1,4 +1,4 @@
-"""Builds of what is new: they come to what a build of everything comes to, and write no more than they have to."""
+"""Incremental builds have the same result as a full build, and write no more rows than necessary."""
 
 import threading
 import time
@@ -77,7 +77,7 @@ def complete(database: Database, load: Load) -> None:
 # Each step costs a second: a history that fails is not looked through for a shorter one.
 @settings(max_examples=2, deadline=None, phases=[Phase.explicit, Phase.reuse, Phase.generate])
 @given(history=histories)
-def test_builds_of_what_is_new_come_to_what_one_build_of_everything_comes_to(
+def test_incremental_builds_have_the_same_result_as_one_full_build(
     module_database: Database, module_dbt: Dbt, history: list[list[tuple[str, list[Record], int]]]
 ) -> None:
     """A record passed over once would stay out of the metrics until somebody thought of building it all anew."""
@@ -171,7 +171,7 @@ def test_a_build_writes_the_records_that_are_new_and_what_they_touch(built: Data
     }
 
 
-def test_a_mart_that_changes_says_so_with_its_commit_and_one_that_does_not_is_silent(
+def test_a_changed_mart_notifies_with_its_commit_and_an_unchanged_one_does_not(
     built: Database, module_dbt: Dbt
 ) -> None:
     def heard(connection: psycopg.Connection[Any]) -> list[str]:
@@ -280,9 +280,7 @@ def test_hires_that_move_between_two_counts_are_added_up_once(built: Database, m
     assert built.rows("select * from staging.hire_changes") == []
 
 
-def test_a_build_that_has_logged_nothing_makes_the_next_count_count_everything(
-    built: Database, module_dbt: Dbt
-) -> None:
+def test_after_a_build_without_a_log_the_next_one_counts_everything(built: Database, module_dbt: Dbt) -> None:
     """As one by hand with an earlier version does: what it changed would be missing from every later count."""
     for number in (1, 2):
         deliver(built, "hired_employees", [(str(60 + number), "Eve", "2021-08-08", "1", "1")])
@@ -293,7 +291,7 @@ def test_a_build_that_has_logged_nothing_makes_the_next_count_count_everything(
     assert built.rows(COUNTED) == [(1, 1, 2, 20), (1, 1, 3, 2), (2, 1, 2, 20)]
 
 
-def test_a_count_waits_for_a_build_of_what_it_counts(built: Database, module_dbt: Dbt) -> None:
+def test_a_count_waits_for_a_build_of_the_model_that_it_counts(built: Database, module_dbt: Dbt) -> None:
     """Changes that are committed while it counts would be in this count, and be added to the next one again."""
     deliver(built, "hired_employees", [("61", "Eve", "2021-08-08", "1", "1")])
     build(module_dbt, "run", "--select", "loads", "checked_hired_employees")

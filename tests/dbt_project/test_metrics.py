@@ -1,4 +1,4 @@
-"""The metrics against what pandas makes of the same records, for every year, whatever the server's time zone."""
+"""The metrics compared with pandas on the same records, for every year, in any time zone of the server."""
 
 import json
 from typing import Any
@@ -145,7 +145,7 @@ def test_the_edges_of_years_and_quarters_are_those_of_utc_where_the_session_is_i
     assert counted == {quarter: len(moments) for quarter, moments in edges.items()}
 
 
-def test_the_api_asks_in_the_order_of_code_points(module_database: Database, module_dbt: Dbt) -> None:
+def test_the_api_orders_by_code_point(module_database: Database, module_dbt: Dbt) -> None:
     """An order by the server's locale would change with the server, and pages with it."""
     empty(module_database)
     words = ["b", "a", "B", "A", "Z", "z", "_", "ä", "é", "e\u0301", "\uffee", "\U0001f600", "a b", "ab", "a-b"]

@@ -1,4 +1,4 @@
-"""hiring_reader, the role of BI tools: it reads what is built, and finds nobody's name wherever it looks."""
+"""hiring_reader, the role of BI tools, can read the models, but no person's name anywhere."""
 
 from collections.abc import Iterator
 
@@ -97,7 +97,7 @@ def readable(built: Database) -> dict[str, set[str]]:
     return columns
 
 
-def test_it_finds_no_name_wherever_it_looks(built: Database, reader: psycopg.Connection[tuple[object, ...]]) -> None:
+def test_it_can_read_no_name_anywhere(built: Database, reader: psycopg.Connection[tuple[object, ...]]) -> None:
     """A column that shows names by accident is seen by everybody with a dashboard, and nothing fails."""
     with built.connect() as superuser:
         everywhere = finds(superuser, NAME)
@@ -161,7 +161,7 @@ def test_it_still_reads_the_same_after_another_build_and_after_one_of_everything
     assert readable(built) == before
 
 
-def test_a_right_to_more_is_taken_back_by_the_next_build(built: Database, module_dbt: Dbt) -> None:
+def test_an_additional_grant_is_revoked_by_the_next_build(built: Database, module_dbt: Dbt) -> None:
     before = readable(built)
     built.execute(f"grant select on staging.hired_employees to {READER}")
     assert readable(built) != before

@@ -1,4 +1,4 @@
-"""What becomes of whole records: one of them counts an id, some wait, and none is lost or counted twice."""
+"""Dispositions of records: one record counts per id, some wait, and none is lost or counted twice."""
 
 import io
 from datetime import datetime
@@ -166,7 +166,7 @@ def test_a_rejected_record_is_listed_by_field_with_its_value_as_delivered(
     ]
 
 
-def test_what_nobody_can_see_of_a_value_is_kept_as_delivered_and_shown_by_its_number(
+def test_invisible_characters_of_a_value_are_stored_as_delivered_and_shown_escaped(
     module_database: Database, module_dbt: Dbt
 ) -> None:
     """A reader of 1000 and not_an_integer would look for the fault in the pipeline."""

@@ -1,4 +1,4 @@
-"""The rules on single fields: the macros' SQL, the contract's Python, the API and an oracle, on the same texts."""
+"""The rules for single fields: the macros' SQL, the contract's Python, the API and an oracle, on the same texts."""
 
 import re
 from collections.abc import Callable, Iterable, Iterator
@@ -260,7 +260,7 @@ def test_any_other_datetime_has_its_reason(judge: Judge, reason: str, fields: li
     )
 
 
-def test_a_text_loses_the_white_space_around_it_and_nothing_else(judge: Judge) -> None:
+def test_a_text_is_only_stripped_of_surrounding_white_space(judge: Judge) -> None:
     """`\\v` is a letter to a server that does not know the escape, and then the name Vlad would begin with an l."""
     fields = [" Ada ", "vlad v", "\v\tA  B\f\r\n", "\\v", "n", "u", "%s", "x" * 100_000, "\u00a0Ada\u200b", "\ufeffAda",
               "A\u00a0B", "\u0645\u06cc\u200c\u062e", "\x1fA", "\u00adA", "0 2 a f e"]  # fmt: skip
@@ -270,7 +270,7 @@ def test_a_text_loses_the_white_space_around_it_and_nothing_else(judge: Judge) -
     ]  # fmt: skip
 
 
-def test_a_name_of_nothing_that_can_be_seen_is_missing(judge: Judge) -> None:
+def test_a_name_of_only_invisible_characters_is_missing(judge: Judge) -> None:
     fields = [*expected.WHITE_SPACE, expected.WHITE_SPACE]
     assert {verdicts["text"] for verdicts in judge([*fields])} == {(None, "missing")}
     assert {*WHITE_SPACE} == {*expected.WHITE_SPACE}
@@ -282,7 +282,7 @@ def test_people_called_null_or_na_stay_people(judge: Judge) -> None:
     assert [verdicts["text"] for verdicts in judge([*fields])] == [(field, None) for field in fields]
 
 
-def test_what_tools_write_for_nothing_is_nothing_where_a_value_may_be_missing(judge: Judge) -> None:
+def test_words_for_missing_values_are_missing_where_a_value_is_optional(judge: Judge) -> None:
     for verdicts in judge(["", None, "NULL", "\\N", "nan", "N/A", "NA", "\u00a0"]):
         assert (
             verdicts["optional_identifier"] == verdicts["optional_moment"] == verdicts["optional_share"] == (None, None)
@@ -314,7 +314,7 @@ def test_a_date_of_a_declared_format_is_read_by_it(judge: Judge, field: str, val
     assert verdicts["dated"] == verdicts["any_dated"] == (since_1970(value), None)
 
 
-def test_nothing_is_guessed_of_a_date_of_no_declared_format(judge: Judge) -> None:
+def test_no_date_is_guessed_without_a_declared_format(judge: Judge) -> None:
     """Postgres alone would read 07/27/2021, move 31/04 to May, and take 44197 for a year."""
     fields = [
         "07/27/2021", "31/04/2021", "29/02/2021", "0/1/2021", "1/0/2021", "32/1/2021", "1/13/2021", "1/1/21",
@@ -440,9 +440,7 @@ def finds_nothing_wrong(column: Column, verdicts: list[Verdicts]) -> list[bool]:
 
 @settings(max_examples=80, deadline=None)
 @given(delivered=st.lists(nearly_moments | nearly_dated | nearly_nulls | any_text, min_size=20, max_size=60))
-def test_the_api_takes_the_texts_and_datetimes_that_the_rules_find_nothing_wrong_with(
-    judge: Judge, delivered: list[str]
-) -> None:
+def test_the_api_accepts_the_same_texts_and_datetimes_as_the_rules(judge: Judge, delivered: list[str]) -> None:
     """A hire that the API has confirmed and the pipeline then rejects is lost without anybody being told."""
     verdicts = judge([*delivered])
     for column in COLUMNS.values():
@@ -461,7 +459,7 @@ json_numbers = st.from_regex(r"-?(0|[1-9][0-9]{0,12})([.][0-9]{1,4}|[.]0{1,3})?(
 @given(
     delivered=st.lists(json_numbers | st.sampled_from(["8.0", "8.00", "0.1", "1000.0", "NaN", "1e999"]), min_size=20)
 )
-def test_the_api_takes_the_numbers_that_the_rules_find_nothing_wrong_with(judge: Judge, delivered: list[str]) -> None:
+def test_the_api_accepts_the_same_numbers_as_the_rules(judge: Judge, delivered: list[str]) -> None:
     """What raw is given has every digit that was sent: 8.00000000000000001 is not 8, nor 1e5 written out."""
     values = [read_json(text.encode(), max_tokens=1) for text in delivered]
     stored = [to_json(value).decode().strip('"') for value in values]

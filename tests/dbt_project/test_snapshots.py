@@ -1,4 +1,4 @@
-"""Tables of which each object is all: what the newest one lacks is withdrawn, and comes back with a later one."""
+"""Snapshots: ids that the newest object lacks are withdrawn, and return with a later object that has them."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -114,7 +114,7 @@ steps = st.lists(st.sampled_from([*COLUMNS, "hired_employees"]).flatmap(deliveri
 
 @settings(max_examples=3, deadline=None)
 @given(history=st.lists(steps, min_size=3, max_size=5))
-def test_any_history_comes_to_what_the_rules_say_in_increments_and_at_once(
+def test_any_history_follows_the_rules_in_increments_and_in_one_build(
     module_database: Database, whole_deliveries: Dbt, history: list[list[Delivered]]
 ) -> None:
     empty(module_database)

@@ -1,4 +1,4 @@
-"""`make docs`: a page of the models on loopback that opens on the project's own words and ends without a traceback."""
+"""`make docs` serves the models' documentation on loopback, opens on its overview, and ends without a traceback."""
 
 import os
 import signal
@@ -55,7 +55,7 @@ def test_before_anything_is_built_the_page_opens_on_the_overview_of_the_project(
     assert "# Hiring records, from files to metrics" in page
 
 
-def test_a_port_that_is_taken_is_named_in_one_line(served: tuple[subprocess.Popen[str], int], tmp_path: Path) -> None:
+def test_a_port_in_use_is_named_in_one_line(served: tuple[subprocess.Popen[str], int], tmp_path: Path) -> None:
     _, port = served
     second = start(tmp_path, port)
     _, said = second.communicate(timeout=60)

@@ -1,4 +1,4 @@
-"""The one-off task before a new version, and the wait for it, on a server whose owner is no superuser."""
+"""The one-off migration task before a new version, and waiting for it, on a server whose owner is not a superuser."""
 
 import os
 import re
@@ -75,7 +75,7 @@ def test_a_service_waits_until_the_owner_has_migrated_and_becomes_its_command_th
         )
 
 
-def test_a_migration_waits_for_a_server_that_takes_no_writes(server: EmbeddedPostgres) -> None:
+def test_a_migration_waits_for_a_read_only_server(server: EmbeddedPostgres) -> None:
     """After a failover a one-off task may reach a standby first: failing there would leave the version half out."""
     with psycopg.connect(server.conninfo(), autocommit=True) as connection:
         connection.execute("alter system set default_transaction_read_only = on")
@@ -93,7 +93,7 @@ def test_a_migration_waits_for_a_server_that_takes_no_writes(server: EmbeddedPos
 
 
 @pytest.mark.parametrize("is_url", [False, True])
-def test_the_daemons_health_is_asked_with_a_password_of_any_characters(server: EmbeddedPostgres, is_url: bool) -> None:
+def test_the_daemons_health_check_works_with_any_password(server: EmbeddedPostgres, is_url: bool) -> None:
     """A container whose probe cannot connect is unhealthy for ever, while the daemon works."""
     variables = environment(server)
     if is_url:
@@ -160,7 +160,7 @@ def test_no_password_is_in_the_log_of_a_server_that_logs_ddl(server: EmbeddedPos
         ({"DAGSTER_PG_URL": "dagster at home"}, "DAGSTER_PG_URL is not a URL"),
     ],
 )
-def test_what_is_missing_is_named_in_one_line(
+def test_missing_settings_are_named_in_one_line(
     server: EmbeddedPostgres, variables: dict[str, str], complaint: str
 ) -> None:
     migration = module("deploy.migrate", environment(server) | variables)

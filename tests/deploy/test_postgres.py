@@ -1,4 +1,4 @@
-"""The embedded Postgres after a kill, in odd places, and beside other servers: it comes back, and harms none."""
+"""The embedded Postgres after a kill, in unusual folders, and next to other servers: it recovers, and harms none."""
 
 import os
 import signal
@@ -53,7 +53,7 @@ def test_a_folder_with_any_characters_and_a_long_path_serves(server: EmbeddedPos
     assert Path(server.host).stat().st_mode & 0o077 == 0
 
 
-def test_a_database_orders_text_by_code_point_whatever_the_machine_speaks(server: EmbeddedPostgres) -> None:
+def test_a_database_orders_text_by_code_point_in_any_locale(server: EmbeddedPostgres) -> None:
     server.create_database("ordered")
     with psycopg.connect(server.conninfo("ordered")) as connection:
         assert connection.execute(
@@ -62,7 +62,7 @@ def test_a_database_orders_text_by_code_point_whatever_the_machine_speaks(server
         assert connection.execute("select 'B' < 'a' and 'z' < 'ä', upper('ä') = 'Ä'").fetchone() == (True, True)
 
 
-def test_a_killed_server_says_how_it_ended_and_comes_back_with_what_was_committed(server: EmbeddedPostgres) -> None:
+def test_a_killed_server_reports_how_it_ended_and_restarts_with_everything_committed(server: EmbeddedPostgres) -> None:
     with psycopg.connect(server.conninfo()) as connection:
         connection.execute("create table committed as select 1 as one")
 
@@ -94,7 +94,7 @@ def test_a_session_that_outlives_the_killed_server_is_ended_before_another_serve
         session.execute("select 1")
 
 
-def test_the_lock_of_a_server_that_lives_is_left_alone(server: EmbeddedPostgres) -> None:
+def test_the_lock_of_a_running_server_is_kept(server: EmbeddedPostgres) -> None:
     """Two servers on the same files destroy them."""
     process, lock = postmaster(server), server.folder / "postmaster.pid"
     text = lock.read_text()
@@ -108,7 +108,7 @@ def test_the_lock_of_a_server_that_lives_is_left_alone(server: EmbeddedPostgres)
     assert answers(server)
 
 
-def test_a_server_of_another_folder_under_a_reused_process_number_is_not_taken_for_this_one(
+def test_a_server_of_another_folder_with_a_reused_pid_is_not_mistaken_for_this_one(
     server: EmbeddedPostgres, postgres: EmbeddedPostgres
 ) -> None:
     kill(server)
@@ -149,7 +149,7 @@ def test_a_server_that_has_not_written_yet_where_its_socket_is_has_to_be_waited_
     assert EmbeddedPostgres(server.folder, server.password).find()
 
 
-def test_a_loopback_port_lets_the_reader_in_alone_and_the_socket_keeps_its_name(tmp_path: Path) -> None:
+def test_a_loopback_port_admits_only_the_reader_and_the_socket_keeps_its_name(tmp_path: Path) -> None:
     """Every user of the machine can reach it: before there are passwords, and for roles that write, it is closed."""
     port = free_port()
     postgres = EmbeddedPostgres(tmp_path / "postgres", "superuser")

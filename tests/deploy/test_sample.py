@@ -1,4 +1,4 @@
-"""The generated sample: the same each time, of two years, with every kind of dirt that the rules know of."""
+"""The generated sample: always the same, two years of hires, with every kind of bad record that the rules know."""
 
 from pathlib import Path
 
@@ -32,7 +32,7 @@ def test_some_hires_lack_a_field(column: str) -> None:
     assert sample()["hired_employees"][column].isna().sum() == 12
 
 
-def test_some_hires_are_repeated_refer_to_nothing_or_have_a_wrong_date() -> None:
+def test_some_hires_are_repeated_have_unknown_references_or_an_invalid_date() -> None:
     frames = sample()
     hires = frames["hired_employees"]
 
@@ -49,7 +49,7 @@ def test_names_have_commas_quotes_and_several_scripts() -> None:
     assert all(any(low <= character <= high for character in names) for low, high in ("Ая", "一龥", "את", "가힣", "Αω"))
 
 
-def test_a_department_hires_nobody_so_that_the_mean_has_to_know_of_it() -> None:
+def test_one_department_hires_nobody_which_the_mean_has_to_include() -> None:
     frames = sample()
 
     assert set(frames["departments"]["id"].astype(str)) - set(frames["hired_employees"]["department_id"].dropna())

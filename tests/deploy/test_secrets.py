@@ -1,4 +1,4 @@
-"""The embedded stack's secrets over versions: what is in use stays, and what is new comes to it."""
+"""The embedded stack's secrets across versions: existing ones are kept, new ones are added."""
 
 import json
 import stat

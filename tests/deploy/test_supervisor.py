@@ -1,4 +1,4 @@
-"""The supervisor on small processes: what it starts is ready or explained, comes back, and is gone at the end."""
+"""The supervisor with small processes: starting until ready or failed, restarting, and stopping all of them."""
 
 import os
 import signal
@@ -194,7 +194,7 @@ def test_what_outlives_a_killed_service_is_ended_before_the_next_one_is_started(
     assert len(marked(tmp_path)) == 2
 
 
-def test_the_next_owner_ends_what_a_killed_one_left_and_nothing_else(tmp_path: Path) -> None:
+def test_the_next_owner_ends_only_the_processes_of_a_killed_one(tmp_path: Path) -> None:
     killed, bystander = Supervisor(tmp_path, tmp_path / "logs"), Supervisor(tmp_path / "other", tmp_path / "logs")
     killed.start(service(SLEEP))
     bystander.start(service(SLEEP))

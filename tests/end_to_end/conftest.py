@@ -1,4 +1,4 @@
-"""The whole embedded stack, as `make up` starts it, on ports and in a folder of its own."""
+"""The whole embedded stack as started by `make up`, on separate ports and in a separate folder."""
 
 import json
 import os

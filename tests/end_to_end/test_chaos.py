@@ -1,4 +1,4 @@
-"""Processes of a whole stack are killed under load; it comes back by itself, with everything there once.
+"""Processes of a whole stack are killed under load; it recovers by itself, with every record exactly once.
 
 `make soak STACK=1` does the same at random, and for longer.
 """
@@ -38,7 +38,7 @@ def test_a_stack_whose_postgres_api_and_code_server_are_killed_under_load_loses_
     assert chaos.sent.batches > 1
 
 
-def test_who_asks_while_postgres_is_down_waits_for_it(stack: RunningStack, chaos: Chaos) -> None:
+def test_a_request_while_postgres_is_down_waits_for_it(stack: RunningStack, chaos: Chaos) -> None:
     assert chaos.kill("postgres")
 
     assert "complete" in stack.sql("select distinct status from raw.loads")

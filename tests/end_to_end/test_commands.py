@@ -1,4 +1,4 @@
-"""`hiring` on a STATE_DIR of its own: which commands there are, and what those do that start servers by themselves."""
+"""`hiring` with a separate STATE_DIR: the list of commands, and the commands that start servers themselves."""
 
 import os
 import re
@@ -54,7 +54,7 @@ def test_each_command_of_the_load_engine_is_one_of_hiring_and_of_hiring_ingest()
     assert set(COMMANDS) < names([])
 
 
-def test_each_command_that_the_makefile_calls_is_there() -> None:
+def test_each_command_that_the_makefile_calls_exists() -> None:
     called = re.findall(r"\$\(BIN\)/hiring ([a-z]+)", (PROJECT / "Makefile").read_text())
     assert len(called) > 5
     assert set(called) <= names([])
@@ -82,7 +82,7 @@ def test_a_wrong_argument_is_named_with_the_command_that_was_typed_before_anythi
     assert not state.exists()
 
 
-def test_a_file_is_loaded_by_hand_and_the_loads_are_shown_by_either_name(hiring: Hiring, tmp_path: Path) -> None:
+def test_a_file_is_loaded_manually_and_both_commands_show_the_loads(hiring: Hiring, tmp_path: Path) -> None:
     (tmp_path / "jobs.csv").write_text("id,job\n1,a\n2\n")
     loaded = hiring("load", str(tmp_path / "jobs.csv"))
     assert loaded.returncode == 0, loaded.stderr
@@ -92,13 +92,13 @@ def test_a_file_is_loaded_by_hand_and_the_loads_are_shown_by_either_name(hiring:
     assert "Every record is accounted for" in shown[0].stdout
 
 
-def test_what_can_only_be_told_while_it_runs_names_the_command_that_was_typed(hiring: Hiring) -> None:
+def test_errors_during_a_command_name_the_command_that_was_typed(hiring: Hiring) -> None:
     found = hiring("load", "--again")
     assert found.returncode == 2
     assert "Usage: hiring load " in found.stderr
 
 
-def test_psql_reads_everything_and_changes_nothing_unless_asked_for_a_superuser(hiring: Hiring) -> None:
+def test_psql_is_read_only_unless_a_superuser_is_requested(hiring: Hiring) -> None:
     """A slip of the hand in psql would change what the pipeline wrote, and no record would say so."""
     read = hiring("psql", "--sql", "select count(*) as loads from raw.loads, raw.discrepancies, raw.batch_answers")
     assert read.returncode == 0, read.stderr

@@ -119,7 +119,7 @@ def test_a_launched_refresh_loads_what_the_sensor_sees_and_builds_the_metrics(st
     assert seen["skipReason"] == "3 objects, none new."
 
 
-def test_a_run_that_is_cancelled_stops_and_the_next_one_goes_on(stack: RunningStack) -> None:
+def test_a_canceled_run_stops_and_the_next_one_continues(stack: RunningStack) -> None:
     deliver(stack, "hired_employees_2.csv", first=100_001)
     with stuck_in_a_load(stack, "hired_employees_2.csv") as run_id:
         stack.graphql("mutation($r: String!) { terminateRun(runId: $r) { __typename } }", r=run_id)
@@ -180,7 +180,7 @@ def tags(stack: RunningStack, run_id: str) -> dict[str, str]:
     return {tag["key"]: tag["value"] for tag in stack.graphql(query, r=run_id)["runOrError"]["tags"]}
 
 
-def test_a_batch_over_http_waits_for_the_sensor_which_asks_for_a_build_alone(stack: RunningStack) -> None:
+def test_a_batch_over_http_waits_for_the_sensor_which_requests_only_a_build(stack: RunningStack) -> None:
     batch = [{"id": 300_001, "name": "Zoë", "datetime": "2021-08-01", "department_id": 2, "job_id": 1}]
     stack.post("/employees", batch)
     assert hired(stack) == 3 * HIRES + 1

@@ -1,4 +1,4 @@
-"""README.md and docs/api.md word for word: each command is run as it is written there, in its order, on one stack.
+"""README.md and docs/api.md: each command is run exactly as written there, in order, on one stack.
 
 What is indented is a command or the output of the one before it. A new block is run unless it is listed here.
 """

@@ -1,4 +1,4 @@
-"""`make run`: a folder in, both metrics and the fate of every record out."""
+"""`make run` loads a folder, and prints both metrics and the number of records of each kind."""
 
 import csv
 import io

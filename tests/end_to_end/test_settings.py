@@ -1,4 +1,4 @@
-"""A broken setting ends in one line that says what to change: no traceback, no half-started stack."""
+"""An invalid setting ends in one line that says what to change, without a traceback or a half-started stack."""
 
 import json
 import os
@@ -27,7 +27,7 @@ def only_line(text: str) -> str:
 
 
 @pytest.mark.parametrize(("variable", "service"), [("S3_PORT", "s3"), ("PG_PORT", "postgres")])
-def test_a_taken_port_is_named_with_its_setting(tmp_path: Path, variable: str, service: str) -> None:
+def test_a_port_in_use_is_named_with_its_setting(tmp_path: Path, variable: str, service: str) -> None:
     with socket.socket() as taker:
         taker.bind(("127.0.0.1", 0))
         taker.listen()

@@ -1,4 +1,4 @@
-"""From "something is wrong" to "it is corrected, and everybody can see that": dirty files, on the whole stack."""
+"""From a failure to its visible correction: dirty files on the whole stack."""
 
 import csv
 import json
@@ -102,7 +102,7 @@ def corrected(row: dict[str, str]) -> dict[str, str]:
                   "department_id": "1", "job_id": "1"}  # fmt: skip
 
 
-def test_dirty_files_are_told_once_corrected_and_then_everything_is_green_and_counts_once(
+def test_dirty_files_are_reported_once_corrected_and_then_everything_is_green_and_counts_once(
     stack: RunningStack, alerts: list[str]
 ) -> None:
     jobs, raw = ["staging", "rejected_records"], ["raw", "hired_employees"]

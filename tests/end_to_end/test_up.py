@@ -1,4 +1,4 @@
-"""`make up`, as its users see it: files in a folder, numbers over HTTP. The tests tell one story, in their order."""
+"""`make up` for its users: files in a folder, metrics over HTTP. The tests tell one story, in order."""
 
 import signal
 import subprocess
@@ -28,7 +28,7 @@ def agrees_with_oracle(stack: RunningStack, year: int, files: dict[str, list[str
     )
 
 
-def test_before_any_file_the_api_is_alive_and_says_that_there_is_nothing_yet(stack: RunningStack) -> None:
+def test_before_any_file_the_api_is_alive_and_reports_that_there_is_no_data_yet(stack: RunningStack) -> None:
     assert stack.get("/health/live")
     with pytest.raises(OSError, match="503"):
         stack.get(METRIC_1.format(2021))
@@ -72,7 +72,7 @@ def test_a_batch_over_http_and_an_overwritten_file_are_in_the_metrics_with_the_n
     assert agrees_with_oracle(stack, 2021, FILES)
 
 
-def test_materialize_in_the_ui_loads_new_files_and_shows_what_it_did(stack: RunningStack) -> None:
+def test_materialize_in_the_ui_loads_new_files_and_shows_the_results(stack: RunningStack) -> None:
     """The button starts Dagster's own job for the selected assets, not the job refresh."""
     sensors = ("new_objects", "unpublished_batches")
     for name in sensors:

@@ -1,4 +1,4 @@
-"""Many write over HTTP while objects are loaded, metrics built and read: nothing is lost, doubled or seen by halves."""
+"""Many clients write over HTTP during loads, builds and reads: nothing is lost, duplicated or half visible."""
 
 import itertools
 import json
@@ -361,7 +361,7 @@ def difference(found: Iterable[tuple[Any, ...]], due: Iterable[tuple[Any, ...]])
 
 
 @pytest.mark.parametrize("table", TABLES, ids=lambda table: table.name)
-def test_every_accepted_record_is_in_raw_once_under_the_load_that_its_sender_was_told(
+def test_every_accepted_record_is_in_raw_once_in_the_load_of_its_response(
     story: Story, module_database: Database, table: Table
 ) -> None:
     """Whatever was refused, or sent again, is not there: nothing else is."""
@@ -450,7 +450,7 @@ def test_each_sender_can_see_what_became_of_every_record_of_a_batch(
     assert {"accepted", "superseded", "waiting"} <= {*+found}
 
 
-def test_what_is_in_no_number_is_said_to_those_who_read_them(
+def test_records_in_no_metric_are_reported_to_readers_of_metrics(
     story: Story, clients: Clients, module_database: Database
 ) -> None:
     def is_right(client: httpx.Client) -> bool:

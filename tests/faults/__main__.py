@@ -1,4 +1,4 @@
-"""`make soak`: a thousand loaders killed on servers of their own, and not one record more, less or other for it."""
+"""`make soak`: a thousand loaders are killed on separate servers, without one missing, additional or changed record."""
 
 import gzip
 import shutil

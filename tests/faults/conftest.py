@@ -1,4 +1,4 @@
-"""Servers with faults before them, and the one question that a database has to answer after each of these tests."""
+"""Servers behind fault-injecting proxies, and the consistency check of the database after each of these tests."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Loaders that are killed (kill -9) at random moments, again and again, until a load is complete all the same.
+"""Kills loaders (kill -9) at random moments, again and again, until a load is complete nevertheless.
 
 Each loader is a process of its own. After each kill the ledger has to be what it was plus whole chunks; the next
 loader has to begin its reading at the first one that is missing; what is complete in the end has to be row for row

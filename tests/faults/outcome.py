@@ -1,4 +1,4 @@
-"""What loads have left in a database, to be compared row for row with what an undisturbed load leaves."""
+"""The result of loads in a database, for a row-by-row comparison with that of an undisturbed load."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""A reverse proxy before an S3 server that does to requests what networks and servers do, by a script."""
+"""A scripted reverse proxy in front of an S3 server that injects the faults of networks and servers."""
 
 import http.client
 import socket

@@ -1,4 +1,4 @@
-"""`make soak STACK=1`: a whole stack under load whose processes are killed; afterwards everything is there once.
+"""`make soak STACK=1`: kills processes of a whole stack under load; afterwards every record exists exactly once.
 
 Files are dropped into the landing folder and batches are posted, each again under its key until it is answered, while
 every few seconds a random process gets SIGKILL: Postgres, the S3 server, the API, Dagster's daemon, webserver and code

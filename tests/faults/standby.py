@@ -1,4 +1,4 @@
-"""A hot standby of an embedded Postgres: a server that answers, can be read, and takes nothing until it is promoted."""
+"""A hot standby of an embedded Postgres: it accepts connections and reads, but no writes until it is promoted."""
 
 import os
 import shutil

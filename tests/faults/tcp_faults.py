@@ -1,4 +1,4 @@
-"""A proxy before a Postgres that cuts connections: now, in the middle of a COPY, on either side of a COMMIT."""
+"""A proxy in front of Postgres that cuts connections: immediately, during a COPY, before or after a COMMIT."""
 
 import shutil
 import socket

@@ -1,4 +1,4 @@
-"""Builds of the models while the server is away, takes no writes, or somebody has locked what they need."""
+"""Builds of the models while the server is down or read-only, or while another session holds a lock."""
 
 import os
 import re
@@ -102,7 +102,7 @@ def test_a_build_with_nothing_to_change_waits_for_no_reader(database: Database) 
     assert attempts(result) == 1
 
 
-def test_a_build_that_needs_what_somebody_has_locked_names_them_and_ends_in_one_sentence(
+def test_a_build_blocked_by_a_lock_names_its_holders_and_fails_with_one_sentence(
     database: Database, capfd: pytest.CaptureFixture[str]
 ) -> None:
     with idle_in_transaction(database, "lock table staging.loads in access exclusive mode") as other:
@@ -114,7 +114,7 @@ def test_a_build_that_needs_what_somebody_has_locked_names_them_and_ends_in_one_
     assert database.rows("select count(*) from pg_locks where not granted") == [(0,)]
 
 
-def test_readers_come_first_while_a_build_waits_and_it_goes_on_once_the_lock_is_given_up(database: Database) -> None:
+def test_readers_go_first_while_a_build_waits_and_it_continues_once_the_lock_is_released(database: Database) -> None:
     """Whoever asks for a lock after the build would wait for the session that the build waits for."""
     database.execute("create or replace view staging.jobs as select id, job, _load_id from staging.checked_jobs")
     read = []
@@ -144,7 +144,7 @@ def set_read_only(database: Database, *, is_on: bool) -> None:
         connection.execute(f"alter database {database.name} set default_transaction_read_only = {is_on}")
 
 
-def test_a_build_waits_while_the_server_takes_no_writes(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_build_waits_while_the_server_is_read_only(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     """After a failover the old primary is a standby, until the address points to the new one."""
     set_read_only(database, is_on=True)
     after_failures(2, lambda: set_read_only(database, is_on=False), monkeypatch)
@@ -205,7 +205,7 @@ def build_here() -> None:
 
 
 @pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
-def test_a_run_that_is_ended_leaves_no_statement_behind(database: Database, ending: signal.Signals) -> None:
+def test_a_terminated_run_leaves_no_statement_running(database: Database, ending: signal.Signals) -> None:
     """The next build would run next to a statement of the one before, which nobody can see or end."""
     ours = "from pg_stat_activity where datname = current_database() and usename = 'hiring_transformer'"
     variables = os.environ | database.environment | {"BUILD_LOCK_TIMEOUT_SECONDS": "600"}

@@ -1,4 +1,4 @@
-"""A Postgres that crashes (pg_ctl stop -m immediate) and comes up again in the middle of a load."""
+"""A Postgres that crashes (pg_ctl stop -m immediate) and restarts during a load."""
 
 import threading
 from collections.abc import Callable, Iterator
@@ -58,7 +58,7 @@ def test_chunks_that_did_not_wait_for_the_disk_are_lost_and_loaded_again(
     assert len(told) > CHUNKS
 
 
-def test_a_load_that_was_told_to_be_complete_is_never_lost(engine: Engine, database: Database, bucket: Bucket) -> None:
+def test_a_load_that_was_reported_as_complete_is_never_lost(engine: Engine, database: Database, bucket: Bucket) -> None:
     bucket.put("jobs.csv", TEXT)
     engine.load_one()
     left = what_counts(database.conninfo())

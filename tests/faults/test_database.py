@@ -1,4 +1,4 @@
-"""Databases that go away in the middle, on either side of a commit, or refuse: every record once all the same."""
+"""Databases that fail during a load, before or after a commit, or refuse statements: every record is loaded once."""
 
 import gzip
 import threading
@@ -38,7 +38,7 @@ def loaded_at(database: Database) -> dict[int, object]:
 class TestAConnectionThatIsCut:
     @pytest.mark.parametrize("key", ["jobs.csv", "jobs.csv.gz"])
     @pytest.mark.parametrize("chunks", [1, 3, CHUNKS])
-    def test_after_a_commit_is_made_anew_and_the_load_goes_on(
+    def test_after_a_commit_is_reopened_and_the_load_continues(
         self, cut_off_engine: Engine, database: Database, bucket: Bucket, tcp: PostgresProxy,
         undisturbed: Undisturbed, chunks: int, key: str,
     ) -> None:  # fmt: skip
@@ -56,7 +56,7 @@ class TestAConnectionThatIsCut:
         assert loaded_at(database).items() >= committed.items()
 
     @pytest.mark.parametrize("share", [0.05, 0.301, 0.302, 0.304, 0.305, 0.95])
-    def test_in_the_middle_of_a_copy_leaves_nothing_of_it(
+    def test_during_a_copy_rolls_it_back(
         self,
         cut_off_engine: Engine,
         database: Database,
@@ -132,7 +132,7 @@ class TestADatabaseThatIsAway:
         cut_off_engine.load_one(on_progress=at(3000, leave))
         assert what_counts(database.conninfo()) == expected
 
-    def test_for_longer_than_a_loader_waits_is_said_and_the_next_load_finishes(
+    def test_for_longer_than_a_loader_waits_is_reported_and_the_next_load_finishes(
         self, cut_off_engine: Engine, database: Database, bucket: Bucket, tcp: PostgresProxy,
         undisturbed: Undisturbed,
     ) -> None:  # fmt: skip
@@ -184,7 +184,7 @@ class TestTwoEngines:
             finally:
                 pair.let_go()
 
-    def test_never_load_at_once_and_the_one_cut_off_finds_the_load_done(
+    def test_never_load_concurrently_and_the_disconnected_one_finds_the_load_complete(
         self, undisturbed: Undisturbed, bucket: Bucket, database: Database, half_way: "Pair"
     ) -> None:
         expected = undisturbed_of(bucket, undisturbed)
@@ -204,7 +204,7 @@ class TestTwoEngines:
         assert half_way.told_by_second == [3000, 4000, 5000, 6000]
         assert what_counts(database.conninfo()) == expected
 
-    def test_never_load_at_once_even_if_waiting_for_the_table_is_cut_short(
+    def test_never_load_concurrently_even_if_waiting_for_the_table_is_interrupted(
         self, undisturbed: Undisturbed, bucket: Bucket, database: Database, half_way: "Pair"
     ) -> None:
         """A lock_timeout or a cancelled statement ends the waiting but not the session: that may not write."""
@@ -308,7 +308,7 @@ class TestATableThatRefuses:
             assert database.rows("select last_value from attempts") == [(4,)]
         assert what_counts(database.conninfo()) == expected
 
-    def test_for_want_of_disk_space_for_too_long_is_said(
+    def test_for_lack_of_disk_space_for_too_long_is_reported(
         self, engine: Engine, database: Database, bucket: Bucket, undisturbed: Undisturbed
     ) -> None:
         bucket.put("jobs.csv", TEXT)
@@ -391,7 +391,7 @@ def refusing(database: Database, table: str, body: str) -> Iterator[None]:
         database.execute("drop sequence attempts")
 
 
-def test_everything_at_once_leaves_what_an_undisturbed_load_leaves(
+def test_all_faults_together_have_the_result_of_an_undisturbed_load(
     engine: Engine, database: Database, bucket: Bucket, s3: S3Proxy, tcp: PostgresProxy, undisturbed: Undisturbed
 ) -> None:
     bucket.put("jobs.csv", TEXT)

@@ -1,4 +1,4 @@
-"""A database that answers and takes no writes, as after a failover: waited for as if it were away, and left behind."""
+"""A database that accepts connections but no writes, as after a failover: loaders wait for the new primary."""
 
 import threading
 from collections.abc import Callable, Iterator
@@ -64,7 +64,7 @@ def test_a_load_that_finds_a_standby_waits_until_it_is_promoted(
     forget(database.conninfo())
 
 
-def test_a_load_that_begins_on_a_standby_ends_on_the_server_to_which_the_address_leads_then(
+def test_a_load_that_begins_on_a_standby_ends_on_the_server_that_the_name_then_resolves_to(
     cut_off_engine: Engine, database: Database, standby: Database, bucket: Bucket, tcp: PostgresProxy,
     undisturbed: Callable[[], Left],
 ) -> None:  # fmt: skip
@@ -132,7 +132,7 @@ class TestTheApi:
         finally:
             database.execute(f"drop table {', '.join(f'marts.{name}' for name in marts())} cascade")
 
-    def test_reads_from_a_standby_and_asks_writers_to_come_back(self, client: httpx.Client) -> None:
+    def test_reads_from_a_standby_and_asks_writers_to_retry(self, client: httpx.Client) -> None:
         """Before the first POST, too: a load balancer has to know without one."""
         ready = client.get("/health/ready")
         assert (ready.status_code, ready.json()["detail"]) == (
@@ -164,7 +164,7 @@ class TestTheApi:
         assert [post(client).status_code for _ in range(8)] == [201] * 8
         assert database.rows("select count(*) from raw.hired_employees") == [(8,)]
 
-    def test_asks_writers_to_come_back_whatever_makes_the_server_read_only(self, database: Database) -> None:
+    def test_asks_writers_to_retry_whatever_makes_the_server_read_only(self, database: Database) -> None:
         with (
             refusing(database, "raw.loads", "raise exception using errcode = '25006';"),
             serving(settings_for(database)) as client,

@@ -1,4 +1,4 @@
-"""Loaders that are killed: at a hundred random moments, and at the two where most is at stake."""
+"""Loaders that are killed: at a hundred random moments, and at the two most critical ones."""
 
 import gzip
 import time
@@ -112,7 +112,7 @@ class TestTheMomentsOfACommit:
             ),
         ],
     )
-    def test_that_completes_the_load_leave_nothing_but_that_to_do(
+    def test_that_completes_the_load_leaves_only_that_to_do(
         self, job: Job, database: Database, expected: Left, moment: str
     ) -> None:
         with standing_still(database, moment, "new.status = 'complete'") as holder:

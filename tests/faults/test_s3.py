@@ -1,4 +1,4 @@
-"""Objects whose server fails in the middle: read on from the last byte, or given up as a whole, never half."""
+"""Objects whose server fails during a read: resumed after the last byte, or given up entirely, never half loaded."""
 
 import functools
 import gzip
@@ -43,7 +43,7 @@ def loaded_at(database: Database) -> dict[int, object]:
 @pytest.mark.parametrize("key", ["jobs.csv", "jobs.csv.gz"])
 class TestAReadThatBreaksOff:
     @pytest.mark.parametrize("kind", ["reset", "close", "stall"])
-    def test_goes_on_and_leaves_what_an_undisturbed_one_leaves(
+    def test_continues_and_has_the_result_of_an_undisturbed_one(
         self, engine: Engine, database: Database, bucket: Bucket, s3: S3Proxy, undisturbed: Undisturbed,
         kind: Break, key: str,
     ) -> None:  # fmt: skip
@@ -56,7 +56,7 @@ class TestAReadThatBreaksOff:
         assert len(s3.ranges) == 2
 
     @pytest.mark.parametrize("kind", ["reset", "close", "stall"])
-    def test_asks_only_for_what_has_not_arrived(
+    def test_requests_only_the_bytes_that_have_not_arrived(
         self, engine: Engine, database: Database, bucket: Bucket, s3: S3Proxy, undisturbed: Undisturbed,
         kind: Break, key: str,
     ) -> None:  # fmt: skip
@@ -105,7 +105,7 @@ class TestAReadThatBreaksOff:
         assert s3.faults == []
         assert s3.ranges == [None, None, None, *["bytes=600000-"] * 3]
 
-    def test_fails_for_now_when_the_server_stays_away_and_the_next_load_goes_on(
+    def test_fails_for_now_after_a_long_outage_and_the_next_load_continues(
         self, engine: Engine, database: Database, bucket: Bucket, s3: S3Proxy, undisturbed: Undisturbed, key: str
     ) -> None:
         bucket.put(key, stored(key))
@@ -166,7 +166,7 @@ class TestAnObjectThatCannotBeRead:
             ),
         ],
     )
-    def test_fails_at_once_with_its_reason_and_holds_up_no_other(
+    def test_fails_immediately_with_its_reason_and_blocks_no_other(
         self, engine: Engine, database: Database, bucket: Bucket, s3: S3Proxy, fault: Fault, reason: str
     ) -> None:
         """For two minutes it was asked for again, at each load, and the credentials were blamed."""
@@ -183,7 +183,7 @@ class TestAnObjectThatCannotBeRead:
         assert statuses(database) == [("jobs.csv", "failed"), ("jobs_later.csv", "complete")]
         assert engine.load() == []
 
-    def test_loads_when_it_is_asked_for_after_that_was_seen_to(
+    def test_loads_when_it_is_requested_after_that_was_fixed(
         self, engine: Engine, database: Database, bucket: Bucket, s3: S3Proxy, undisturbed: Undisturbed
     ) -> None:
         bucket.put("jobs.csv", TEXT)
@@ -197,7 +197,7 @@ class TestAnObjectThatCannotBeRead:
         assert what_counts(database.conninfo()) == expected
 
     @pytest.mark.parametrize("code", ["ThrottlingException", "RequestTimeout", "KMS.ThrottlingException"])
-    def test_just_now_is_asked_for_again(self, engine: Engine, bucket: Bucket, s3: S3Proxy, code: str) -> None:
+    def test_just_now_is_requested_again(self, engine: Engine, bucket: Bucket, s3: S3Proxy, code: str) -> None:
         bucket.put("jobs.csv", TEXT)
         s3.script([Fault("status", status=400, code=code)])
         engine.load_one()
@@ -206,7 +206,7 @@ class TestAnObjectThatCannotBeRead:
 
 class TestAServerThatRefuses:
     @pytest.mark.parametrize("code", ["InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken"])
-    def test_the_credentials_is_not_asked_again_and_the_load_can_be_taken_up(
+    def test_the_credentials_is_not_retried_and_the_load_can_be_resumed(
         self, engine: Engine, database: Database, bucket: Bucket, s3: S3Proxy, code: str
     ) -> None:
         bucket.put("jobs.csv", TEXT)
@@ -218,13 +218,13 @@ class TestAServerThatRefuses:
         assert s3.ranges == [None]
         assert what_counts(database.conninfo())["jobs"] == []
 
-    def test_to_list_the_bucket_is_not_asked_again(self, engine: Engine, bucket: Bucket, s3: S3Proxy) -> None:
+    def test_to_list_the_bucket_is_not_retried(self, engine: Engine, bucket: Bucket, s3: S3Proxy) -> None:
         bucket.put("jobs.csv", TEXT)
         s3.script([Fault("status", status=403, code="AccessDenied", of="list")])
         with pytest.raises(BucketRefused, match="access denied, check the AWS credentials"):
             engine.load(give_up_seconds=60)
 
-    def test_in_the_middle_leaves_the_load_to_be_taken_up(
+    def test_in_the_middle_leaves_a_load_that_can_be_resumed(
         self, engine: Engine, database: Database, bucket: Bucket, s3: S3Proxy, undisturbed: Undisturbed
     ) -> None:
         bucket.put("jobs.csv", TEXT)
@@ -279,7 +279,7 @@ class TestAnObjectThatChangesUnderItsReader:
         assert what_counts(database.conninfo()) == expected
         assert engine.load() == []
 
-    def test_which_the_server_tells_is_abandoned_and_its_new_version_loaded(
+    def test_which_the_server_reports_is_abandoned_and_its_new_version_loaded(
         self, engine: Engine, database: Database, s3: S3Proxy, overwrite: Callable[[], object], expected: Left
     ) -> None:
         s3.script(
@@ -324,7 +324,7 @@ class TestAnObjectThatChangesUnderItsReader:
         assert what_counts(database.conninfo()) == expected
 
     @pytest.mark.parametrize("kind", ["call", "close", "reset"])
-    def test_by_being_deleted_is_abandoned_and_nothing_of_it_counts(
+    def test_by_being_deleted_is_abandoned_and_none_of_its_records_count(
         self, engine: Engine, database: Database, bucket: Bucket, s3: S3Proxy, kind: Literal["call", "close", "reset"]
     ) -> None:
         path = bucket.put("jobs.csv", TEXT)
@@ -358,7 +358,9 @@ class TestAnObjectThatChangesUnderItsReader:
         assert left == undisturbed()
 
 
-def test_progress_is_told_only_of_what_a_broken_read_has_brought(engine: Engine, bucket: Bucket, s3: S3Proxy) -> None:
+def test_a_broken_read_counts_as_progress_only_if_it_delivered_bytes(
+    engine: Engine, bucket: Bucket, s3: S3Proxy
+) -> None:
     bucket.put("jobs.csv", TEXT)
     told: list[Progress] = []
     s3.script([Fault("close", after=600_000), Fault("status"), Fault("reset", after=50_000)])

@@ -1,4 +1,4 @@
-"""CSV texts with everything in them that depends on where a load was taken up: a mark, a header, rejected records."""
+"""CSV texts with everything that matters when a load resumes: a byte order mark, a header, rejected records."""
 
 import random
 

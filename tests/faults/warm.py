@@ -1,4 +1,4 @@
-"""What the fork server imports before it forks: it pays once for what each loader that is going to die needs."""
+"""Modules that the fork server imports once for all loaders."""
 
 import boto3
 

@@ -1,4 +1,4 @@
-"""`python -m tests.faults.year`: a year in Dagster's database, and which of its tables still grow in the second half.
+"""`python -m tests.faults.year`: simulates a year in Dagster's database, and reports tables that keep growing.
 
 A day has a few runs, ticks, objects that are loaded or fail, and results of checks outside of runs: less than a real
 one, but more objects than are offered as partitions. After each half comes the nightly maintenance. A table whose rows

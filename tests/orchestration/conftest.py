@@ -1,4 +1,4 @@
-"""A test's bucket as Dagster's resources see it, and Dagster's instance on the tests' Postgres."""
+"""A test's bucket as a resource of Dagster, and a Dagster instance on the tests' Postgres."""
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING

@@ -1,4 +1,4 @@
-"""A project whose contract has a table and an optional column more: a scratch copy of this one, with no other edit."""
+"""A copy of the project whose contract has another table and another optional column, without any other edit."""
 
 import os
 import shutil

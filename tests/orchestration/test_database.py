@@ -1,4 +1,4 @@
-"""Which errors of Postgres pass with time, and which are the data's."""
+"""Which errors of Postgres are transient, and which are caused by the data."""
 
 import psycopg
 import pytest
@@ -22,7 +22,7 @@ from orchestration.database import is_outage, is_refusal
         ("0A000", False, False),  # not supported
     ],
 )
-def test_the_sqlstate_tells_an_outage_from_a_refusal(sqlstate: str, outage: bool, refusal: bool) -> None:
+def test_the_sqlstate_distinguishes_an_outage_from_a_refusal(sqlstate: str, outage: bool, refusal: bool) -> None:
     error = errors.lookup(sqlstate)("by the test")
     assert (is_outage(error), is_refusal(error)) == (outage, refusal)
 

@@ -1,4 +1,4 @@
-"""What the code location offers: one lineage, described; sensors that run by themselves; a job in one process."""
+"""The code location: one described lineage, sensors that are on by default, a job that runs in one process."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -46,7 +46,7 @@ def test_every_asset_has_its_layer_as_group_a_description_kinds_and_an_owner(ass
         assert list(spec.owners) == ["team:data-engineering"], name
 
 
-def test_the_api_is_in_the_lineage_with_its_address_and_reads_what_the_exposures_say(
+def test_the_api_is_in_the_lineage_with_its_url_and_reads_the_relations_of_its_exposures(
     assets: dict[str, dg.AssetSpec],
 ) -> None:
     spec = assets["api/get_metrics_departments_above_mean"]
@@ -59,7 +59,7 @@ def test_the_api_is_in_the_lineage_with_its_address_and_reads_what_the_exposures
     assert (spec.description or "").startswith("GET /metrics/departments-above-mean: Departments whose hires")
 
 
-def test_whatever_a_night_builds_is_stale_when_two_nights_have_not(assets: dict[str, dg.AssetSpec]) -> None:
+def test_models_built_at_night_are_stale_after_two_nights_without_a_build(assets: dict[str, dg.AssetSpec]) -> None:
     """One that no night builds would be red for ever, one without a policy never."""
     stale = {name for name, spec in assets.items() if spec.freshness_policy}
 
@@ -68,7 +68,7 @@ def test_whatever_a_night_builds_is_stale_when_two_nights_have_not(assets: dict[
     assert {name.split("/")[0] for name in stale} == {"staging", "marts"}
 
 
-def test_checks_of_all_there_is_are_for_the_night_and_those_of_what_is_new_for_each_run() -> None:
+def test_checks_of_all_records_run_at_night_and_those_of_new_records_in_each_run() -> None:
     def checks(job: str) -> set[str]:
         return {key.name for key in defs.resolve_job_def(job).asset_layer.asset_graph.asset_check_keys}
 
@@ -85,7 +85,7 @@ def test_checks_of_all_there_is_are_for_the_night_and_those_of_what_is_new_for_e
     assert {"all_records_add_up", "disk_has_room"} | models <= checks("nightly_build")
 
 
-def test_every_check_of_ours_says_what_it_means_and_what_to_do() -> None:
+def test_every_own_check_describes_its_meaning_and_what_to_do() -> None:
     graph = defs.resolve_asset_graph()
     specs = [graph.get_check_spec(key) for key in graph.asset_check_keys]
 
@@ -95,7 +95,7 @@ def test_every_check_of_ours_says_what_it_means_and_what_to_do() -> None:
         assert len((spec.description or "").split(". ")) > 1, spec.key
 
 
-def test_every_test_of_the_models_says_what_nobody_would_see_without_it() -> None:
+def test_every_data_test_describes_the_silent_failure_that_it_detects() -> None:
     graph = defs.resolve_asset_graph()
     checks = {key.name: graph.get_check_spec(key).description or "" for key in graph.asset_check_keys}
 
@@ -135,7 +135,7 @@ def test_both_sensors_run_from_the_first_start_on_and_start_the_same_job() -> No
         assert sensor.description
 
 
-def test_the_job_refresh_covers_what_can_be_built_in_one_process_and_says_when_to_press_it() -> None:
+def test_the_job_refresh_covers_everything_in_one_process_and_describes_when_to_launch_it() -> None:
     job = defs.resolve_job_def("refresh")
 
     keys = job.asset_layer.executable_asset_keys
@@ -163,7 +163,7 @@ RELOADED = {"reject_share": RejectLimit.share, "withdraw_share": Policy.withdraw
         ("check_disk", {}),
     ],
 )
-def test_the_launchpad_of_a_job_begins_with_what_a_person_may_set_and_nothing_else(
+def test_the_launchpad_of_a_job_starts_with_only_the_options_for_people(
     job: str, ops: dict[str, dict[str, object]]
 ) -> None:
     """Connections that stand there too can be changed by accident, for one run, and nobody sees it."""
@@ -177,7 +177,7 @@ def test_the_launchpad_of_a_job_begins_with_what_a_person_may_set_and_nothing_el
             assert resource.config_type.fields["config"].config_type.fields == {}
 
 
-def test_whatever_can_be_set_in_a_launchpad_is_described() -> None:
+def test_every_option_in_a_launchpad_is_described() -> None:
     for job in ("refresh", "rebuild_marts", "nightly_build", "reload_object", "restore_raw"):
         fields = fields_of(defs.resolve_job_def(job).run_config_schema.config_type)
         settings = dict(settings_of(fields["ops"].config_type))

@@ -1,4 +1,4 @@
-"""Runs that are given the objects that a sensor found, and runs that list the bucket themselves, but once."""
+"""Runs that receive the objects found by a sensor, and runs that list the bucket themselves, once."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -97,7 +97,7 @@ def test_a_run_that_a_person_launches_lists_the_bucket_once_for_all_tables(
     assert len(loads(database)) == 4
 
 
-def test_a_found_object_that_was_overwritten_loads_as_it_is_now_and_a_deleted_one_is_abandoned(
+def test_a_found_object_that_was_overwritten_is_loaded_in_its_new_version_and_a_deleted_one_is_abandoned(
     run: Run, database: Database, bucket: Bucket, listings: list[str]
 ) -> None:
     bucket.put("jobs_gone.csv", b"1,a\n", age_seconds=90)
@@ -132,7 +132,7 @@ def test_a_found_object_that_was_loaded_or_has_failed_meanwhile_is_not_loaded_ag
     assert database.rows("select * from raw.loads") == before
 
 
-def test_an_unfinished_load_of_another_object_is_left_alone_while_that_is_there(
+def test_an_unfinished_load_of_another_object_is_kept_while_the_object_exists(
     run: Run, database: Database, bucket: Bucket
 ) -> None:
     """A run that knows some objects only must not take the others for deleted."""
@@ -160,7 +160,7 @@ def test_an_unfinished_load_of_another_object_is_left_alone_while_that_is_there(
     assert ("jobs_there.csv", "complete", 1) in loads(database)
 
 
-def test_an_object_of_any_key_comes_through_the_configuration_as_it_was(database: Database, bucket: Bucket) -> None:
+def test_an_object_with_any_key_passes_through_the_configuration_unchanged(database: Database, bucket: Bucket) -> None:
     for key in ["jobs 1+2 %41 é.csv", 'jobs/it\'s "quoted" & <b>.csv', "jobs/a=b&c?d#e.csv.gz"]:
         bucket.put(key, b"1,a\n")
     for _, item in found_in(database, bucket):

@@ -1,4 +1,4 @@
-"""The database's shape and who may do what in it, asked as each role on a real server."""
+"""The database schema and the privileges of each role, tested on a real server."""
 
 import os
 import subprocess
@@ -92,7 +92,7 @@ def test_migrating_again_changes_nothing(empty_database: Database) -> None:
     assert "CREATE TABLE raw.loads" in once
 
 
-def test_two_processes_at_once_migrate_once(empty_database: Database, database: Database) -> None:
+def test_two_concurrent_processes_migrate_once(empty_database: Database, database: Database) -> None:
     passwords = {f"{role.upper()}_PASSWORD": role for role in ROLES}
     processes = [command(empty_database, **passwords) for _ in range(2)]
     said = [process.communicate(timeout=60) for process in processes]
@@ -119,7 +119,7 @@ def test_passwords_of_roles_that_are_not_named_stay(empty_database: Database) ->
         ({"PGDATABASE": "absent"}, 'database "absent" does not exist'),
     ],
 )
-def test_the_command_says_in_one_line_why_it_failed(
+def test_the_command_reports_a_failure_in_one_line(
     database: Database, variables: dict[str, str], complaint: str
 ) -> None:
     process = command(database, **variables)
@@ -226,7 +226,7 @@ FORBIDDEN = {
 
 
 @pytest.mark.parametrize("role", FORBIDDEN)
-def test_a_role_may_not_do_what_is_not_its_work(module_database: Database, role: str) -> None:
+def test_a_role_may_not_do_what_it_does_not_need(module_database: Database, role: str) -> None:
     allowed = []
     with module_database.connect(role) as connection:
         # What a role's sessions begin with, it can change.
@@ -265,7 +265,7 @@ def test_a_role_may_do_its_work(module_database: Database, role: str) -> None:
                 connection.execute(statement)
 
 
-def test_what_the_api_stores_is_a_load_of_its_own_whatever_it_is_told(database: Database) -> None:
+def test_a_stored_batch_is_a_separate_load_whatever_the_arguments(database: Database) -> None:
     """Nothing that the API can say reaches another load's records, or counts records that are not there."""
     with database.connect("hiring_api") as connection:
         for _ in range(2):
@@ -288,7 +288,7 @@ def test_what_the_api_stores_is_a_load_of_its_own_whatever_it_is_told(database: 
     assert database.rows("select * from raw.discrepancies") == []
 
 
-def test_nobodys_search_path_leads_the_function_astray(database: Database) -> None:
+def test_no_search_path_misleads_the_function(database: Database) -> None:
     database.execute("create schema decoy authorization hiring_api")
     with database.connect("hiring_api") as connection:
         connection.execute("create function decoy.json_array_length(json) returns integer language sql as 'select 99'")
@@ -382,7 +382,7 @@ def test_migrating_counts_no_load_as_a_reload_and_keeps_versions_apart(empty_dat
         empty_database.execute(again, 1)
 
 
-def test_a_database_that_a_newer_version_migrated_stays_as_it_is(empty_database: Database) -> None:
+def test_a_database_migrated_by_a_newer_version_is_not_changed(empty_database: Database) -> None:
     """A roll-back runs the older version's migrations first, as every start does."""
     migrate(empty_database.conninfo())
     empty_database.execute("update alembic_version set version_num = '9999'")
@@ -414,7 +414,7 @@ def columns(database: Database, table: str) -> list[str]:
     ]
 
 
-def test_what_the_contract_has_more_is_added_and_nothing_else_changes(database: Database) -> None:
+def test_new_tables_and_columns_of_the_contract_are_added_and_nothing_else_changes(database: Database) -> None:
     database.execute(STORE_BATCH)
     assert missing(database) == [
         "raw.hired_employees.email", "raw.salaries.id", "raw.salaries.amount"
@@ -497,7 +497,7 @@ def test_a_contract_that_drops_or_renames_something_is_refused(
     assert shape(database) == before
 
 
-def test_what_was_dropped_by_hand_may_go_from_the_contract_and_comes_again_if_it_does_not(database: Database) -> None:
+def test_a_manually_dropped_column_may_leave_the_contract_and_is_added_again_if_it_does_not(database: Database) -> None:
     follow(database, LARGER)
     database.execute("alter table raw.hired_employees drop column email")
     database.execute("drop table raw.salaries cascade")
@@ -510,7 +510,7 @@ def test_what_was_dropped_by_hand_may_go_from_the_contract_and_comes_again_if_it
     assert missing(database) == []
 
 
-def test_a_column_that_was_added_by_hand_is_not_the_contracts_until_it_declares_it(database: Database) -> None:
+def test_a_manually_added_column_is_not_part_of_the_contract_until_it_is_declared(database: Database) -> None:
     database.execute("alter table raw.hired_employees add column email text, add column age integer")
     migrate(database.conninfo())
 
@@ -530,7 +530,7 @@ def test_a_table_of_the_contract_does_not_become_one_of_the_ledgers(database: Da
         follow(database, [*TABLES, replace(SALARIES, name=name)])
 
 
-def test_a_database_that_follows_a_newer_contract_stays_as_it_is(database: Database) -> None:
+def test_a_database_that_follows_a_newer_contract_is_not_changed(database: Database) -> None:
     """A roll-back runs the older version's migrations first: refused, the older version could not start."""
     follow(database, LARGER, "1.10.0")
     with database.connect() as connection:
@@ -617,7 +617,7 @@ def test_migrating_collations_writes_no_table_again_and_keeps_the_ledger_unique(
         """)
 
 
-def test_a_view_that_stands_in_the_way_of_a_migration_is_named_and_nothing_is_changed(empty_database: Database) -> None:
+def test_a_view_that_blocks_a_migration_is_named_and_nothing_is_changed(empty_database: Database) -> None:
     migrate(empty_database.conninfo(), revision="0011")
     empty_database.execute("create view public.ours as select key from raw.loads")
     failed = command(empty_database)
@@ -688,7 +688,7 @@ def test_migrating_counts_the_malformed_records_of_earlier_loads_and_what_the_mo
     assert empty_database.rows("select * from raw.discrepancies") == []
 
 
-def test_migrating_before_any_model_was_built_counts_what_is_malformed(empty_database: Database) -> None:
+def test_migrating_before_the_first_build_counts_malformed_records(empty_database: Database) -> None:
     migrate(empty_database.conninfo(), {"hiring_loader": "hiring_loader"}, revision="0011")
     load_as_the_version_before(empty_database, "jobs.csv")
     migrate(empty_database.conninfo())

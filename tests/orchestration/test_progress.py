@@ -1,4 +1,4 @@
-"""How far a load is, as the log of its run tells it."""
+"""A load's progress in the log of its run."""
 
 import gzip
 
@@ -28,7 +28,7 @@ def progress(database: Database, bucket: Bucket) -> list[str]:
     return [message for message in messages if "so far" in message]
 
 
-def test_a_long_load_tells_its_share_and_records(
+def test_a_long_load_logs_its_share_and_records(
     database: Database, bucket: Bucket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(raw, "PROGRESS_INTERVAL_SECONDS", 0.0)
@@ -38,7 +38,7 @@ def test_a_long_load_tells_its_share_and_records(
     assert last == f"load 1: s3://{bucket.name}/jobs.csv, 100%, 130,000 records so far"
 
 
-def test_of_a_packed_object_it_tells_the_bytes_since_nobody_knows_how_many_there_will_be(
+def test_for_a_compressed_object_it_logs_bytes_since_the_total_is_unknown(
     database: Database, bucket: Bucket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(raw, "PROGRESS_INTERVAL_SECONDS", 0.0)
@@ -48,9 +48,7 @@ def test_of_a_packed_object_it_tells_the_bytes_since_nobody_knows_how_many_there
     assert last == f"load 1: s3://{bucket.name}/jobs.csv.gz, {len(TEXT) / 1e6:.0f} MB, 130,000 records so far"
 
 
-def test_a_short_load_tells_nothing_of_its_progress(
-    database: Database, bucket: Bucket, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_short_load_logs_no_progress(database: Database, bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
     """A line a transaction would bury everything else in a log of a large load."""
     monkeypatch.setattr(raw, "PROGRESS_INTERVAL_SECONDS", 3600.0)
     bucket.put("jobs.csv", TEXT)

@@ -1,4 +1,4 @@
-"""The job refresh on real servers: it loads what is new, builds what that touches, and tells what went wrong.
+"""The job refresh on real servers: it loads new objects, builds the affected models, and reports failures.
 
 A run costs seconds, so that the tests look at the same four.
 """
@@ -161,7 +161,7 @@ def test_a_picture_is_drawn_when_its_mart_has_changed_and_kept_while_it_has_not(
         assert before["newest_year"] == after["newest_year"]
 
 
-def test_each_run_checks_what_it_has_loaded_and_left(runs: Runs) -> None:
+def test_each_run_checks_its_loads_and_its_unfinished_ones(runs: Runs) -> None:
     def checks(result: dg.ExecuteInProcessResult, asset: str) -> dict[str, bool]:
         made = result.get_asset_check_evaluations()
         return {each.check_name: each.passed for each in made if each.asset_key.to_user_string() == asset}
@@ -205,7 +205,7 @@ def test_a_model_shows_its_rows_its_columns_and_where_these_come_from_after_each
         assert ("quarterly_hires", "hired") in {(dep.asset_key.path[-1], dep.column_name) for dep in lineage["q1"]}
 
 
-def test_a_damaged_object_fails_its_check_in_every_run_and_holds_nothing_else_up(runs: Runs) -> None:
+def test_a_damaged_object_fails_its_check_in_every_run_and_blocks_nothing_else(runs: Runs) -> None:
     for run in (runs.first, runs.with_nothing_new, runs.repaired):
         (check,) = [
             each
@@ -250,7 +250,7 @@ def cells(line: str) -> list[str]:
     return [cell.strip() for cell in line.strip("|").split("|")]
 
 
-def test_a_failed_test_fails_the_run_by_name_and_leaves_the_marts_alone(runs: Runs) -> None:
+def test_a_failed_test_fails_the_run_by_name_and_does_not_change_the_marts(runs: Runs) -> None:
     reason = reason_of(runs.with_a_failing_test)
 
     assert "Failure in test department_loads_are_accounted_for" in reason
@@ -259,7 +259,7 @@ def test_a_failed_test_fails_the_run_by_name_and_leaves_the_marts_alone(runs: Ru
     assert materialized(runs.with_a_failing_test, "marts") == {"known_jobs"}
 
 
-def test_what_was_not_published_is_taken_up_by_the_next_run_which_builds_only_what_it_touches(runs: Runs) -> None:
+def test_the_next_run_publishes_unpublished_loads_and_builds_only_affected_models(runs: Runs) -> None:
     assert runs.repaired.success
     assert materialized(runs.repaired, "marts") == ALL_MARTS
     assert "departments" in materialized(runs.repaired, "staging")

@@ -1,4 +1,4 @@
-"""The job reload_object on real servers: a file chosen in the UI counts anew, up to the marts."""
+"""The job reload_object on real servers: a file chosen in the UI is loaded again, up to the marts."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -140,7 +140,7 @@ def test_a_failed_reload_turns_its_table_red_and_the_one_that_succeeds_turns_it_
     assert is_green()
 
 
-def test_a_failed_reload_is_told_once_though_each_load_of_its_table_shows_it_again(
+def test_a_failed_reload_is_reported_once_although_each_load_of_its_table_shows_it_again(
     instance: dg.DagsterInstance, bucket: Bucket
 ) -> None:
     cursor = AlertCursor(event=newest_event(instance))

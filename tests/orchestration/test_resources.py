@@ -1,4 +1,4 @@
-"""What assets and sensors reach outside for, where it is not what the settings say."""
+"""External resources of assets and sensors that do not follow from the settings alone."""
 
 import dagster as dg
 import pytest

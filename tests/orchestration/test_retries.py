@@ -1,4 +1,4 @@
-"""What a step does when a server goes away, when somebody has to mend something, and when the run is cancelled."""
+"""A step during an outage, when somebody has to fix something, and when its run is canceled."""
 
 import os
 import signal
@@ -80,7 +80,7 @@ def test_a_load_is_tried_again_when_a_server_was_away(
     assert materialization.metadata["records"].value == 1
 
 
-def test_a_server_that_stays_away_ends_the_step_after_the_last_attempt_with_what_it_said(
+def test_a_permanent_outage_fails_the_step_after_the_last_attempt_with_its_error(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def away(*_: Any) -> Iterator[Any]:
@@ -93,7 +93,7 @@ def test_a_server_that_stays_away_ends_the_step_after_the_last_attempt_with_what
     assert reason(result) == "Postgres accepted nothing for 120 s"
 
 
-def test_a_bucket_that_is_not_there_ends_the_step_at_once(run: Run, bucket: Bucket) -> None:
+def test_a_missing_bucket_fails_the_step_immediately(run: Run, bucket: Bucket) -> None:
     elsewhere = landing_of(bucket, "nowhere")
     result = run(raw.raw_asset(JOBS), elsewhere)
 
@@ -101,7 +101,7 @@ def test_a_bucket_that_is_not_there_ends_the_step_at_once(run: Run, bucket: Buck
     assert not steps(result, "STEP_UP_FOR_RETRY")
 
 
-def test_a_table_that_another_session_keeps_ends_the_step_at_once_and_names_the_session(
+def test_a_table_locked_by_another_session_fails_the_step_immediately_and_names_the_session(
     run: Run, database: Database, bucket: Bucket
 ) -> None:
     landing = landing_of(bucket, lock_wait_seconds=0.1)
@@ -123,7 +123,7 @@ def test_damaged_objects_are_not_tried_again(run: Run, bucket: Bucket) -> None:
     assert not steps(result, "STEP_UP_FOR_RETRY")
 
 
-def test_a_table_without_a_column_ends_the_step_at_once_and_its_check_names_the_column(
+def test_a_table_that_lacks_a_column_fails_the_step_immediately_and_its_check_names_the_column(
     run: Run, database: Database, bucket: Bucket
 ) -> None:
     bucket.put("jobs.csv", b"1,Clerk\n")

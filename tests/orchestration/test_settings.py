@@ -1,4 +1,4 @@
-"""What the environment decides: read in one module, wrong values named with what to set, secrets never shown."""
+"""Settings from the environment: read in one module, invalid ones named with a remedy, secrets never shown."""
 
 import os
 import re
@@ -82,7 +82,7 @@ def test_a_wrong_word_for_every_night_names_the_setting() -> None:
         ArchiveSettings.read()
 
 
-def test_placeholders_stand_in_for_what_is_missing_and_leave_no_trace() -> None:
+def test_placeholders_replace_missing_variables_and_leave_no_trace() -> None:
     with environment({"PGHOST": "given"}):
         with placeholders({"PGHOST": "unset", "HIRING_TEST_PLACEHOLDER": "unset"}):
             assert (os.environ["PGHOST"], os.environ["HIRING_TEST_PLACEHOLDER"]) == ("given", "unset")

@@ -1,4 +1,4 @@
-"""What `make aws-check` says of a deployment, without Terraform: itself it is run with Terraform, and not here."""
+"""What `make aws-check` reports about a deployment, without Terraform; with Terraform it is run elsewhere."""
 
 from pathlib import Path
 
@@ -47,11 +47,11 @@ def test_a_password_in_the_state_is_reported_by_its_name_and_never_shown() -> No
     assert reported == ["the value of api is in the state"]
 
 
-def test_secrets_that_were_never_filled_prove_nothing() -> None:
+def test_secrets_that_were_never_filled_do_not_count() -> None:
     assert list(exposed_secrets({"api": PASSWORDS["api"]}, {"state": ""})) == ["only ['api'] have values"]
 
 
-def test_a_second_plan_may_differ_in_what_moto_does_not_keep_and_in_nothing_else() -> None:
+def test_a_second_plan_differs_only_in_attributes_that_moto_does_not_store() -> None:
     known = change("aws_ecs_service", enable_ecs_managed_tags="after")
     other = change("aws_ecs_service", enable_ecs_managed_tags="after", desired_count="after")
 

@@ -291,7 +291,7 @@ def failed_run(
     return cast(DagsterRun, instance.get_run_by_id(run.run_id)), done
 
 
-def test_the_tasks_command_executes_the_run_with_nothing_of_the_launchers(
+def test_the_tasks_command_executes_the_run_without_options_of_the_launcher(
     failed_run: tuple[DagsterRun, "subprocess.CompletedProcess[str]"],
 ) -> None:
     run, done = failed_run
@@ -300,7 +300,7 @@ def test_the_tasks_command_executes_the_run_with_nothing_of_the_launchers(
     assert "DAGSTER_KEEP_DAYS" in done.stderr
 
 
-def test_a_run_that_fails_ends_with_0_and_says_so_in_the_words_that_an_alarm_waits_for(
+def test_a_failed_run_exits_with_0_and_is_logged_in_the_pattern_of_an_alarm(
     failed_run: tuple[DagsterRun, "subprocess.CompletedProcess[str]"],
 ) -> None:
     _, done = failed_run
@@ -310,7 +310,7 @@ def test_a_run_that_fails_ends_with_0_and_says_so_in_the_words_that_an_alarm_wai
     assert not matches("failed_runs", "- dagster - DEBUG - refresh - 463919eb - 24868 - RUN_SUCCESS - Finished.")
 
 
-def test_a_load_that_waits_too_long_for_the_marts_is_told_in_the_words_that_an_alarm_waits_for(
+def test_a_load_that_waits_too_long_for_the_marts_is_logged_in_the_pattern_of_an_alarm(
     module_database: Database,
 ) -> None:
     """Where files keep coming some load always waits for a few seconds: the alarm must not count those."""
@@ -351,7 +351,7 @@ def test_dagster_still_has_the_words_of_runs_that_are_not_launched_and_of_ticks_
         assert any(matches(name, message) for message in messages)
 
 
-def test_a_sensor_that_gives_up_says_so_in_the_words_that_an_alarm_waits_for() -> None:
+def test_a_sensor_that_gives_up_logs_the_pattern_of_an_alarm() -> None:
     gate, backoff = RunGate(), Backoff(tried=[digest_of("work")], made=2)
     with DagsterInstance.ephemeral() as idle:
         skipped, _ = gate.request_run(idle, backoff, ["work"], "1 object", [], limit=2)

@@ -1,4 +1,4 @@
-"""The scripts of a release and of tasks by hand, between stand-ins for `aws` and `terraform` with prepared answers."""
+"""The scripts of a release and of manual tasks, with fake `aws` and `terraform` that return prepared answers."""
 
 import json
 import os
@@ -48,7 +48,7 @@ def run(
     return subprocess.run([SCRIPTS / script, *arguments], env=environment, capture_output=True, text=True, check=False)
 
 
-def test_a_release_goes_on_after_a_migration_that_ended_well(tmp_path: Path) -> None:
+def test_a_release_continues_after_a_successful_migration(tmp_path: Path) -> None:
     assert run(tmp_path, "run-task", "migrate").returncode == 0
 
 
@@ -69,7 +69,7 @@ def test_a_release_stops_at_a_migration_that(tmp_path: Path, task: Any) -> None:
     assert "/hiring/migrate" in ended.stdout
 
 
-def test_a_release_stops_when_the_migration_is_not_started_and_says_why(tmp_path: Path) -> None:
+def test_a_release_stops_with_the_reason_when_the_migration_does_not_start(tmp_path: Path) -> None:
     refusal = {"tasks": [], "failures": [{"reason": "RESOURCE:CPU"}]}
     ended = run(tmp_path, "run-task", "migrate", answers={"aws run-task": refusal})
     assert ended.returncode == 1
@@ -77,11 +77,11 @@ def test_a_release_stops_when_the_migration_is_not_started_and_says_why(tmp_path
 
 
 @pytest.mark.parametrize("script", ["run-task", "await-services"])
-def test_a_release_stops_when_terraform_does_not_answer(tmp_path: Path, script: str) -> None:
+def test_a_release_stops_when_terraform_fails(tmp_path: Path, script: str) -> None:
     assert run(tmp_path, script, "migrate", answers={"terraform cluster_name": None}).returncode != 0
 
 
-def test_a_command_by_hand_is_run_with_what_runs_are_given(tmp_path: Path) -> None:
+def test_a_manual_command_runs_with_the_same_environment_as_runs(tmp_path: Path) -> None:
     assert run(tmp_path, "run-task", "run", "python", "-m", "a.module", "two words").returncode == 0
     (asked,) = [line for line in (tmp_path / "asked").read_text().splitlines() if line.startswith("ecs run-task")]
     assert "--task-definition hiring-run:7" in asked
@@ -118,7 +118,7 @@ def test_a_plan_is_known_again_by_its_digest_and_written_down_for_who_approves(t
     assert first == again != other
 
 
-def test_the_policies_of_a_release_cover_every_service_that_terraform_asks() -> None:
+def test_the_policies_of_a_release_cover_every_service_that_terraform_calls() -> None:
     """One that is missing shows in the first release that needs it, after the approval."""
     asked = set(SERVICES) - {"s3control", "sts", "elbv2", "cloudwatchlogs", "applicationautoscaling"}
     asked |= {"elasticloadbalancing", "logs", "application-autoscaling", "route53", "wafv2"}
@@ -129,7 +129,7 @@ def test_the_policies_of_a_release_cover_every_service_that_terraform_asks() -> 
         assert len(json.dumps(policy, separators=(",", ":"))) < 6144
 
 
-def test_who_plans_changes_nothing() -> None:
+def test_a_plan_changes_nothing() -> None:
     policy = json.loads((SCRIPTS / "release" / "plan.json").read_text())
     looks = ("Describe", "Get", "List", "View", "Decrypt")
     assert all(action.partition(":")[2].startswith(looks) for each in policy["Statement"] for action in each["Action"])

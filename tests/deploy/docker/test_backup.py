@@ -1,4 +1,4 @@
-"""The backup service's script, on a real Postgres: when it dumps, what it deletes, and what it leaves when it fails."""
+"""The backup service's script on a real Postgres: when it dumps, what it deletes, and how it handles failures."""
 
 import os
 import signal
@@ -106,7 +106,7 @@ def test_old_dumps_are_deleted_when_there_is_a_new_one(server: EmbeddedPostgres,
     assert len(list(tmp_path.glob("*.dump"))) == 3
 
 
-def test_a_dump_that_fails_ends_the_service_and_is_none(server: EmbeddedPostgres, tmp_path: Path) -> None:
+def test_a_failed_dump_ends_the_service_and_leaves_no_file(server: EmbeddedPostgres, tmp_path: Path) -> None:
     program = tmp_path / "bin" / "pg_dump"
     program.parent.mkdir()
     folder = tmp_path / "backups"

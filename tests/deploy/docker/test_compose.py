@@ -1,4 +1,4 @@
-"""What docker-compose.yml says of images, memory and its services over S3 and RDS."""
+"""Images, memory and services over S3 and RDS in docker-compose.yml."""
 
 from collections import defaultdict
 from pathlib import Path
@@ -38,7 +38,7 @@ def test_images_are_labelled_with_the_version_that_they_are_tagged_with() -> Non
             assert service["image"].endswith(f":{service['build']['args']['VERSION']}")
 
 
-def test_what_is_written_to_tmp_leaves_room_in_the_memory_of_its_service() -> None:
+def test_files_in_tmp_leave_room_in_the_memory_of_their_service() -> None:
     for name, service in services().items():
         for place in service.get("tmpfs", []):
             _, _, size = place.partition(":size=")
@@ -54,7 +54,7 @@ def test_postgres_uses_the_memory_that_it_is_given() -> None:
     assert bytes_of(settings["effective_cache_size"]) <= limit
 
 
-def test_over_a_postgres_of_ones_own_nothing_runs_that_needs_the_one_of_this_file() -> None:
+def test_with_an_external_postgres_no_service_needs_the_one_of_this_file() -> None:
     over = services("docker-compose.aws.yml")
     embedded = {name for name, service in over.items() if service.get("profiles") == ["embedded"]}
     assert embedded == {"postgres", "s3", "backup"}

@@ -15,7 +15,7 @@ def values(path: Path) -> dict[str, str]:
     return dict(line.split("=", 1) for line in path.read_text().splitlines() if "=" in line)
 
 
-def test_they_are_random_and_for_their_owner_alone(tmp_path: Path) -> None:
+def test_they_are_random_and_readable_only_by_their_owner(tmp_path: Path) -> None:
     for name in ("one", "other"):
         assert write_secrets(tmp_path / name) == list(VALUES)
     one, other = values(tmp_path / "one"), values(tmp_path / "other")
@@ -25,7 +25,7 @@ def test_they_are_random_and_for_their_owner_alone(tmp_path: Path) -> None:
     assert stat.S_IMODE((tmp_path / "one").stat().st_mode) == 0o600
 
 
-def test_what_is_there_already_stays(tmp_path: Path) -> None:
+def test_existing_values_are_kept(tmp_path: Path) -> None:
     path = tmp_path / ".env"
     path.write_text("# ours\nAPI_KEY=chosen by hand\nPOSTGRES_PASSWORD=in use")
     added = write_secrets(path)
@@ -37,7 +37,7 @@ def test_what_is_there_already_stays(tmp_path: Path) -> None:
     assert path.read_bytes() == before
 
 
-def test_they_are_those_that_the_compose_file_asks_for() -> None:
+def test_they_are_those_that_the_compose_file_requires() -> None:
     """A variable that must be set and that nobody writes would keep every newcomer from starting."""
     asked = set(re.findall(r"\$\{([A-Z_0-9]+):\?", COMPOSE_FILE.read_text()))
     assert asked == set(VALUES)
@@ -62,7 +62,7 @@ def test_only_the_api_and_the_ui_are_published_and_to_this_machine_alone() -> No
     assert all(port.startswith("127.0.0.1:") for ports in published.values() for port in ports)
 
 
-def test_the_api_shares_a_network_with_postgres_alone() -> None:
+def test_the_api_shares_a_network_only_with_postgres() -> None:
     services = yaml.safe_load(COMPOSE_FILE.read_text())["services"]
     reachable = {
         name for name, service in services.items() if set(service["networks"]) & set(services["api"]["networks"])

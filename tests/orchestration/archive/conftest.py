@@ -1,4 +1,4 @@
-"""An emptied database and an empty bucket of exports for each test, and records of every kind to put into them."""
+"""An empty database and an empty bucket of exports for each test, and records of every kind to fill them."""
 
 import itertools
 from collections.abc import Callable, Iterator, Sequence

@@ -1,4 +1,4 @@
-"""An export holds all of raw at one moment, or does not exist."""
+"""An export has all of raw at one point in time, or does not exist."""
 
 import hashlib
 import io
@@ -20,7 +20,7 @@ from tests.orchestration.archive.conftest import Warehouse
 PROJECT = Path(__file__).parents[3]
 
 
-def test_every_row_of_every_table_is_in_it_and_the_manifest_says_what_it_is(filled: Warehouse) -> None:
+def test_it_has_every_row_of_every_table_and_a_manifest_that_describes_them(filled: Warehouse) -> None:
     manifest = filled.export()
 
     assert set(manifest.tables) == set(filled.content())
@@ -67,9 +67,7 @@ def test_a_load_that_is_under_way_is_left_out(filled: Warehouse) -> None:
     filled.database.execute("delete from raw.jobs where _load_id = 6")
 
 
-def test_a_large_table_is_many_files_none_of_which_takes_much_room(
-    filled: Warehouse, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_large_table_is_exported_to_many_small_files(filled: Warehouse, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(exporting, "FILE_BYTES", 1)
     monkeypatch.setattr("orchestration.archive.rows.BLOCK_BYTES", 1)
 
@@ -135,7 +133,7 @@ def test_one_that_was_killed_does_not_exist_and_the_next_one_does(filled: Wareho
     assert filled.store.manifest("latest").export == next_one
 
 
-def test_without_any_export_it_is_said_what_to_start(warehouse: Warehouse) -> None:
+def test_without_any_export_the_message_names_the_job(warehouse: Warehouse) -> None:
     with pytest.raises(
         ArchiveRefused, match=r"there is no complete export in s3://.*/raw/; the newest ones, complete or not: none"
     ):

@@ -1,4 +1,4 @@
-"""The jobs export_raw and restore_raw as somebody presses them, and the commands that do the same without Dagster."""
+"""The jobs export_raw and restore_raw launched manually, and the commands that do the same without Dagster."""
 
 import re
 import subprocess
@@ -126,7 +126,7 @@ def test_a_wrong_bucket_is_named_by_both(
         ({"export": "yesterday"}, {}, "there is no complete export yesterday in s3://"),
     ],
 )
-def test_what_a_restore_cannot_do_is_said_in_one_line(
+def test_an_impossible_restore_is_reported_in_one_line(
     warehouse: Warehouse,
     instance: dg.DagsterInstance,
     config: dict[str, object],
@@ -215,7 +215,7 @@ MARTS = [
 ]
 
 
-def test_out_of_an_export_alone_the_marts_are_the_same_again(warehouse: Warehouse, tmp_path: Path) -> None:
+def test_an_export_alone_restores_the_same_marts(warehouse: Warehouse, tmp_path: Path) -> None:
     """In a database that shows what somebody changed by hand, and in an empty one."""
     warehouse.load("departments.csv", b"1,Sales\n2,Legal\n3,\n")
     warehouse.load("jobs.csv", b"1,Clerk\n")

@@ -1,4 +1,4 @@
-"""A restore puts back what an export holds of each load, whole or not at all, and touches no other load."""
+"""A restore brings back each load of an export completely or not at all, and does not change other loads."""
 
 import json
 import subprocess
@@ -25,7 +25,7 @@ PROJECT = Path(__file__).parents[3]
 MARTS = ["departments_above_mean", "hires_by_quarter"]
 
 
-def test_an_empty_database_has_everything_again_and_goes_on_behind_it(filled: Warehouse) -> None:
+def test_an_empty_database_is_fully_restored_and_new_loads_continue_after_it(filled: Warehouse) -> None:
     """The disaster: no backup of the database is left, only exports."""
     before = filled.content()
     filled.export()
@@ -39,7 +39,7 @@ def test_an_empty_database_has_everything_again_and_goes_on_behind_it(filled: Wa
     assert filled.database.rows("select load_id, completion from raw.loads where key = 'jobs_later.csv'") == [(6, 5)]
 
 
-def test_what_was_lost_or_changed_is_as_it_was_and_later_loads_stay(filled: Warehouse) -> None:
+def test_lost_or_changed_records_are_restored_and_later_loads_are_kept(filled: Warehouse) -> None:
     before = filled.content()
     filled.export()
     filled.load("departments_later.csv", b"7,Archives\n")
@@ -60,7 +60,7 @@ def test_what_was_lost_or_changed_is_as_it_was_and_later_loads_stay(filled: Ware
     assert filled.content("{} > 5") == later
 
 
-def test_a_later_load_keeps_what_it_corrects_of_a_load_that_is_put_back(filled: Warehouse) -> None:
+def test_a_later_load_keeps_its_corrections_of_a_restored_load(filled: Warehouse) -> None:
     """Otherwise somebody would be asked to correct it again."""
     filled.export()
     filled.load("jobs_corrected.csv", b"_load_id,_record,id,job\n3,2,2,Judge\n")
@@ -91,7 +91,7 @@ def test_one_table_comes_back_with_its_part_of_the_ledger_and_the_others_stay(fi
     filled.restore()
 
 
-def test_a_load_that_failed_and_was_tried_again_since_stays_as_it_is(filled: Warehouse) -> None:
+def test_a_failed_load_that_was_retried_since_is_not_changed(filled: Warehouse) -> None:
     """Taking it back to failed would take its records out of the metrics."""
     filled.export()
     client, bucket = filled.landing.client, filled.landing.name
@@ -168,7 +168,7 @@ def test_a_damaged_manifest_is_named(filled: Warehouse) -> None:
             filled.restore()
 
 
-def test_an_export_of_a_later_schema_wants_the_migrations_first(filled: Warehouse) -> None:
+def test_an_export_of_a_later_schema_requires_the_migrations_first(filled: Warehouse) -> None:
     export = filled.export()
     text = filled.get(export.export, "manifest.json")
     filled.put(export.export, "manifest.json", text.replace(export.revision.encode(), b"9999"))
@@ -194,7 +194,7 @@ def test_a_column_that_was_added_since_is_null_in_what_comes_back(database: Data
     assert database.rows("select * from raw.discrepancies") == []
 
 
-def test_an_export_with_a_column_that_the_database_lacks_wants_the_migrations_first(
+def test_an_export_with_a_column_that_the_database_lacks_requires_the_migrations_first(
     database: Database, s3: Settings
 ) -> None:
     warehouse = Warehouse(database, bucket_of(s3), bucket_of(s3))
@@ -264,7 +264,7 @@ def test_an_export_made_before_invalid_records_were_kept_restores_what_there_was
         ("loads", "does not contain loads: use another export"),
     ],
 )
-def test_an_export_that_lacks_what_its_ledger_has_is_refused(filled: Warehouse, table: str, complaint: str) -> None:
+def test_an_export_that_lacks_records_of_its_ledger_is_refused(filled: Warehouse, table: str, complaint: str) -> None:
     without(filled, table)
     before = filled.content()
 
@@ -291,7 +291,7 @@ def test_a_database_that_has_loaded_something_else_under_the_same_numbers_is_ref
     assert filled.content() == before
 
 
-def test_a_load_that_was_taken_out_and_loaded_anew_does_not_come_back_beside_itself(filled: Warehouse) -> None:
+def test_a_deleted_load_that_was_loaded_again_is_not_restored_as_a_duplicate(filled: Warehouse) -> None:
     filled.export()
     for table, column in [("jobs", "_load_id"), ("load_chunks", "load_id"), ("loads", "load_id")]:
         filled.database.execute(f"delete from raw.{table} where {column} = 2")
@@ -306,7 +306,7 @@ def test_a_load_that_was_taken_out_and_loaded_anew_does_not_come_back_beside_its
     assert filled.content() == before
 
 
-def test_it_waits_for_whoever_loads_or_builds(filled: Warehouse) -> None:
+def test_it_waits_for_loads_and_builds(filled: Warehouse) -> None:
     filled.export()
     with filled.restorer() as connection, connect(filled.database.conninfo("hiring_loader")) as loader:
         acquire_table_lock(loader, HIRED_EMPLOYEES, wait_seconds=0)
@@ -389,7 +389,7 @@ FORBIDDEN = [
 ]
 
 
-def test_the_role_may_do_its_work_and_nothing_else(warehouse: Warehouse) -> None:
+def test_the_role_may_do_only_its_work(warehouse: Warehouse) -> None:
     with warehouse.restorer() as connection:
         for statement in ALLOWED:
             with connection.transaction(force_rollback=True):

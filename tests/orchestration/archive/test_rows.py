@@ -1,4 +1,4 @@
-"""Whatever a column can hold comes back as it was, out of Postgres, through Parquet, into Postgres."""
+"""Every value of a column survives the round trip from Postgres through Parquet to Postgres."""
 
 import io
 from collections.abc import Iterator
@@ -81,7 +81,7 @@ def through_parquet(tables: Iterator[pa.Table]) -> Iterator[pa.Table]:
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(records, max_size=8))
 @example([(None,) * 8, (0, 0, "", "", b"", datetime(2021, 1, 1, microsecond=1, tzinfo=UTC), [], None)])
-def test_every_value_comes_back_as_it_was(connection: Connection, given: list[tuple[Any, ...]]) -> None:
+def test_every_value_survives_the_round_trip(connection: Connection, given: list[tuple[Any, ...]]) -> None:
     with connection.transaction(force_rollback=True):
         for record in given:
             connection.execute("insert into copied values (%s, %s, %s, %s, %s, %s, %s, %s)", record)

@@ -1,4 +1,4 @@
-"""How long a sensor waits before it tries again, when it does not wait at all, and when it gives up."""
+"""How long a sensor waits before it retries, when it does not wait at all, and when it gives up."""
 
 import math
 
@@ -34,7 +34,7 @@ def after(count: int, found: list[str], limit: float = math.inf) -> Backoff:
     return backoff
 
 
-def test_new_work_is_due_at_once() -> None:
+def test_new_work_is_due_immediately() -> None:
     assert attempt(Backoff(), ["a"], NOW).backoff.made == 1
 
 
@@ -74,7 +74,7 @@ def test_anything_new_makes_given_up_work_due_again() -> None:
 
 
 @pytest.mark.parametrize("changed", [["a", "b"], ["b"], ["ab"], ["a\0"]])
-def test_new_work_beside_what_was_tried_is_due_at_once_and_begins_to_count_anew(changed: list[str]) -> None:
+def test_new_work_in_addition_to_tried_work_is_due_immediately_and_resets_the_count(changed: list[str]) -> None:
     made = attempt(Backoff(), ["a"], NOW).backoff
     assert attempt(made, changed, NOW + 1).backoff.made == 1
 
@@ -85,7 +85,7 @@ def test_a_part_of_what_was_tried_is_no_new_work() -> None:
     assert both.next_attempt(["a"], NOW + 2) == both.next_attempt(["b"], NOW + 2) == FIRST_INTERVAL_SECONDS - 1
 
 
-def test_what_is_done_is_forgotten_and_new_work_when_it_comes_back() -> None:
+def test_finished_work_is_forgotten_and_counts_as_new_when_it_reappears() -> None:
     made = attempt(Backoff(), ["a", "b"], NOW).backoff
     assert isinstance(made.keep_only([digest_of("b")]).next_attempt(["a"], NOW + 1), NextAttempt)
     assert made.keep_only([digest_of("b")]).next_attempt(["b"], NOW + 1) == FIRST_INTERVAL_SECONDS - 1

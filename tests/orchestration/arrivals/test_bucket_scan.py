@@ -1,4 +1,4 @@
-"""Scans of the bucket: a part at a time, in bounded cursor, again within a tick, whatever the cursor holds."""
+"""Scans of the bucket: in parts, with a bounded cursor, repeated within a tick, for any cursor."""
 
 import itertools
 import re
@@ -83,7 +83,7 @@ def scan_once(connection: Connection, bucket: Bucket, cursor: SensorCursor, unti
     )
 
 
-def test_what_is_loaded_is_no_longer_found_and_what_is_of_no_table_is_told_apart(
+def test_loaded_objects_are_no_longer_found_and_objects_of_no_table_are_listed_separately(
     connection: Connection, bucket: Bucket, database: Database
 ) -> None:
     for key in ("departments.csv", "jobs.csv", "readme.txt"):
@@ -95,7 +95,7 @@ def test_what_is_loaded_is_no_longer_found_and_what_is_of_no_table_is_told_apart
     assert summary(SensorCursor(), result) == "3 objects, 1 new, 1 of no table"
 
 
-def test_with_nothing_new_it_says_how_many_objects_there_are(
+def test_with_nothing_new_it_reports_the_number_of_objects(
     connection: Connection, bucket: Bucket, database: Database
 ) -> None:
     bucket.put("jobs.csv", b"1,a\n")
@@ -103,7 +103,7 @@ def test_with_nothing_new_it_says_how_many_objects_there_are(
     assert summary(SensorCursor(), scan(connection, bucket.client, bucket.name)) == "1 object, none new"
 
 
-def test_a_listing_that_takes_several_scans_goes_on_where_the_last_one_ended(
+def test_a_listing_of_several_scans_continues_where_the_last_one_ended(
     connection: Connection, pages_of_three: Bucket
 ) -> None:
     for number in range(8):
@@ -255,16 +255,14 @@ def test_a_file_that_may_still_be_growing_is_named_and_found_once_it_has_settled
     assert len(words) > 2, "scanned again soon, not a second later"
 
 
-def test_a_file_that_is_dated_ahead_is_found_for_the_run_to_look_at_twice(
-    connection: Connection, bucket: Bucket
-) -> None:
+def test_a_file_with_a_future_date_is_found_and_the_run_checks_it_twice(connection: Connection, bucket: Bucket) -> None:
     """It would be found when its date has come."""
     bucket.put("jobs.csv", b"1,a\n", age_seconds=-90 * 60)
     result = scan(connection, bucket.client, bucket.name, settle_seconds=1)
     assert (keys(result), result.unsettled) == (["jobs.csv"], [])
 
 
-def test_hidden_and_unfinished_files_are_seen_by_nobody(connection: Connection, bucket: Bucket) -> None:
+def test_hidden_and_unfinished_files_are_ignored(connection: Connection, bucket: Bucket) -> None:
     for key in ("._jobs.csv", "jobs/._may.csv", "jobs.csv.filepart", "jobs.csv/_SUCCESS", ".~lock.jobs.csv#"):
         bucket.put(key, b"1,a\n")
     bucket.put("jobs_growing.csv.part", b"1,a\n", age_seconds=0)

@@ -1,4 +1,4 @@
-"""The bucket's objects in Dagster: a partition each, in the state that the ledger has, whoever loaded it."""
+"""The bucket's objects in Dagster: one partition each, with the ledger's state, however they were loaded."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -87,7 +87,7 @@ def listed(key: str) -> ObjectVersion:
 @example("jobs\n\x00\x7f.csv")
 @example("100%2E.csv")
 @example("jobs é+1 [2].csv")
-def test_any_key_has_a_partition_that_dagster_takes_and_that_leads_back_to_the_key(key: str) -> None:
+def test_any_key_has_a_partition_that_dagster_accepts_and_that_converts_back_to_the_key(key: str) -> None:
     partition = partition_of(key)
     raise_error_on_invalid_partition_key_substring([partition])
     assert key_of(partition) == key
@@ -126,7 +126,7 @@ def test_an_object_that_failed_is_shown_as_failed_with_its_reason_and_others_as_
 
 
 @pytest.mark.parametrize("status", ["failed", "held"])
-def test_the_newest_event_of_a_red_object_says_why_before_anything_else(
+def test_the_newest_event_of_a_failed_object_has_the_reason_first(
     status: str, instance: dg.DagsterInstance, connection: Connection, database: Database, bucket: Bucket
 ) -> None:
     bucket.put("jobs.csv", b"1,a\n")
@@ -150,7 +150,7 @@ def test_a_failed_object_that_is_delivered_corrected_is_no_longer_shown_as_faile
         assert states(instance) == {"jobs.csv": status}
 
 
-def test_telling_twice_tells_nothing_new(
+def test_reporting_twice_reports_nothing_new(
     instance: dg.DagsterInstance, connection: Connection, database: Database, bucket: Bucket
 ) -> None:
     bucket.put("jobs.csv", b"1,a\n")
@@ -160,7 +160,7 @@ def test_telling_twice_tells_nothing_new(
     assert len(events_of(instance, "jobs.csv")) == len(events_of(instance, "jobs_bad.csv.gz")) == 1
 
 
-def test_a_call_tells_a_bounded_number_the_newest_first_and_the_next_ones_the_rest(
+def test_a_call_reports_a_limited_number_newest_first_and_the_next_ones_the_rest(
     instance: dg.DagsterInstance,
     connection: Connection,
     database: Database,
@@ -195,7 +195,7 @@ def test_the_loads_of_a_run_lead_to_the_run_and_those_of_others_do_not(
     assert run_ids == {"jobs_before.csv": "", "jobs_now.csv": run.run_id, "jobs_bad.csv.gz": run.run_id}
 
 
-def test_the_step_of_a_raw_table_tells_what_it_loaded_and_what_others_had_loaded_before(
+def test_the_step_of_a_raw_table_reports_its_loads_and_earlier_ones_of_others(
     instance: dg.DagsterInstance, database: Database, bucket: Bucket
 ) -> None:
     bucket.put("jobs_before.csv", b"1,a\n")

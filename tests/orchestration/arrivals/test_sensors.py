@@ -1,4 +1,4 @@
-"""The sensors on real servers: one run for all that is new, none beside another, and a word about each skip."""
+"""The sensors on real servers: one run for everything new, never two at a time, and a reason for each skip."""
 
 import json
 import subprocess
@@ -117,7 +117,7 @@ def skipped(result: dg.SensorResult) -> str:
     return result.skip_reason.skip_message or ""
 
 
-def test_one_run_is_asked_for_all_new_objects_of_the_tables_that_have_any_and_every_model(ticks: Ticks) -> None:
+def test_one_run_is_requested_for_all_new_objects_with_their_tables_and_every_model(ticks: Ticks) -> None:
     for key in ("departments.csv", "jobs.csv", "jobs_b.csv"):
         ticks.bucket.put(key, b"1,a\n")
     request = only_request(ticks.new_objects())
@@ -135,7 +135,7 @@ def test_one_run_is_asked_for_all_new_objects_of_the_tables_that_have_any_and_ev
     }
 
 
-def test_the_run_has_the_checks_of_what_it_selects_and_dbt_is_told_of_no_subset(ticks: Ticks) -> None:
+def test_the_run_has_the_checks_of_its_selection_and_dbt_gets_no_subset(ticks: Ticks) -> None:
     """dbt counts the project's version as built only when nothing of it was left out."""
     ticks.bucket.put("jobs.csv", b"1,a\n")
     job = defs.resolve_job_def("refresh")
@@ -147,20 +147,20 @@ def test_the_run_has_the_checks_of_what_it_selects_and_dbt_is_told_of_no_subset(
     assert not steps["dbt_models"].is_subset
 
 
-def test_with_nothing_new_it_says_what_it_saw(ticks: Ticks) -> None:
+def test_with_nothing_new_it_reports_what_it_scanned(ticks: Ticks) -> None:
     assert skipped(ticks.new_objects()) == "0 objects, none new."
     ticks.bucket.put("jobs.csv", b"1,a\n")
     ticks.load()
     assert skipped(ticks.new_objects()) == "1 object, none new."
 
 
-def test_no_run_is_asked_for_beside_one_that_is_under_way(ticks: Ticks) -> None:
+def test_no_run_is_requested_while_one_is_under_way(ticks: Ticks) -> None:
     ticks.bucket.put("jobs.csv", b"1,a\n")
     run = ticks.instance.add_run(dg.DagsterRun("refresh", status=dg.DagsterRunStatus.STARTED))
     assert skipped(ticks.new_objects()) == f"1 object, 1 new; run {run.run_id} is under way."
 
 
-def test_the_other_sensor_asks_for_none_before_the_run_of_the_first_is_there(ticks: Ticks) -> None:
+def test_the_other_sensor_requests_none_before_the_run_of_the_first_exists(ticks: Ticks) -> None:
     """They tick at the same time: what one has asked for is not among the runs yet when the other looks there."""
     ticks.bucket.put("jobs.csv", b"1,a\n")
     ticks.load()
@@ -200,7 +200,7 @@ def test_a_run_that_failed_for_an_object_that_cannot_be_loaded_is_not_started_ag
     assert not ticks.unpublished().run_requests
 
 
-def test_an_object_of_no_table_is_told_of_once_and_counted_in_each_tick(ticks: Ticks) -> None:
+def test_an_object_of_no_table_is_reported_once_and_counted_in_each_tick(ticks: Ticks) -> None:
     ticks.bucket.put("readme.txt", b"hello")
     first, second = ticks.new_objects(), ticks.new_objects()
     assert [event.description for event in first.asset_events] == [
@@ -210,9 +210,7 @@ def test_an_object_of_no_table_is_told_of_once_and_counted_in_each_tick(ticks: T
     assert skipped(first) == skipped(second) == "1 object, none new, 1 of no table."
 
 
-def test_a_run_is_asked_for_before_a_long_listing_has_come_to_its_end(
-    ticks: Ticks, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_run_is_requested_before_a_long_listing_ends(ticks: Ticks, monkeypatch: pytest.MonkeyPatch) -> None:
     client = ticks.bucket.client
     client.meta.events.register("provide-client-params.s3.ListObjectsV2", lambda params, **_: params | {"MaxKeys": 2})
     for number in range(3):
@@ -229,7 +227,7 @@ def test_a_bucket_that_cannot_be_listed_is_named_and_the_cursor_kept(ticks: Tick
     assert ticks.cursor == "kept"
 
 
-def test_what_is_loaded_and_not_published_asks_for_a_run_of_the_models_alone(ticks: Ticks) -> None:
+def test_unpublished_loads_request_a_run_of_only_the_models(ticks: Ticks) -> None:
     assert skipped(ticks.unpublished()) == "No new load."
     ticks.bucket.put("jobs.csv", b"1,a\n")
     ticks.load()

@@ -1,4 +1,4 @@
-"""The pictures of the two metrics: what they show, and that nothing out of a file makes them unreadable or huge."""
+"""The charts of the two metrics: their content, and that no value in a file makes them unreadable or huge."""
 
 from urllib.parse import unquote
 from xml.etree import ElementTree
@@ -59,7 +59,7 @@ def test_the_same_rows_are_the_same_picture() -> None:
     assert "<!--" not in svg
 
 
-def test_a_picture_stays_small_and_loads_nothing_from_elsewhere() -> None:
+def test_a_chart_is_small_and_loads_no_external_resources() -> None:
     rows = [Quarters("Département " + "é" * 500, (10**9, 10**9, 10**9, 10**9))] * 500
     svg = hires_by_quarter.draw(2021, rows, 500)
 

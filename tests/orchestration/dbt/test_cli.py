@@ -1,4 +1,4 @@
-"""dbt in this process, in the shape of dagster-dbt's own resource."""
+"""dbt in this process, with the interface of dagster-dbt's own resource."""
 
 import inspect
 import sys

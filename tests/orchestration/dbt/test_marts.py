@@ -1,4 +1,4 @@
-"""What a mart's page shows of its content: numbers of any mart, and more where a module of its name says so."""
+"""Metadata of marts in the UI: numbers for any mart, and more if a module with its name provides it."""
 
 from typing import Any
 
@@ -41,7 +41,7 @@ def test_a_mart_without_a_module_shows_its_newest_year_and_the_totals_of_its_num
         }  # fmt: skip
 
 
-def test_what_is_shown_stays_as_long_as_the_mart_has_not_changed(database: Database) -> None:
+def test_metadata_is_kept_while_the_mart_does_not_change(database: Database) -> None:
     """What takes time would otherwise be done again in each build, and another chart be stored."""
     database.execute(TABLE)
     database.execute("grant select on marts.leavers to hiring_transformer")

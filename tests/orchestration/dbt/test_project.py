@@ -1,4 +1,4 @@
-"""What a build covers, and when the project is parsed."""
+"""The scope of a build, and when the project is parsed."""
 
 import json
 import re
@@ -83,7 +83,7 @@ def test_the_marts_are_those_that_say_so_of_themselves() -> None:
     assert dbt.published_marts({"nodes": {"draft": silent, "leavers": published}}) == ["leavers"]
 
 
-def test_the_arguments_leave_out_what_is_spared_and_unit_tests() -> None:
+def test_the_arguments_exclude_untouched_nodes_and_unit_tests() -> None:
     everything = ["build", "--exclude-resource-type", "unit_test"]
     assert dbt.build_arguments(dbt.manifest()) == everything
     assert dbt.build_arguments(dbt.manifest(), {*TABLES}) == everything
@@ -144,7 +144,7 @@ def test_the_project_in_a_database_is_what_dbt_parses_with_that_database_in_its_
     assert comparable(dbt.parsed_in_database("other")) != comparable(parsed)
 
 
-def test_a_process_goes_on_with_the_version_that_it_began_with(project: DbtProject) -> None:
+def test_a_process_keeps_the_version_that_it_started_with(project: DbtProject) -> None:
     """Runs are forks with yesterday's models in memory: what they build must not count as built by today's."""
     dbt.version_in_use.cache_clear()
     began_with = dbt.version_in_use()

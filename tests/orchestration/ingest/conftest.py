@@ -1,4 +1,4 @@
-"""An emptied database for each test, in which everything has to add up afterwards, and what most tests ask of it."""
+"""An empty database for each test, which has to be consistent afterwards, and helpers of most tests."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""The rules of docs/data-rules.md about records, a byte at a time: slow, without NumPy, and all of the text at once."""
+"""A reference implementation of docs/data-rules.md for records, one byte at a time: slow, without NumPy."""
 
 import re
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""What an object's first bytes show, wherever one block ends and the next begins."""
+"""Detecting encoding, dialect and header from an object's first bytes, for any size of blocks."""
 
 import itertools
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ from orchestration.ingest.encoding import BYTE_ORDER_MARK, Encoding, UnreadableF
 from orchestration.ingest.file_format import FileFormat
 from orchestration.ingest.header import HeaderMismatch, comparable
 from orchestration.ingest.records import START, Position
-from tests.dresses import DRESSES, OWN_NAMES
+from tests.file_formats import FILE_FORMATS, OWN_NAMES
 from tests.orchestration.ingest.conftest import DEPARTMENTS, HIRED_EMPLOYEES, JOBS
 
 COLUMNS = ("id", "name", "datetime", "department_id", "job_id")
@@ -118,7 +118,7 @@ class TestAHeader:
         ],
     )  # fmt: skip
     @pytest.mark.parametrize("block_bytes", [1, 1000])
-    def test_one_that_does_not_name_the_columns_fails_and_says_how(
+    def test_one_that_does_not_name_the_columns_fails_with_the_reason(
         self, header: str, complaint: str, block_bytes: int
     ) -> None:
         """Its values would go into the wrong columns, or every record would be rejected for its number of fields."""
@@ -155,7 +155,7 @@ class TestAHeader:
             (b"sep=:\n1:a\n", "declares the delimiter ':': it has to be a comma, ; | or a tab"),
         ],
     )  # fmt: skip
-    def test_what_cannot_be_read_safely_fails_and_says_why(self, text: bytes, complaint: str) -> None:
+    def test_an_ambiguous_file_fails_with_the_reason(self, text: bytes, complaint: str) -> None:
         """Values in the wrong columns, with everything green."""
         assert complaint_about(text, JOBS).startswith(complaint)
 
@@ -226,7 +226,7 @@ class TestDialects:
             (b'id,job\n1,"\r\\""\n', Dialect(has_escapes=True)),
         ],
     )  # fmt: skip
-    def test_the_one_that_the_header_or_the_types_prove_is_taken(self, text: bytes, dialect: Dialect) -> None:
+    def test_the_one_that_the_header_or_the_types_prove_is_used(self, text: bytes, dialect: Dialect) -> None:
         assert read_whole(text, JOBS).file_format.dialect == dialect
 
     def test_a_sound_file_is_not_read_in_other_dialects(self, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -239,11 +239,11 @@ class TestDialects:
         assert read == []
 
     @pytest.mark.parametrize("table", [DEPARTMENTS, JOBS, HIRED_EMPLOYEES], ids=lambda table: table.name)
-    @pytest.mark.parametrize("dress", DRESSES)
-    def test_every_dress_is_recognised(self, table: Table, dress: str) -> None:
+    @pytest.mark.parametrize("file_format", FILE_FORMATS)
+    def test_every_file_format_is_recognized(self, table: Table, file_format: str) -> None:
         width = len(OWN_NAMES[table.name])
         rows = [["1", "Ada, L", "2021-01-01", "2", "3"][:width], ["2", "", "2021-13-01", "", "4"][:width]]
-        found = read_whole(DRESSES[dress](table.name, rows), table).file_format
+        found = read_whole(FILE_FORMATS[file_format](table.name, rows), table).file_format
         assert sorted(found.columns) == sorted(table.column_names)
 
 
@@ -263,7 +263,7 @@ class TestEncodings:
             assert found.body.byte == len(text[:at].encode(encoding))
             assert b"".join(found.blocks) == text[at:].encode()
 
-    def test_windows_1252_is_read_where_it_is_declared_and_no_mark_says_otherwise(self) -> None:
+    def test_windows_1252_is_read_if_it_is_declared_and_there_is_no_mark(self) -> None:
         text = "id,name,datetime,department_id,job_id,Año\r\n".encode("cp1252")
         found = read_beginning([text], HIRED_EMPLOYEES, Encoding.WINDOWS_1252).file_format
         assert (found.encoding, found.left_out) == (Encoding.WINDOWS_1252, ("Año",))
@@ -287,7 +287,7 @@ class TestEncodings:
             pytest.param(b"PAR1\x15\x04\x15", "is a Parquet file", id="Parquet"),
         ],
     )
-    def test_what_is_no_text_that_can_be_read_is_told_by_its_first_bytes(self, text: bytes, complaint: str) -> None:
+    def test_unreadable_files_are_recognized_by_their_first_bytes(self, text: bytes, complaint: str) -> None:
         """Half of a file in UTF-16 is NUL characters: each record would be rejected, and none say why."""
         for at in range(min(len(text), 30)):
             with pytest.raises(UnreadableFile) as caught:
@@ -311,7 +311,7 @@ def test_a_header_without_anything_after_it_ends_where_the_text_does() -> None:
     assert b"".join(found.blocks) == b""
 
 
-def test_no_more_is_read_than_it_takes() -> None:
+def test_no_more_is_read_than_necessary() -> None:
     """An object that is one endless line would be in memory whole."""
     taken = 0
 
@@ -343,7 +343,7 @@ pieces = st.sampled_from(
 @example(b"\xef\xbb\xbf\xef\xbb\xbfid,name", 1)
 @example(b"\r", 1)
 @example(b'"id\n,"name"\n', 3)
-def test_any_bytes_are_given_back_but_for_a_mark_and_what_stands_above_the_body(text: bytes, block_bytes: int) -> None:
+def test_any_bytes_are_returned_except_a_mark_and_lines_above_the_body(text: bytes, block_bytes: int) -> None:
     try:
         found = read_beginning(in_blocks(text, block_bytes), TWO)
     except UnreadableFile:

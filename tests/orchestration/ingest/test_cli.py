@@ -1,4 +1,4 @@
-"""`python -m orchestration.ingest`: what it prints and how it ends, on real servers."""
+"""`python -m orchestration.ingest`: its output and exit status, on real servers."""
 
 import gzip
 import os
@@ -67,14 +67,14 @@ class TestValidate:
         assert (found.returncode, found.stderr) == (0, "")
         assert "8 records, 3 rejected" in " ".join(found.stdout.split())
 
-    def test_it_says_why_a_load_would_fail(self, tmp_path: Path) -> None:
+    def test_it_reports_why_a_load_would_fail(self, tmp_path: Path) -> None:
         (tmp_path / "jobs.csv").write_bytes(b"1;a;x\n2;b;y\n")
         found = run("validate", str(tmp_path / "jobs.csv"))
         assert found.exit_code == 1
         assert "is the delimiter ';'?" in in_words(found)
         assert "more than 50% of the records are rejected" in in_words(found)
 
-    def test_it_says_of_wrong_values_what_a_load_then_says(self, servers: Bucket) -> None:
+    def test_it_reports_the_same_invalid_values_as_a_load(self, servers: Bucket) -> None:
         lines = [
             b"%d,Ada,%b,1,1\n" % (number, b"01.02.2021" if number <= 60 else b"2021-02-01") for number in range(1, 101)
         ]
@@ -115,7 +115,7 @@ class TestValidate:
         with environment({"REJECT_SHARE": "0.3"}):
             assert run("validate", str(tmp_path / "jobs.csv")).exit_code == 1
 
-    def test_a_file_whose_name_tells_no_table_wants_it_named(self, tmp_path: Path) -> None:
+    def test_a_file_whose_name_does_not_identify_its_table_requires_the_option(self, tmp_path: Path) -> None:
         (tmp_path / "may.csv").write_bytes(b"1,a\n")
         assert run("validate", str(tmp_path / "may.csv")).exit_code == 2
         assert run("validate", str(tmp_path / "may.csv"), "--table", "jobs").exit_code == 0
@@ -134,9 +134,7 @@ class TestValidate:
 
 
 class TestLoad:
-    def test_everything_new_in_the_bucket_is_loaded_and_then_nothing_is_new(
-        self, servers: Bucket, database: Database
-    ) -> None:
+    def test_everything_new_in_the_bucket_is_loaded_once(self, servers: Bucket, database: Database) -> None:
         servers.put("jobs.csv", b"1,a\n")
         servers.put("departments.csv", b"1,a\n2,b\n")
         first = run("load")
@@ -210,7 +208,7 @@ class TestStatus:
         assert "is the delimiter ';'?" in in_words(found)
         assert "Every record is accounted for." in found.output
 
-    def test_a_record_that_was_lost_is_told(self, servers: Bucket, database: Database) -> None:
+    def test_a_lost_record_is_reported(self, servers: Bucket, database: Database) -> None:
         servers.put("jobs.csv", BAD)
         run("load")
         database.execute("delete from raw.jobs where _record = 5")

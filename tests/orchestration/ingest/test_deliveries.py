@@ -1,4 +1,4 @@
-"""Objects of which each is a whole table: one that lacks too much is held back until a person lets it count."""
+"""Snapshots: an object that lacks too many ids is held until a person releases it."""
 
 from dataclasses import replace
 
@@ -80,7 +80,7 @@ def test_a_table_whose_objects_add_to_it_is_never_held_back(ten: Landing) -> Non
 
 
 @pytest.mark.parametrize("load_once_more", [load_object, reload_object])
-def test_a_delivery_that_is_held_back_counts_once_somebody_says_so(ten: Landing, load_once_more: type[object]) -> None:
+def test_a_held_delivery_counts_once_somebody_releases_it(ten: Landing, load_once_more: type[object]) -> None:
     ten.bucket.put("jobs_2.csv", ids(1))
     ten.fail_one(WHOLE_JOBS, AS_USUAL)
     item = current_version(ten.bucket.client, ten.bucket.name, "jobs_2.csv")
@@ -91,7 +91,7 @@ def test_a_delivery_that_is_held_back_counts_once_somebody_says_so(ten: Landing,
     assert ten.database.rows("select count(*) from raw.loads where status = 'complete'") == [(2,)]
 
 
-def test_an_older_delivery_that_is_tried_again_withdraws_nothing(ten: Landing) -> None:
+def test_retrying_an_older_delivery_withdraws_nothing(ten: Landing) -> None:
     ten.bucket.put("jobs_0.csv", b"1\n" * 3, age_seconds=90)
     ten.fail_one(WHOLE_JOBS, replace(AS_USUAL, reject_limit=RejectLimit(0)))
     ten.bucket.put("jobs_2.csv", ids(*range(1, 11)))

@@ -1,4 +1,4 @@
-"""Records in any dialect, under any header, are loaded as they were written: against the records themselves."""
+"""Records in any dialect, under any header, are loaded unchanged, compared with the records themselves."""
 
 import csv
 import gzip
@@ -19,7 +19,7 @@ from orchestration.ingest.objects import file_version
 from orchestration.ingest.records import START, split_chunks
 from orchestration.ingest.session import DatabaseUnavailable, TableSession
 from tests.conftest import Database
-from tests.dresses import DRESSES, OTHER_NAMES, OWN_NAMES, SHORT_NAMES, Style, written
+from tests.file_formats import FILE_FORMATS, OTHER_NAMES, OWN_NAMES, SHORT_NAMES, Style, written
 from tests.orchestration.ingest.conftest import (
     HIRED_EMPLOYEES,
     LENIENT,
@@ -182,7 +182,7 @@ numbered = itertools.count()
     max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 )
 @given(files(), st.integers(1, 4), st.integers(1, 50))
-def test_records_in_any_dress_are_the_records(
+def test_records_in_any_file_format_are_the_same_records(
     module_database: Database, tmp_path: Path, file: File, chunk_records: int, block_bytes: int
 ) -> None:
     """A value in the column of another, a record lost or shifted by a header, and nobody sees it."""
@@ -248,9 +248,9 @@ RECORDS = [
 ]
 
 
-@pytest.mark.parametrize("dress", DRESSES)
-def test_a_dress_loads_as_its_records(landing: Landing, dress: str) -> None:
-    landing.bucket.put("hired_employees.csv", DRESSES[dress](TABLE, RECORDS))
+@pytest.mark.parametrize("file_format", FILE_FORMATS)
+def test_every_file_format_loads_the_same_records(landing: Landing, file_format: str) -> None:
+    landing.bucket.put("hired_employees.csv", FILE_FORMATS[file_format](TABLE, RECORDS))
     totals = landing.load_one(HIRED_EMPLOYEES, LENIENT).totals
     assert (totals.malformed, totals.invalid) == (0, 2)
     assert invalid_records(landing.database) == {2: ["job_id:missing"], 3: ["department_id:missing"]}

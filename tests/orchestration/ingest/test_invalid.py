@@ -1,4 +1,4 @@
-"""Which rows break a rule: of any records, in any dialect, those that the rules reject when a value is read alone."""
+"""Finding invalid rows: for any records in any dialect, those that the rules reject value by value."""
 
 import csv
 import io
@@ -220,7 +220,7 @@ CLOCK = [
     "moments", [CALENDAR, DAYS_FIRST, CENTURIES, CLOCK], ids=["calendar", "days first", "centuries", "clock"]
 )
 @pytest.mark.parametrize("table", TABLES, ids=[table.name for table in TABLES])
-def test_each_day_century_and_time_is_judged_as_the_rules_judge_it(table: Table, moments: Sequence[str]) -> None:
+def test_each_day_century_and_time_is_treated_like_in_the_rules(table: Table, moments: Sequence[str]) -> None:
     """Days of months and of leap years, and the ends of a range, are what a pattern of dates gets wrong."""
     (name, *_) = (column.name for column in table.columns if column.logical_type is TIMESTAMP)
     rows = [{column.name: str(column.example) for column in table.columns} | {name: moment} for moment in moments]
@@ -232,7 +232,7 @@ def test_each_day_century_and_time_is_judged_as_the_rules_judge_it(table: Table,
 
 @pytest.mark.parametrize("table", TABLES, ids=[table.name for table in TABLES])
 @pytest.mark.parametrize("encoding", [Encoding.UTF_8, Encoding.WINDOWS_1252])
-def test_each_character_at_a_values_ends_is_judged_as_the_rules_judge_it(table: Table, encoding: Encoding) -> None:
+def test_each_character_at_a_values_ends_is_treated_like_in_the_rules(table: Table, encoding: Encoding) -> None:
     """In Windows-1252 white space is another byte than in UTF-8, and the same byte another character."""
     characters = [
         *map(chr, range(1, 0x180)),
@@ -280,7 +280,7 @@ def test_each_byte_of_a_valid_value_may_be_another_one(table: Table) -> None:
     assert {each.record: each.reasons for each in invalid} == expected
 
 
-def test_usual_rows_are_recognised_where_they_stand_and_others_left_to_a_second_look() -> None:
+def test_usual_rows_are_recognized_in_place_and_others_left_to_the_rules() -> None:
     """Were none recognised, every load would take half as long again, and nothing else would show it."""
     usual = [
         b"1,Ada,2021-07-27T16:02:08Z,1,2",
@@ -295,7 +295,7 @@ def test_usual_rows_are_recognised_where_they_stand_and_others_left_to_a_second_
     assert [row for row, is_plain in zip(chunk.rows, chunk.is_plain, strict=True) if is_plain] == [*usual, *usual]
 
 
-def test_no_text_of_quotes_and_delimiters_is_taken_for_other_fields_than_it_has() -> None:
+def test_no_text_of_quotes_and_delimiters_is_split_into_wrong_fields() -> None:
     """A quote that a pattern takes for a character, or the end of a field for its beginning, joins or shifts fields."""
     texts = ["".join(each) for length in range(1, 8) for each in itertools.product(',"x\n', repeat=length)]
     records = [record for text in texts if (record := _record_of_two(text))]

@@ -1,4 +1,4 @@
-"""How much of an object may be rejected, and what is said about one of which more was."""
+"""How many records of an object may be rejected, and the message about an object that exceeds that."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -53,7 +53,7 @@ def test_a_limit_is_exceeded_by_more_than_it(
     assert limit.violation(Totals(records, rejected), at_end=True) == violation
 
 
-def test_the_share_is_judged_at_the_end_and_the_count_at_once() -> None:
+def test_the_share_is_checked_at_the_end_and_the_count_immediately() -> None:
     """A bad beginning of a good file once it was judged by its share would fail it."""
     assert RejectLimit().violation(Totals(10, 10), at_end=False) is None
     assert RejectLimit().violation(Totals(10**6, 100_001), at_end=False) == "more than 100,000 records are rejected"
@@ -85,7 +85,7 @@ QUOTES = "Are quotes in quoted fields not doubled?"
         ("refused_by_table", [b"1,a"], None),
     ],
 )
-def test_what_the_rejected_have_in_common_tells_a_likely_cause(
+def test_common_properties_of_rejected_records_suggest_a_likely_cause(
     reason: str, raws: Sequence[bytes], cause: str | None
 ) -> None:
     samples = [example(number, reason, raw) for number, raw in enumerate(raws)]
@@ -140,7 +140,9 @@ def test_a_tally_counts_all_and_keeps_samples_of_each_reason() -> None:
                      "too_few_fields; the first, record 1 in line 1, has 1 field instead of 2", id="several reasons"),
     ],
 )  # fmt: skip
-def test_an_object_of_which_most_is_rejected_fails_and_says_why(landing: Landing, text: bytes, message: str) -> None:
+def test_an_object_with_mostly_rejected_records_fails_with_the_reason(
+    landing: Landing, text: bytes, message: str
+) -> None:
     landing.bucket.put("jobs.csv", text)
     failed = landing.fail_one()
     assert failed.status == "failed"
@@ -172,7 +174,7 @@ def test_a_bad_beginning_does_not_fail_an_object_that_is_good_on_the_whole(
 
 
 @pytest.mark.parametrize(("count", "loaded"), [(1500, True), (1499, False)])
-def test_an_object_of_which_too_many_are_rejected_fails_at_once(
+def test_an_object_with_too_many_rejected_records_fails_immediately(
     landing: Landing, monkeypatch: pytest.MonkeyPatch, count: int, loaded: bool
 ) -> None:
     monkeypatch.setattr("orchestration.ingest.loader.CHUNKS_PER_TRANSACTION", 1)
@@ -188,7 +190,7 @@ def test_an_object_of_which_too_many_are_rejected_fails_at_once(
         )
 
 
-def test_a_load_that_failed_at_its_limit_goes_on_under_a_higher_one(
+def test_a_load_that_failed_at_its_limit_continues_with_a_higher_one(
     landing: Landing, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("orchestration.ingest.loader.CHUNKS_PER_TRANSACTION", 1)
@@ -204,7 +206,7 @@ def test_a_load_that_failed_at_its_limit_goes_on_under_a_higher_one(
     assert [row[1] for row in jobs(landing.database)] == list(range(1501, 4001))
 
 
-def test_rejections_before_a_load_was_taken_up_count_towards_its_limit(
+def test_rejections_before_a_load_was_resumed_count_towards_its_limit(
     landing: Landing, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A load that crashes now and then would have its limit anew each time."""
@@ -258,7 +260,7 @@ def test_malformed_and_invalid_records_exceed_the_limit_together(landing: Landin
     ) in failed.message
 
 
-def test_of_a_missing_value_the_message_says_that_there_is_none(landing: Landing) -> None:
+def test_the_message_about_a_missing_value_says_that_there_is_none(landing: Landing) -> None:
     landing.bucket.put("jobs.csv", b"1,\n2,\n3,c\n")
     assert landing.fail_one().message.endswith(
         "2 of 3 rejected (0 malformed, 2 invalid), 2 of them as job:missing; the first, record 1 in line 1, has no job"
@@ -279,7 +281,7 @@ def test_a_record_that_breaks_several_rules_is_one_rejected_record(landing: Land
     }
 
 
-def test_too_many_invalid_records_fail_an_object_at_once(landing: Landing, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_too_many_invalid_records_fail_an_object_immediately(landing: Landing, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("orchestration.ingest.loader.CHUNKS_PER_TRANSACTION", 1)
     landing.bucket.put("jobs.csv", b"".join(b"%d,%b\n" % (n, b"" if n <= 1500 else b"job") for n in range(1, 10_001)))
     failed = landing.fail_one(policy=policy(count=1499))
@@ -291,7 +293,7 @@ def test_too_many_invalid_records_fail_an_object_at_once(landing: Landing, monke
     ]  # fmt: skip
 
 
-def test_invalid_records_before_a_load_was_taken_up_count_towards_its_limit(
+def test_invalid_records_before_a_load_was_resumed_count_towards_its_limit(
     landing: Landing, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("orchestration.ingest.loader.CHUNKS_PER_TRANSACTION", 1)

@@ -1,4 +1,4 @@
-"""Objects into raw tables on real servers: every record once, whatever a file holds and whenever a load breaks."""
+"""Loads objects into raw tables on real servers: every record once, for any content and any interruption."""
 
 import csv
 import gzip
@@ -219,7 +219,7 @@ class TestBadRecords:
             assert line == text[:at].count(b"\n") + 1
         assert [row[1] for row in jobs(landing.database)] == [number for number in range(1, 2501) if number not in bad]
 
-    def test_a_file_of_nothing_but_bad_records_fails_unless_the_limit_allows_it(self, landing: Landing) -> None:
+    def test_a_file_of_only_bad_records_fails_unless_the_limit_allows_it(self, landing: Landing) -> None:
         landing.bucket.put("jobs.csv", b"\x89PNG\r\n\x1a\n" + b"\xff" * 100)
         failed = landing.fail_one()
         assert failed.status == "failed"
@@ -251,7 +251,7 @@ class TestBadRecords:
 
 
 class TestWhichObjects:
-    def test_what_is_loaded_is_not_loaded_again(self, landing: Landing, connection: Connection) -> None:
+    def test_a_loaded_object_is_not_loaded_again(self, landing: Landing, connection: Connection) -> None:
         landing.bucket.put("jobs.csv", b"1,a\n")
         landing.bucket.put("more/jobs_b.csv.gz", gzip.compress(b"2,b\n"))
         assert len(landing.load()) == 2
@@ -260,7 +260,7 @@ class TestWhichObjects:
         assert list(list_pending(connection, landing.bucket.client, landing.bucket.name)) == []
         assert landing.database.rows("select * from raw.loads") == before
 
-    def test_a_complete_version_that_is_loaded_once_more_is_returned_as_it_is(self, landing: Landing) -> None:
+    def test_loading_a_complete_version_again_returns_its_load(self, landing: Landing) -> None:
         landing.bucket.put("jobs.csv", b"1,a\n2\n3,c\n")
         before = landing.load_one()
         (item,) = list_objects(landing.bucket.client, landing.bucket.name)
@@ -289,7 +289,7 @@ class TestWhichObjects:
         assert len(landing.load()) == 2
         assert [row[2:] for row in jobs(landing.database)] == [("1", "a"), ("1", "a")]
 
-    def test_objects_of_other_tables_and_of_none_are_left_alone(self, landing: Landing, connection: Connection) -> None:
+    def test_objects_of_other_tables_and_of_none_are_ignored(self, landing: Landing, connection: Connection) -> None:
         for key in ("jobs.csv", "departments.csv", "jobs/departments.csv", "README.md", "x.csv"):
             landing.bucket.put(key, b"1,a\n")
         assert len(landing.load(DEPARTMENTS)) == 1
@@ -407,7 +407,7 @@ class TestABrokenLoad:
 
     @pytest.mark.parametrize("key", ["jobs.csv", "jobs.csv.gz"])
     @pytest.mark.parametrize("chunk", [0, 1, 2])
-    def test_it_goes_on_with_the_first_missing_chunk(
+    def test_it_continues_with_the_first_missing_chunk(
         self, landing: Landing, undisturbed: Callable[[], list[Rows]], key: str, chunk: int
     ) -> None:
         database = landing.database
@@ -429,7 +429,7 @@ class TestABrokenLoad:
         plain_part = f"bytes={committed[-1][2]}-" if committed else None
         assert asked == [None if key.endswith(".gz") else plain_part]
 
-    def test_it_only_remains_to_be_completed_when_all_its_chunks_are_there(
+    def test_only_completion_remains_if_all_its_chunks_exist(
         self, landing: Landing, undisturbed: Callable[[], list[Rows]]
     ) -> None:
         landing.bucket.put("jobs.csv", self.TEXT)
@@ -444,7 +444,7 @@ class TestABrokenLoad:
         assert what_a_load_left(landing.database) == expected
         assert asked == []
 
-    def test_it_goes_on_after_what_the_version_before_loaded_which_counted_no_invalid_records(
+    def test_it_continues_loads_of_the_previous_version_which_did_not_count_invalid_records(
         self, landing: Landing
     ) -> None:
         lines = [b"bad\n" if number % 700 == 0 else b"%d,\n" % number for number in range(1, 2501)]
@@ -460,7 +460,7 @@ class TestABrokenLoad:
             (2497, 3, 1498, 1501)
         ]
 
-    def test_it_goes_on_in_the_same_call_when_the_database_is_back_soon(
+    def test_it_continues_in_the_same_call_when_the_database_is_back_soon(
         self, landing: Landing, undisturbed: Callable[[], list[Rows]]
     ) -> None:
         landing.bucket.put("jobs.csv", self.TEXT)
@@ -598,7 +598,7 @@ class TestAnObjectThatCannotBeRead:
         loaded = [row for row in jobs(landing.database) if row[0] == outcome.load_id]
         assert loaded == numbered(outcome.load_id, JOBS_TEXT)
 
-    def test_what_failed_is_tried_again_where_that_is_asked_for(self, landing: Landing) -> None:
+    def test_a_failed_load_is_retried_if_that_is_requested(self, landing: Landing) -> None:
         landing.bucket.put("jobs.csv", b"1\n2\n3,c\n")
         landing.fail_one()
         (item,) = list_objects(landing.bucket.client, landing.bucket.name)
@@ -629,7 +629,7 @@ class TestAnObjectThatCannotBeRead:
         ]
         assert landing.load() == []
 
-    def test_an_object_that_is_overwritten_between_listing_and_reading_loads_as_it_is_then(
+    def test_an_object_overwritten_between_listing_and_reading_is_loaded_in_its_new_version(
         self, landing: Landing
     ) -> None:
         landing.bucket.put("jobs_a.csv", b"1,before\n", age_seconds=30)
@@ -644,7 +644,7 @@ class TestAnObjectThatCannotBeRead:
         assert [status for _, status in statuses(landing.database)] == ["complete", "abandoned", "complete"]
 
     @pytest.mark.usefixtures("chunk_by_chunk")
-    def test_an_object_that_is_overwritten_in_the_middle_of_reading_loads_as_it_is_then(self, landing: Landing) -> None:
+    def test_an_object_overwritten_during_a_read_is_loaded_in_its_new_version(self, landing: Landing) -> None:
         """Half of one version and half of another in one load, or the first version's half counting for good."""
         lines = 16 * BLOCK_BYTES // 1000
         before = b"".join(b"%08d,before%b\n" % (number, b"." * 1000) for number in range(lines))
@@ -751,14 +751,14 @@ class TestTwoLoaders:
             landing.load(JOBS, IMPATIENT)
         close(first)
 
-    def test_whoever_stops_half_way_leaves_the_table_to_others(self, landing: Landing) -> None:
+    def test_a_loader_that_stops_half_way_releases_the_table(self, landing: Landing) -> None:
         landing.bucket.put("jobs_a.csv", b"1,a\n", age_seconds=20)
         landing.bucket.put("jobs_b.csv", b"1,a\n", age_seconds=10)
         close(half_way(landing))
         assert landing.load_one(policy=IMPATIENT).item.key == "jobs_b.csv"
 
 
-def test_a_database_that_is_not_there_is_told_at_once(bucket: Bucket) -> None:
+def test_a_missing_database_is_reported_immediately(bucket: Bucket) -> None:
     nobody = f"host=127.0.0.1 port={free_port()} user=hiring_loader dbname=none"
     with pytest.raises(psycopg.OperationalError, match="onnection refused"):
         list(load_pending(nobody, bucket.client, bucket.name, JOBS))

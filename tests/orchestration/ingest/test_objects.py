@@ -1,4 +1,4 @@
-"""Listing a bucket on a real S3 server, which version an object or a file has, and what errors say."""
+"""Listing a bucket on a real S3 server, versions of objects and files, and messages of errors."""
 
 import os
 import time
@@ -52,7 +52,7 @@ def client_of(endpoint: str, access_key: str = "wrong", secret_key: str = "wrong
     )
 
 
-def test_every_object_is_listed_with_what_tells_its_version(bucket: Bucket) -> None:
+def test_every_object_is_listed_with_its_version(bucket: Bucket) -> None:
     bucket.put("jobs/b.csv", b"1,a\n", age_seconds=3600)
     bucket.put("a b+c%é.csv", b"")
     first, second = list_objects(bucket.client, bucket.name)
@@ -74,7 +74,7 @@ def test_an_empty_bucket_has_no_objects(bucket: Bucket) -> None:
     assert list(list_objects(bucket.client, bucket.name)) == []
 
 
-def test_a_listing_goes_on_after_its_first_page(bucket: Bucket) -> None:
+def test_a_listing_continues_after_its_first_page(bucket: Bucket) -> None:
     """S3 answers with a thousand objects at a time; whoever asks once never sees the others."""
     keys = [f"jobs/{number:04}.csv" for number in range(1500)]
     (bucket.folder / "jobs").mkdir()
@@ -97,7 +97,7 @@ def test_a_bucket_that_does_not_exist_is_named(bucket: Bucket) -> None:
     assert str(caught.value) == "bucket 'no-such-bucket' does not exist: create it, or name another in S3_BUCKET"
 
 
-def test_wrong_credentials_are_told_in_one_line(bucket: Bucket) -> None:
+def test_wrong_credentials_are_reported_in_one_line(bucket: Bucket) -> None:
     access_key = bucket.client._request_signer._credentials.access_key  # type: ignore[attr-defined]
     for client in client_of(bucket.endpoint), client_of(bucket.endpoint, access_key):
         with pytest.raises(BucketRefused) as caught:
@@ -107,7 +107,7 @@ def test_wrong_credentials_are_told_in_one_line(bucket: Bucket) -> None:
         assert "\n" not in str(caught.value)
 
 
-def test_a_server_that_does_not_answer_is_told_in_one_line(bucket: Bucket) -> None:
+def test_a_server_that_does_not_respond_is_reported_in_one_line(bucket: Bucket) -> None:
     bucket.put("jobs.csv", b"1,a\n")
     item = only_object(bucket)
     nobody = client_of(f"http://127.0.0.1:{free_port()}")
@@ -147,7 +147,7 @@ def test_in_a_bucket_with_versions_the_latest_are_listed_and_read_by_their_id() 
                 list(read(client, item, 1))
 
 
-def test_a_listing_goes_on_from_a_place_as_if_it_had_never_stopped(bucket: Bucket) -> None:
+def test_a_listing_resumes_from_a_cursor_as_if_it_had_never_stopped(bucket: Bucket) -> None:
     ask_for(bucket, MaxKeys=2)
     keys = ["a.csv", "a/b.csv", "b c+é.csv", "c.csv", "d.csv"]
     for key in keys:
@@ -167,7 +167,7 @@ def ask_for(bucket: Bucket, **more: int) -> None:
     bucket.client.meta.events.register("provide-client-params.s3.ListObjectsV2", lambda params, **_: params | more)
 
 
-def test_in_a_bucket_with_versions_a_listing_goes_on_behind_the_last_version_that_was_listed() -> None:
+def test_in_a_bucket_with_versions_a_listing_continues_after_the_last_listed_version() -> None:
     """More than a page of one object's versions must neither end the listing nor begin it anew for ever."""
     then = datetime(2021, 1, 1, tzinfo=UTC)
     latest = {"VersionId": "v9", "IsLatest": True, "ETag": '"e"', "Size": 2, "LastModified": then}
@@ -245,7 +245,7 @@ def test_a_listing_reads_no_file_however_large(bucket: Bucket) -> None:
     assert psutil.Process(server).io_counters().read_chars - before < 1 << 20
 
 
-def test_a_server_with_etags_is_asked_for_these_and_one_without_goes_by_dates_and_sizes(bucket: Bucket) -> None:
+def test_versions_are_etags_if_the_server_has_them_and_otherwise_dates_and_sizes(bucket: Bucket) -> None:
     """The S3 server of these tests gives no ETags, so that the answer of one that does is played back."""
     path = bucket.put("jobs.csv", b"1,a\n", age_seconds=60)
     before = only_object(bucket)
@@ -263,7 +263,7 @@ def test_a_server_with_etags_is_asked_for_these_and_one_without_goes_by_dates_an
 
 
 @pytest.mark.parametrize("code", ["403", "AccessDenied"])
-def test_what_is_denied_of_one_object_is_not_blamed_on_the_credentials(code: str) -> None:
+def test_denied_access_to_one_object_is_not_blamed_on_the_credentials(code: str) -> None:
     client = client_of("http://127.0.0.1:1")
     with Stubber(client) as answers:
         answers.add_client_error("head_object", code, http_status_code=403)
@@ -300,7 +300,7 @@ class TestAFileOfThisMachine:
         os.utime(path, ns=(0, 1_600_000_000_000_000_001))
         assert file_version(path).version != before.version
 
-    def test_that_is_not_there_is_told_in_one_line(self, tmp_path: Path) -> None:
+    def test_that_does_not_exist_is_reported_in_one_line(self, tmp_path: Path) -> None:
         with pytest.raises(ObjectChanged) as caught:
             file_version(tmp_path / "none.csv")
         assert str(caught.value) == f"{tmp_path}/none.csv: No such file or directory"

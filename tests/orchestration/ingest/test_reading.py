@@ -1,4 +1,4 @@
-"""The bytes of one version of an object or a file, and of no other: plain or packed, from any byte on."""
+"""The bytes of exactly one version of an object or file: plain or compressed, from any offset."""
 
 import gzip
 import os
@@ -93,7 +93,7 @@ def flipped(packed: bytes, at: int) -> bytes:
         pytest.param(gzip.compress(TEXT) + b"garbage", "not valid gzip", id="garbage after the member"),
     ],
 )
-def test_a_damaged_gzip_file_is_told_apart(bucket: Bucket, packed: bytes, complaint: str) -> None:
+def test_a_damaged_gzip_file_is_recognized(bucket: Bucket, packed: bytes, complaint: str) -> None:
     """A cut-off file whose end nobody misses would be taken for a whole one."""
     bucket.put("jobs.csv.gz", packed)
     with pytest.raises(ObjectDamaged, match=complaint) as caught:
@@ -156,7 +156,7 @@ def test_an_object_that_was_touched_is_listed_and_read_as_another_version(bucket
     assert b"".join(read(bucket.client, only_object(bucket))) == TEXT
 
 
-def test_a_gzip_file_that_breaks_late_is_told_with_the_block_where_it_broke(bucket: Bucket) -> None:
+def test_a_gzip_file_damaged_late_is_reported_with_the_damaged_block(bucket: Bucket) -> None:
     packed = gzip.compress(os.urandom(4 * BLOCK_BYTES), 0)
     bucket.put("jobs.csv.gz", flipped(packed, -5))
     with pytest.raises(ObjectDamaged, match=r"near byte \d+: ") as caught:
@@ -165,7 +165,7 @@ def test_a_gzip_file_that_breaks_late_is_told_with_the_block_where_it_broke(buck
     assert len(packed) - BLOCK_BYTES <= told <= len(packed)
 
 
-def test_a_gzip_file_that_is_cut_off_is_told_with_its_length(bucket: Bucket) -> None:
+def test_a_truncated_gzip_file_is_reported_with_its_length(bucket: Bucket) -> None:
     packed = gzip.compress(TEXT)[:1234]
     bucket.put("jobs.csv.gz", packed)
     with pytest.raises(ObjectDamaged, match=r"is cut off: its gzip stream does not end by byte 1234$"):
@@ -173,7 +173,7 @@ def test_a_gzip_file_that_is_cut_off_is_told_with_its_length(bucket: Bucket) -> 
 
 
 @pytest.mark.parametrize("key", ["jobs.csv", "jobs.csv.gz"])
-def test_an_object_that_is_overwritten_while_it_is_read_is_told_before_its_end(bucket: Bucket, key: str) -> None:
+def test_an_object_overwritten_during_a_read_is_detected_before_the_end(bucket: Bucket, key: str) -> None:
     """A whole text of two halves, if the server hands out whatever is there."""
     before, after = (os.urandom(1 << 20) * 32 for _ in range(2))
     pack: Callable[[bytes], bytes] = (lambda text: gzip.compress(text, 0)) if key.endswith(".gz") else bytes
@@ -185,7 +185,7 @@ def test_an_object_that_is_overwritten_while_it_is_read_is_told_before_its_end(b
         list(blocks)
 
 
-def test_an_object_that_is_deleted_while_it_is_read_is_told_before_its_end(bucket: Bucket) -> None:
+def test_an_object_deleted_during_a_read_is_detected_before_the_end(bucket: Bucket) -> None:
     path = bucket.put("jobs.csv", b"x" * (4 * BLOCK_BYTES))
     blocks = read(bucket.client, only_object(bucket))
     next(blocks)
@@ -208,7 +208,7 @@ class TestAFileOfThisMachine:
         assert list(map(len, read(None, file_version(path)))) == [BLOCK_BYTES, BLOCK_BYTES, 17]
 
     @pytest.mark.parametrize("change", ["appended to", "cut off", "overwritten", "replaced"])
-    def test_that_changes_while_it_is_read_is_told_before_its_end(self, tmp_path: Path, change: str) -> None:
+    def test_that_changes_while_it_is_read_is_detected_before_the_end(self, tmp_path: Path, change: str) -> None:
         """A file that is still being written would be loaded as far as it had come, and never again."""
         path = tmp_path / "jobs.csv"
         path.write_bytes(b"x" * 3 * BLOCK_BYTES)
@@ -230,7 +230,7 @@ class TestAFileOfThisMachine:
         with pytest.raises(ObjectChanged, match=rf"^{path} was overwritten while it was being read$"):
             list(blocks)
 
-    def test_that_changed_before_it_is_read_is_told(self, tmp_path: Path) -> None:
+    def test_that_changed_before_it_is_read_is_detected(self, tmp_path: Path) -> None:
         path = tmp_path / "jobs.csv"
         path.write_bytes(TEXT)
         item = file_version(path)
@@ -238,7 +238,7 @@ class TestAFileOfThisMachine:
         with pytest.raises(ObjectChanged, match="was overwritten"):
             list(read(None, item))
 
-    def test_that_is_gone_is_told(self, tmp_path: Path) -> None:
+    def test_that_is_gone_is_reported(self, tmp_path: Path) -> None:
         path = tmp_path / "jobs.csv"
         path.write_bytes(TEXT)
         item = file_version(path)
@@ -246,7 +246,7 @@ class TestAFileOfThisMachine:
         with pytest.raises(ObjectChanged, match=rf"^{path}: No such file or directory$"):
             list(read(None, item))
 
-    def test_that_is_damaged_gzip_is_told_with_its_path(self, tmp_path: Path) -> None:
+    def test_that_is_damaged_gzip_is_reported_with_its_path(self, tmp_path: Path) -> None:
         path = tmp_path / "jobs.csv.gz"
         path.write_bytes(gzip.compress(TEXT)[:-1])
         with pytest.raises(ObjectDamaged, match=rf"^{path} is cut off"):

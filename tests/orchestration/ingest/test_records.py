@@ -1,4 +1,4 @@
-"""CSV text into chunks of records, against Python's csv module and against reading a byte at a time."""
+"""Splitting CSV text into chunks, compared with Python's csv module and with the byte-by-byte reference."""
 
 import csv
 import io
@@ -110,7 +110,7 @@ def test_records_are_those_that_reading_a_byte_at_a_time_finds(
 
 
 @given(any_text, columns)
-def test_what_pythons_csv_module_accepts_is_read_as_it_reads_it(text: bytes, fields: int) -> None:
+def test_text_that_pythons_csv_module_accepts_is_read_in_the_same_way(text: bytes, fields: int) -> None:
     try:
         rows = [row for row in csv.reader(io.StringIO(text.decode(), newline=""), strict=True) if row]
     except (UnicodeDecodeError, csv.Error):
@@ -123,7 +123,7 @@ def test_what_pythons_csv_module_accepts_is_read_as_it_reads_it(text: bytes, fie
 
 
 @given(st.lists(st.tuples(values, values), max_size=12), line_ends, st.booleans(), st.booleans())
-def test_what_pythons_csv_module_writes_is_read_as_it_was(
+def test_records_written_by_pythons_csv_module_are_read_unchanged(
     rows: list[tuple[str, str]], line_end: str, quote_all: bool, with_last_line_end: bool
 ) -> None:
     # What has no value is blank, and a byte order mark at a line's beginning is none of the text.
@@ -197,7 +197,7 @@ def test_utf_16_has_the_records_of_the_same_text_in_utf_8_at_its_own_bytes(
         assert records_of(again) == records_of(found[number:])
 
 
-def test_half_of_a_surrogate_pair_rejects_its_record_alone() -> None:
+def test_half_of_a_surrogate_pair_rejects_only_its_record() -> None:
     text = "1,a\n2,\ud83e\n3,c\n".encode("utf-16-le", "surrogatepass")
     file_format = FileFormat(plain(2).fields, encoding=Encoding.UTF_16_LE)
     found = records_of(list(split_chunks(decoded([text], Encoding.UTF_16_LE), file_format)))
@@ -207,7 +207,7 @@ def test_half_of_a_surrogate_pair_rejects_its_record_alone() -> None:
 
 @given(any_text, boundaries, chunk_sizes, longest, st.lists(st.booleans(), min_size=3, max_size=3))
 @example(b'1,"a\n1,2,3\n4,5,6\n', [], 5, 1000, [True, False, True])
-def test_fields_that_are_left_out_are_missing_from_rows_and_from_nothing_else(
+def test_fields_that_are_left_out_are_missing_only_from_rows(
     text: bytes, at: list[int], size: int, max_bytes: int, taken: list[bool]
 ) -> None:
     file_format = FileFormat(tuple(name if own else None for name, own in zip("abc", taken, strict=True)))
@@ -257,7 +257,9 @@ def test_empty_fields_at_the_ends_of_lines_do_not_count_where_a_file_has_them(
         pytest.param(Dialect(quote="'"), b"1,'O''Brien, \"x\"'", [b"1", b'O\'Brien, "x"'], id="single quotes"),
     ],
 )
-def test_what_a_dialect_writes_is_read_as_it_means(dialect: Dialect, text: bytes, fields: list[bytes]) -> None:
+def test_a_field_written_in_a_dialect_is_read_with_its_value(
+    dialect: Dialect, text: bytes, fields: list[bytes]
+) -> None:
     found = list(split_chunks([b"0,x\n" + text + b"\n2,y\n"], FileFormat(("id", "job"), dialect)))
     _, row, _ = [row for chunk in found for row in chunk.rows]
     if dialect.skips_spaces:
@@ -279,7 +281,7 @@ def test_a_header_belongs_to_the_first_chunk_without_being_a_record() -> None:
     assert (chunk.lines.tolist(), chunk.offsets.tolist()) == ([3], [20])
 
 
-def test_a_header_that_nothing_follows_is_a_chunk_without_records() -> None:
+def test_a_header_without_records_is_a_chunk_without_records() -> None:
     (chunk,) = split_chunks([], plain(2), START, Position(line=2, byte=8))
     assert (chunk.begin, chunk.end, chunk.records) == (START, Position(1, 1, 2, 8), 0)
 
@@ -304,7 +306,7 @@ def test_blank_lines_are_no_records_but_count_as_lines() -> None:
         (b'1,"' + b"a" * (1 << 20) + b'"', "too_long", "is longer than 1,048,576 bytes"),
     ],
 )
-def test_a_record_that_is_no_row_is_told_why_and_where_and_spoils_no_other(
+def test_a_malformed_record_is_reported_with_reason_and_location_and_affects_no_other(
     text: bytes, reason: str, message: str
 ) -> None:
     before = b"1,a\r\n"

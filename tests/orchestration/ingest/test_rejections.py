@@ -1,4 +1,4 @@
-"""What is kept of rejected records, and which of them the rows of a later file correct."""
+"""Storing rejected records, and which of them the rows of a later file correct."""
 
 import gzip
 
@@ -56,7 +56,7 @@ KEY_LAST = FileFormat(("name", "job", "id"))
         ),
     ],
 )
-def test_of_a_malformed_record_is_kept_what_is_readable_but_the_key_only_where_it_is_certain(
+def test_readable_fields_of_a_malformed_record_are_stored_but_the_key_only_if_it_is_certain(
     file_format: FileFormat, raw: bytes, fields: dict[str, str]
 ) -> None:
     """Under another one's key, a record would be looked for, and corrected, where it is not missing."""
@@ -121,7 +121,9 @@ CORRECTIONS = """
     ],
 )
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
-def test_a_file_that_says_which_records_it_corrects_enters_them(landing: Landing, text: str, encoding: str) -> None:
+def test_a_file_that_identifies_the_records_it_corrects_records_the_corrections(
+    landing: Landing, text: str, encoding: str
+) -> None:
     landing.bucket.put(
         "jobs.csv", text.removeprefix("\ufeff").encode("utf-16") if encoding == "utf-16" else text.encode()
     )
@@ -147,14 +149,14 @@ def test_a_file_without_a_header_corrects_nothing(landing: Landing) -> None:
 
 
 @pytest.mark.parametrize("value", ["", "x", "-3", "3.0", " 3", "3 ", "\u0663", "1" * 19, "0x3", "+3", "1_0"])
-def test_what_is_no_number_of_a_record_corrects_nothing_and_its_row_is_loaded(landing: Landing, value: str) -> None:
+def test_an_invalid_record_number_corrects_nothing_and_its_row_is_loaded(landing: Landing, value: str) -> None:
     text = f"id,job,_load_id,_record\n1,a,{value},17\n2,b,3,{value}\n3,c,3,18\n"
     landing.bucket.put("jobs.csv", text.encode())
     assert landing.load_one().totals.rejected == 0
     assert landing.database.rows(CORRECTIONS) == [(3, 18, 1, 3, None)]
 
 
-def test_a_record_that_is_rejected_again_corrects_nothing_where_it_is_no_row(landing: Landing) -> None:
+def test_a_record_that_is_malformed_again_corrects_nothing(landing: Landing) -> None:
     """An invalid one is a row: whether it counts is for the models to say."""
     landing.bucket.put("jobs.csv", b"_load_id,_record,id,job\n3,17,1\n3,18,2,\n3,19,3,c\n")
     landing.load_one(policy=LENIENT)

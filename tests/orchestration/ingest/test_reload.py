@@ -1,4 +1,4 @@
-"""A version that was loaded is loaded once more, as another load; whatever breaks, it becomes one load and no more."""
+"""Loading a version again is another load; whatever interrupts it, there is exactly one."""
 
 import gzip
 import os
@@ -99,7 +99,7 @@ def test_a_version_that_failed_counts_once_it_is_reloaded_with_another_limit(lan
     assert landing.load() == []
 
 
-def test_a_reload_that_fails_is_settled_and_leaves_the_first_load_as_it_was(landing: Landing) -> None:
+def test_a_failed_reload_is_final_and_does_not_change_the_first_load(landing: Landing) -> None:
     landing.bucket.put("jobs.csv", b"1,a\n2\n3,c\n")
     landing.load_one()
     before = jobs(landing.database)
@@ -148,7 +148,7 @@ def test_the_database_going_away_in_the_middle_makes_no_second_reload(
     assert landing.database.rows(LEDGER) == [(0, "complete", 2500), (1, "complete", 2500)]
 
 
-def test_two_reloads_at_once_are_two_loads_one_after_the_other(landing: Landing) -> None:
+def test_two_concurrent_reloads_are_two_consecutive_loads(landing: Landing) -> None:
     landing.bucket.put("jobs.csv", b"1,a\n")
     landing.load_one()
     at_once = threading.Barrier(2)
@@ -213,9 +213,7 @@ class TestInterrupted:
         yield kill
         database.execute("drop function stand_still cascade")
 
-    def test_it_is_taken_up_by_the_next_run(
-        self, landing: Landing, connection: Connection, killed: Callable[[], int]
-    ) -> None:
+    def test_the_next_run_resumes_it(self, landing: Landing, connection: Connection, killed: Callable[[], int]) -> None:
         # The server has what it was sent before the kill: both transactions or the first.
         committed = killed()
         assert committed in (64, 128)
@@ -225,12 +223,12 @@ class TestInterrupted:
         self.it_is_whole(landing)
         assert landing.load() == []
 
-    def test_it_is_taken_up_by_asking_for_it_again(self, landing: Landing, killed: Callable[[], int]) -> None:
+    def test_requesting_it_again_resumes_it(self, landing: Landing, killed: Callable[[], int]) -> None:
         killed()
         assert isinstance(reload(landing), Loaded)
         self.it_is_whole(landing)
 
-    def test_it_is_taken_up_by_loading_the_object_by_hand(self, landing: Landing, killed: Callable[[], int]) -> None:
+    def test_loading_the_object_manually_resumes_it(self, landing: Landing, killed: Callable[[], int]) -> None:
         killed()
         item = current_version(landing.bucket.client, landing.bucket.name, "jobs.csv")
         with TableSession(landing.conninfo, JOBS, 0) as session:
@@ -301,7 +299,7 @@ def again(bucket: Bucket, database: Database) -> "subprocess.Popen[str]":
         )
 
 
-def test_the_command_says_what_it_loaded_again_and_wants_one_source(bucket: Bucket, database: Database) -> None:
+def test_the_command_reports_what_it_reloaded_and_requires_one_source(bucket: Bucket, database: Database) -> None:
     bucket.put("jobs.csv", b"1,a\n")
     for load_id in (1, 3):
         out, err = again(bucket, database).communicate(timeout=60)

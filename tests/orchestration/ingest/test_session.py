@@ -1,4 +1,4 @@
-"""A loader that waits for its table says for whom, again and again, and not for ever."""
+"""A loader that waits for its table names the session that holds it, repeatedly, and gives up in the end."""
 
 import logging
 import re
@@ -53,7 +53,7 @@ def test_after_the_time_limit_it_ends_and_names_who_has_the_table(
 
 
 @pytest.mark.usefixtures("_reports_often")
-def test_it_takes_the_table_as_soon_as_it_is_free_however_often_it_has_said_that_it_waits(
+def test_it_acquires_the_table_as_soon_as_it_is_free_even_after_many_reports(
     holder: Connection, conninfo: str, database: Database, caplog: pytest.LogCaptureFixture
 ) -> None:
     said_twice = threading.Event()
@@ -92,7 +92,7 @@ def test_the_holder_is_named_across_roles(conninfo: str, database: Database) -> 
 
 
 @pytest.mark.usefixtures("holder")
-def test_another_tables_lock_is_nobodys_business(conninfo: str) -> None:
+def test_the_lock_of_another_table_does_not_matter(conninfo: str) -> None:
     with TableSession(conninfo, DEPARTMENTS, give_up_seconds=0, lock_wait_seconds=0.05) as session:
         assert not session.connection.closed
 

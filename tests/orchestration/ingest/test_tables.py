@@ -61,7 +61,7 @@ def test_a_folder_that_is_named_like_a_file_is_a_delivery_of_that_files_table(ke
 @pytest.mark.parametrize(
     "key", ["jobs.csv/_SUCCESS", "jobs.csv/part-00000.snappy.parquet", "jobs.csv/README", "jobs/part-00000"]
 )
-def test_what_is_no_part_in_such_a_folder_belongs_to_no_table(key: str) -> None:
+def test_other_files_in_such_a_folder_belong_to_no_table(key: str) -> None:
     assert owner(key) is None
 
 
@@ -82,7 +82,7 @@ def test_hidden_and_unfinished_files_are_passed_over(key: str) -> None:
 @pytest.mark.parametrize(
     "key", ["jobs.csv", "jobs.csv/part-00000", "old_backup.tar", "_jobs.csv", "readme", "a.b/jobs.csv", "jobs~1.csv"]
 )
-def test_whatever_else_lies_in_the_bucket_is_looked_at(key: str) -> None:
+def test_all_other_objects_in_the_bucket_are_scanned(key: str) -> None:
     """A file that nobody takes and nobody names is one that somebody waits for."""
     assert not is_hidden(key)
 

@@ -1,4 +1,4 @@
-"""What becomes of every kind of text, through a real load: the rows in raw, the rejected records, or why it fails."""
+"""Real loads of every kind of text: the rows in raw, the rejected records, or the reason of the failure."""
 
 import csv
 import gzip
@@ -204,7 +204,7 @@ FAILING: list[tuple[str, bytes, str]] = [
 
 
 @pytest.mark.parametrize(("text", "message"), [pytest.param(*each, id=what) for what, *each in FAILING])
-def test_a_text_that_is_not_this_tables_csv_fails_as_a_whole_and_says_so(
+def test_a_text_that_is_not_csv_of_this_table_fails_completely_with_a_message(
     landing: Landing, text: bytes, message: str
 ) -> None:
     landing.bucket.put("jobs.csv", text, age_seconds=20)
@@ -236,9 +236,7 @@ def test_of_a_file_in_latin_1_each_record_that_is_no_utf8_is_rejected(landing: L
 
 @pytest.mark.parametrize("text", ["é中,b\n1,a\n", "1,職\n" * 3])
 @pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
-def test_of_utf_16_without_a_mark_that_is_not_latin_nothing_counts_either(
-    landing: Landing, text: str, encoding: str
-) -> None:
+def test_non_latin_utf_16_without_a_mark_does_not_count_either(landing: Landing, text: str, encoding: str) -> None:
     landing.bucket.put("jobs.csv", text.encode(encoding))
     failed = landing.fail_one()
     assert failed.status == "failed"
@@ -308,7 +306,7 @@ names = (f"jobs_{number}.csv" for number in itertools.count())
 @example(b"1,a\r5,7\r2,b", False, 1, 1)
 @example(b'1,"a\n2,b\n3,"c",d\n4,"e\n5,f"\n', True, 2, 3)
 @example(b'\xef\xbb\xbf\n"",\n', False, 1, 1)
-def test_of_any_bytes_each_record_is_kept_once_and_what_is_csv_ends_up_as_pythons_csv_module_reads_it(
+def test_any_bytes_keep_each_record_once_and_csv_is_read_like_pythons_csv_module(
     module_database: Database,
     jobs_session: TableSession,
     tmp_path: Path,
@@ -447,7 +445,7 @@ def small_peaks() -> list[int]:
 @pytest.mark.parametrize(
     ("name", "write", "records", "rejected"), [pytest.param(*each, id=what) for what, each in BIG.items()]
 )
-def test_no_file_takes_more_memory_than_a_small_one_and_some(
+def test_no_file_needs_much_more_memory_than_a_small_one(
     landing: Landing,
     tmp_path: Path,
     small_peaks: list[int],

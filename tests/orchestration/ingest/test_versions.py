@@ -1,4 +1,4 @@
-"""What is a new delivery: other bytes than the object's latest load has read, whatever was loaded before that."""
+"""What counts as a new delivery: bytes that differ from those of the object's latest load."""
 
 import gzip
 import os
@@ -121,7 +121,7 @@ def complete(connection: Connection, item: ObjectVersion) -> None:
     ledger.finish_load(connection, load, LoadStatus.COMPLETE)
 
 
-def test_how_a_load_ended_is_durable_with_the_statement_that_says_so(landing: Landing, connection: Connection) -> None:
+def test_the_end_of_a_load_is_durable_with_its_statement(landing: Landing, connection: Connection) -> None:
     """A crash of the server right after it would take back that records count, and what others were told of it."""
     landing.bucket.put("jobs.csv", A)
     item = current_version(landing.bucket.client, landing.bucket.name, "jobs.csv")
@@ -145,7 +145,7 @@ def test_a_small_object_takes_two_requests(landing: Landing) -> None:
 
 class TestAnObjectThatIsTouched:
     @pytest.mark.parametrize("key", ["jobs.csv", "jobs.csv.gz"])
-    def test_is_no_new_delivery_and_is_read_once_more_only(
+    def test_is_not_a_new_delivery_and_is_read_only_once(
         self, landing: Landing, connection: Connection, key: str
     ) -> None:
         """Copied into the folder again, as people do, it would be loaded again each time."""
@@ -228,7 +228,7 @@ class TestALoadFromWhenTheServerGaveETags:
             assert load_object(session, landing.bucket.client, item, AT_ONCE).load_id == 1
 
     @pytest.mark.usefixtures("item")
-    def test_that_was_broken_off_is_taken_up(self, landing: Landing) -> None:
+    def test_that_was_interrupted_is_resumed(self, landing: Landing) -> None:
         landing.database.execute("update raw.loads set version = md5('a'), status = 'loading', completed_at = null")
         assert landing.load_one().load_id == 1
 
@@ -264,7 +264,7 @@ class TestAFileThatIsDatedAhead:
         found = Candidates(landing.bucket.client, landing.bucket.name, settle_seconds=1).pending(connection, JOBS)
         assert [item.key for item in found] == ["jobs_settled.csv"]
 
-    def test_costs_no_second_look_when_it_is_loaded(
+    def test_needs_no_second_request_when_it_is_loaded(
         self, landing: Landing, connection: Connection, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         landing.bucket.put("jobs.csv", A, age_seconds=self.AHEAD)
@@ -286,7 +286,7 @@ def test_a_name_that_is_not_utf_8_fails_once_and_holds_up_no_other(landing: Land
     assert landing.load() == []
 
 
-def test_a_row_beyond_a_limit_of_the_table_is_rejected_and_no_outage(landing: Landing) -> None:
+def test_a_row_beyond_a_limit_of_the_table_is_rejected_and_not_an_outage(landing: Landing) -> None:
     """Postgres has answered: nothing comes of waiting for it."""
     landing.database.execute("create index too_small on raw.jobs (job)")
     try:
@@ -313,7 +313,7 @@ def test_what_the_ledger_refuses_fails_the_object_with_the_reason(landing: Landi
     assert landing.load() == []
 
 
-def test_a_server_that_takes_no_writes_for_a_while_is_waited_for(landing: Landing) -> None:
+def test_a_server_that_is_read_only_for_a_while_is_waited_for(landing: Landing) -> None:
     """After a failover the old primary answers, as a standby, until the loader looks for the new one."""
     landing.bucket.put("jobs.csv", A)
     role = f"alter role hiring_loader in database {landing.database.name}"

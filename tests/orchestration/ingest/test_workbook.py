@@ -1,4 +1,4 @@
-"""Workbooks, as spreadsheets save them, become the text of the sheet that holds a table's records."""
+"""Workbooks of spreadsheet programs are converted to the text of the sheet with a table's records."""
 
 import csv
 import io
@@ -76,7 +76,7 @@ def test_a_single_sheet_needs_no_header_here() -> None:
         ({"May": [[1, "A"]], "June": [[2, "B"]]}, "has no sheet whose header names the columns of hired_employees"),
     ],
 )
-def test_a_workbook_that_does_not_tell_its_sheet_fails_and_lists_the_sheets(
+def test_a_workbook_with_an_ambiguous_sheet_fails_and_lists_its_sheets(
     sheets: Mapping[str, Sequence[Sequence[Any]]], complaint: str
 ) -> None:
     with pytest.raises(UnreadableFile, match=complaint) as error:
@@ -88,7 +88,7 @@ def test_a_workbook_of_empty_sheets_has_no_records() -> None:
     assert read(saved({"Sheet1": [], "Sheet2": [[]]})) == []
 
 
-def test_what_is_no_workbook_says_so() -> None:
+def test_a_file_that_is_not_a_workbook_fails_with_a_message() -> None:
     with pytest.raises(UnreadableFile, match=r"is no workbook, though its name ends in \.xlsx"):
         read(b"id,name\n1,A\n")
     other = io.BytesIO()
@@ -108,7 +108,7 @@ def test_a_workbook_of_more_than_the_bound_is_refused_before_it_is_unpacked(monk
         read(content)
 
 
-def test_the_text_is_the_same_each_time_whatever_its_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_text_is_the_same_each_time_for_any_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     """A load resumes at a byte of this text, perhaps in another process."""
     content = saved({"Sheet1": [HEADER, *([number, f"P {number}", "2021-01-01", 1, 1] for number in range(50))]})
     whole = b"".join(workbook_text([content], HIRES))

@@ -1,4 +1,4 @@
-"""What Dagster's storage does with events of many partitions at once, when they are stored and when they are read."""
+"""Storing and reading events of many partitions in batches in Dagster's storage."""
 
 import dagster as dg
 import pytest

@@ -1,4 +1,4 @@
-"""Where code may lean on Dagster's internals: in one package, which ruff sees to."""
+"""Only one package may rely on Dagster's internals, which ruff enforces."""
 
 import subprocess
 import sys

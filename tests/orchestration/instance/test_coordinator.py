@@ -1,4 +1,4 @@
-"""However many runs are asked for at once, a few are under way at a time, and a single one waits for nothing."""
+"""However many runs are requested, only a few run at the same time, and a single one starts immediately."""
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor

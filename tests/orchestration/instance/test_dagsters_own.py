@@ -1,4 +1,4 @@
-"""Dagster's own launcher, coordinator and storage in the place of ours, by dagster.yaml alone."""
+"""Dagster's own launcher, coordinator and storage can replace this project's by editing dagster.yaml alone."""
 
 from collections.abc import Iterator
 from pathlib import Path

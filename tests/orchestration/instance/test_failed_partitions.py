@@ -1,4 +1,4 @@
-"""When Dagster shows a partition as failed: only for the plan of a run that has failed."""
+"""Dagster shows a partition as failed only if a failed run had planned to materialize it."""
 
 import logging
 import time
@@ -51,7 +51,7 @@ def test_dagster_forgets_the_failures_of_a_run_that_is_deleted(instance: dg.Dags
     assert status(instance) is None
 
 
-def test_dagster_takes_no_failure_of_a_partition_outside_of_a_run(instance: dg.DagsterInstance) -> None:
+def test_dagster_accepts_no_failure_of_a_partition_outside_of_a_run(instance: dg.DagsterInstance) -> None:
     """Once it does, the record can go: see docs/decisions.md."""
     instance.report_runless_asset_event(dg.AssetObservation(KEY, partition="jobs.csv"))
     instance.report_runless_asset_event(

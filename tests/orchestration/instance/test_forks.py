@@ -1,4 +1,4 @@
-"""The run server forks on request, and knows how its forks are doing; a launcher asks it."""
+"""The run server forks on request and reports the states of its forks to a launcher."""
 
 import multiprocessing
 import os
@@ -102,7 +102,7 @@ def test_a_run_is_a_process_of_its_own_whose_end_is_known(server: Server) -> Non
 
 
 @pytest.mark.parametrize(("what", "status"), [("fail", 1), ("exit", 3)])
-def test_a_run_that_fails_says_so_by_its_status(server: Server, what: str, status: int) -> None:
+def test_a_failed_run_has_an_exit_status(server: Server, what: str, status: int) -> None:
     server.ask("start", "a", what)
     assert server.ended("a") == status
 
@@ -133,7 +133,7 @@ def test_a_server_that_is_asked_to_stop_waits_for_no_frozen_run(server: Server) 
     assert not is_alive(run)
 
 
-def test_a_run_that_is_killed_takes_nobody_along(server: Server) -> None:
+def test_a_killed_run_affects_no_other_process(server: Server) -> None:
     one, other = (server.ask("start", name, "wait").number for name in ("a", "b"))
     os.kill(one, signal.SIGKILL)
     assert server.ended("a") == -signal.SIGKILL
@@ -145,7 +145,7 @@ def test_a_run_that_was_never_started_here_is_unknown(server: Server) -> None:
     assert server.ask("interrupt", "a") == State("unknown")
 
 
-def test_asked_to_stop_it_interrupts_the_runs_and_the_code_server_and_ends_well(server: Server) -> None:
+def test_on_shutdown_it_interrupts_the_runs_and_the_code_server_and_exits_with_0(server: Server) -> None:
     run, code_server = server.ask("start", "a", "wait").number, int(server.code_server_pid.read_text())
     server.process.terminate()
     server.process.join()
@@ -168,7 +168,7 @@ def test_runs_end_with_a_server_that_is_killed(server: Server) -> None:
     eventually(lambda: not is_alive(run) and not is_alive(code_server))
 
 
-def test_a_client_that_says_nothing_or_nonsense_does_not_end_it(server: Server) -> None:
+def test_a_client_that_sends_nothing_or_nonsense_does_not_stop_it(server: Server) -> None:
     for said in (b"", b"\n", b"no json\n", b"[]\n", b'["start"]\n'):
         with socket.socket(socket.AF_UNIX) as connection:
             connection.connect(str(server.path))

@@ -1,4 +1,4 @@
-"""Dagster's own instance with the launcher of forks: what becomes of a run, in Dagster's books, by its process."""
+"""Dagster's own instance with the forking launcher: the status of a run in Dagster according to its process."""
 
 import logging
 import signal
@@ -61,7 +61,7 @@ def test_a_frozen_run_that_is_terminated_ends_as_canceled(server: Server, instan
     eventually(is_canceled)
 
 
-def test_a_run_is_taken_for_canceled_only_once_its_process_can_no_longer_be_there() -> None:
+def test_a_run_counts_as_canceled_only_after_its_process_must_have_ended() -> None:
     longest = RunSettings.model_fields["run_stop_seconds"].metadata
     (limit,) = (each.le for each in longest if hasattr(each, "le"))
     assert limit < INSTANCE["run_monitoring"]["cancel_timeout_seconds"]

@@ -1,4 +1,4 @@
-"""What Dagster keeps when a run is deleted, and where its partitions are; test_maintenance.py has the rest."""
+"""What Dagster keeps when a run is deleted, and where it stores partitions; test_maintenance.py has the rest."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Where Dagster keeps what a check, a step and a run said when they failed."""
+"""Where Dagster stores the reasons of failed checks, steps and runs."""
 
 import dagster as dg
 

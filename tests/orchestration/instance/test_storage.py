@@ -1,4 +1,4 @@
-"""Whose connections Dagster's storage takes: those of one pool, for runs, events and ticks."""
+"""Dagster's storage of runs, events and ticks uses the connections of one pool."""
 
 from collections import Counter
 from collections.abc import Iterator

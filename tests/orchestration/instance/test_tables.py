@@ -1,4 +1,4 @@
-"""What Dagster writes into the tables that are read without it."""
+"""The contents of those of Dagster's tables that are read without Dagster."""
 
 import time
 from collections.abc import Iterator

@@ -290,7 +290,7 @@ def test_another_version_of_an_object_that_fails_again_is_reported(
     assert len(receiver.heard) == 2
 
 
-def test_the_step_that_fails_a_run_for_its_objects_tells_nothing_twice(
+def test_the_step_that_fails_a_run_for_its_objects_reports_nothing_twice(
     instance: dg.DagsterInstance, receiver: Receiver, database: Database, bucket: Bucket
 ) -> None:
     bucket.put("jobs_bad.csv.gz", b"not gzip")
@@ -380,7 +380,7 @@ def test_a_failed_check_is_reported_before_the_run_that_failed_after_it(
 
 
 @pytest.mark.parametrize("statuses", [[500], [503, 429]])
-def test_a_receiver_that_answers_with_an_error_is_retried_in_the_same_tick(
+def test_a_receiver_that_responds_with_an_error_is_retried_in_the_same_tick(
     instance: dg.DagsterInstance, receiver: Receiver, statuses: list[int]
 ) -> None:
     watched = Watched(instance, receiver.url)
@@ -453,12 +453,12 @@ def test_a_setting_that_cannot_be_used_is_named_and_its_value_is_not(setting: st
     assert "s3cr" not in str(raised.value)
 
 
-def test_without_a_webhook_the_sensor_says_what_to_set(instance: dg.DagsterInstance) -> None:
+def test_without_a_webhook_the_sensor_names_the_setting(instance: dg.DagsterInstance) -> None:
     assert Watched(instance, None).tick() == "There are no alerts: set ALERT_WEBHOOK_URL and restart the code server."
     assert alerts.default_status == dg.DefaultSensorStatus.STOPPED
 
 
-def test_what_a_file_says_calls_nobody_in_a_chat_and_stays_short(
+def test_values_of_a_file_mention_nobody_in_a_chat_and_are_short(
     instance: dg.DagsterInstance, receiver: Receiver
 ) -> None:
     watched = Watched(instance, receiver.url)
@@ -480,7 +480,7 @@ def test_a_run_that_was_deleted_meanwhile_is_passed_over(instance: dg.DagsterIns
     assert [body["troubles"][0]["why"] for _, _, body in receiver.heard] == ["there"]
 
 
-def test_more_runs_than_a_look_takes_are_looked_at_by_the_next(
+def test_more_runs_than_a_tick_processes_are_left_to_the_next(
     instance: dg.DagsterInstance, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(alerting, "MAX_RUNS_PER_TICK", 2)

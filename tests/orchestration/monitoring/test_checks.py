@@ -1,4 +1,4 @@
-"""What the checks find in a ledger and tables that somebody has changed, and what they say when nobody has."""
+"""The checks detect manipulated ledgers and tables, and pass on untouched ones."""
 
 import gzip
 from collections.abc import Iterator
@@ -60,7 +60,7 @@ BREAKS = {
 
 
 @pytest.mark.parametrize("complaint", BREAKS)
-def test_a_load_that_does_not_add_up_is_found_by_both_looks_and_by_the_short_one_only_in_its_own_loads(
+def test_a_discrepancy_is_found_by_both_checks_and_by_the_short_one_only_in_its_own_loads(
     complaint: str, database: Database, bucket: Bucket, connection: Connection
 ) -> None:
     broken = load(database, bucket, "jobs_a.csv", b"1,Clerk\n2,Manager\n3,a,b,c\n")
@@ -76,7 +76,7 @@ def test_a_load_that_does_not_add_up_is_found_by_both_looks_and_by_the_short_one
     assert broken in {each.load_id for each in checks.discrepancies(connection, 10)}
 
 
-def test_the_look_at_everything_names_at_most_what_it_was_asked_for(
+def test_the_full_check_names_at_most_the_requested_number(
     database: Database, bucket: Bucket, connection: Connection
 ) -> None:
     load(database, bucket, "jobs.csv", b"".join(b"%d,x\n" % number for number in range(50)))
@@ -122,7 +122,7 @@ def test_over_one_in_a_hundred_rejected_is_a_warning_and_over_one_in_ten_an_erro
     assert "jobs_a.csv" in str(result.metadata["loads"].value)
 
 
-def test_no_load_and_a_load_of_nothing_reject_nothing() -> None:
+def test_no_load_and_an_empty_load_reject_nothing() -> None:
     assert few_records_rejected([]).passed
     assert few_records_rejected([Share(1, "jobs.csv", 0, 0, 0)]).passed
 
@@ -187,7 +187,7 @@ def test_an_object_that_failed_or_is_held_is_wrong_until_a_later_load_of_it_is_c
 
 
 @pytest.mark.parametrize("status", ["abandoned", "loading"])
-def test_a_later_load_that_decides_nothing_leaves_an_object_failed(
+def test_an_unfinished_later_load_leaves_an_object_failed(
     status: str, database: Database, bucket: Bucket, connection: Connection
 ) -> None:
     failed = fail(database, bucket, "jobs_a.csv.gz", b"not gzip")
@@ -255,7 +255,7 @@ def looks(database: Database) -> Iterator[Looks]:
         yield Looks(instance)
 
 
-def test_the_sensor_tells_once_that_the_marts_are_late_and_once_that_they_are_not_any_more(
+def test_the_sensor_reports_once_that_the_marts_are_late_and_once_that_they_no_longer_are(
     database: Database, bucket: Bucket, looks: Looks
 ) -> None:
     """Reported in each tick, a night would be a thousand events."""
@@ -279,9 +279,7 @@ def test_the_sensor_turns_a_table_green_again_after_a_load_that_no_run_made(
     assert looks.tick() == {"jobs every_object_loaded": True}
 
 
-def test_the_sensor_warns_of_what_is_awaited_too_long_although_nothing_arrives(
-    database: Database, looks: Looks
-) -> None:
+def test_the_sensor_warns_of_overdue_references_although_nothing_arrives(database: Database, looks: Looks) -> None:
     """Before the first build there is no mart to look at."""
     assert looks.tick() == {}
     database.execute("""
@@ -300,7 +298,7 @@ def test_the_sensor_warns_of_what_is_awaited_too_long_although_nothing_arrives(
         assert looks.tick() == {"missing_references nothing_waits_long": True}
 
 
-def test_what_is_awaited_too_long_is_named_by_table_and_only_warns() -> None:
+def test_overdue_references_are_named_by_table_and_only_warn() -> None:
     since = datetime(2021, 1, 1, tzinfo=UTC)
     missing = [
         MissingReference("hired_employees", "department_id", "departments", "7", 2, since, 30.0),

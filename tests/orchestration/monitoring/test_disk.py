@@ -1,4 +1,4 @@
-"""Room on the disk: what is low, who says so, and that it is said once."""
+"""Disk space: when it is low, who reports it, and that it is reported once."""
 
 from pathlib import Path
 
@@ -32,7 +32,7 @@ def test_room_is_low_by_a_share_of_the_disk_within_bounds(free_gib: float, total
     assert DiskSpace(int(free_gib * GIB), total_gib * GIB).state == state
 
 
-def test_the_room_is_that_of_the_folders_disk_also_before_the_folder_is_there(tmp_path: Path) -> None:
+def test_the_free_space_is_that_of_the_folders_disk_even_before_the_folder_exists(tmp_path: Path) -> None:
     found = disk_space(tmp_path / "not" / "yet")
 
     assert 0 < found.free <= found.total

@@ -1,4 +1,4 @@
-"""What the night does: it takes old runs out of Dagster's database, on a real one, and nothing that is still known."""
+"""Nightly maintenance deletes old runs from a real Dagster database, but nothing that is still needed."""
 
 import threading
 import time
@@ -118,7 +118,9 @@ def test_young_results_of_a_check_all_stay(instance: dg.DagsterInstance) -> None
     assert rows(instance, "select count(*) from asset_check_executions") == [(2,)]
 
 
-def test_old_events_outside_of_runs_go_but_the_newest_of_what_is_still_offered(instance: dg.DagsterInstance) -> None:
+def test_old_events_outside_of_runs_are_deleted_except_the_newest_of_existing_partitions(
+    instance: dg.DagsterInstance,
+) -> None:
     """No run takes them along: what is reported of each object and check would stay for ever."""
     instance.add_dynamic_partitions("jobs_objects", ["offered.csv"])
     for _ in range(2):
@@ -140,7 +142,7 @@ def test_old_events_outside_of_runs_go_but_the_newest_of_what_is_still_offered(i
     assert rows(instance, "select count(*) from event_logs") == [(3,)]
 
 
-def test_what_became_of_an_object_is_told_again_when_the_run_that_loaded_it_is_gone(
+def test_the_state_of_an_object_is_reported_again_after_its_run_was_deleted(
     instance: dg.DagsterInstance, database: Database, bucket: Bucket
 ) -> None:
     """Each object is loaded by one run: keeping what tells of it would keep them all."""
@@ -187,7 +189,7 @@ def test_a_number_of_days_that_cannot_be_is_refused_by_name(given: str) -> None:
         MaintenanceSettings.read()
 
 
-def test_the_job_prune_history_says_what_it_deleted(instance: dg.DagsterInstance, database: Database) -> None:
+def test_the_job_prune_history_logs_what_it_deleted(instance: dg.DagsterInstance, database: Database) -> None:
     make(instance, made)
     with environment(database.environment | {"DAGSTER_KEEP_DAYS": "1"}):
         result = defs.resolve_job_def("prune_history").execute_in_process(instance=instance)
@@ -234,7 +236,7 @@ def test_only_the_night_reads_all_of_raw() -> None:
     assert {"each_hire_once", "quarters_sum_to_hires"} <= checks_of("rebuild_marts")
 
 
-def test_the_nightly_build_waits_for_another_and_tests_everything_and_rebuilding_mends_a_mart(
+def test_the_nightly_build_waits_for_another_and_tests_everything_and_rebuilding_repairs_a_mart(
     database: Database, bucket: Bucket
 ) -> None:
     """Beside another build its tests would ask of loads that the other one has only half built, and fail."""

@@ -1,4 +1,4 @@
-"""Records in the dress that people's tools give them: twelve files of the same records, and records in any dialect."""
+"""The same records in twelve file formats of other tools, and in any dialect."""
 
 import csv
 import io
@@ -123,9 +123,9 @@ def surplus_columns(table: str, records: Records) -> bytes:
     return written([*rows, *[[""] * (width + 3)] * 5], Style())
 
 
-DRESSES: Mapping[str, Callable[[str, Records], bytes]] = {
-    dress.__name__: dress
-    for dress in (
+FILE_FORMATS: Mapping[str, Callable[[str, Records], bytes]] = {
+    convert.__name__: convert
+    for convert in (
         other_names, other_order, titles, short_names, semicolons, semicolons_of_a_spreadsheet, declared_delimiter,
         tabs_in_utf_16, pipes, all_quoted, floats_of_pandas, surplus_columns,
     )
