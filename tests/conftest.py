@@ -30,7 +30,7 @@ CHALLENGE = Path(__file__).parents[2] / "shared" / "challenge"
 _names = (f"test_{number}" for number in itertools.count())
 
 
-# What takes longest, the longest first: begun last, one of them would keep a worker busy while the others have nothing
+# The slowest files, slowest first: started last, one of them would keep a worker busy while the others have nothing
 # left to do. Those that mostly wait for a stack take turns with those that compute.
 LONGEST = (
     "end_to_end/test_up.py",
@@ -54,7 +54,7 @@ LONGEST = (
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the files that take longest, and mark what starts processes of the whole stack."""
+    """Start with the slowest files, and mark tests that start processes of the whole stack."""
     place = {TESTS / path: number for number, path in enumerate(LONGEST)}
     items.sort(key=lambda item: place.get(item.path, len(LONGEST)))
     for item in items:
@@ -64,7 +64,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @dataclass(frozen=True)
 class Database:
-    """A migrated database of its own; every role's password is the role's name."""
+    """A separate, migrated database; every role's password is the role's name."""
 
     postgres: EmbeddedPostgres
     name: str
@@ -111,7 +111,7 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPostg
     folder = tmp_path_factory.mktemp("server", numbered=True) / "postgres"
     with running_postgres(folder, "superuser") as server:
         with psycopg.connect(server.conninfo(), autocommit=True) as connection:
-            # What is written need not survive the machine; that the server is killed costs nothing of it.
+            # Data need not survive a crash of the machine; killing the server loses nothing.
             for setting in ("fsync", "full_page_writes"):
                 connection.execute(f"alter system set {setting} = off")
             # Hashing a password 4,096 times is most of what a connection costs, and tests make thousands of them.
@@ -125,7 +125,7 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPostg
 
 @contextmanager
 def fresh_database(server: EmbeddedPostgres) -> Iterator[Database]:
-    """Make a migrated, empty database for the length of a block."""
+    """Create a migrated, empty database while the block runs."""
     name = next(_names)
     with psycopg.connect(server.conninfo(), autocommit=True) as connection:
         connection.execute(f"create database {name} template template_migrated strategy file_copy")
@@ -149,7 +149,7 @@ def module_database(postgres: EmbeddedPostgres) -> Iterator[Database]:
 
 
 def free_port() -> int:
-    """Return a port of the loopback interface that nobody listens on."""
+    """Return a free port of the loopback interface."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
@@ -158,7 +158,7 @@ def free_port() -> int:
 
 @contextmanager
 def environment(variables: Mapping[str, str]) -> Iterator[None]:
-    """Set environment variables for the length of a block."""
+    """Set environment variables while the block runs."""
     before = {name: os.environ.get(name) for name in variables}
     os.environ.update(variables)
     try:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 Records = Sequence[Sequence[str]]
 
-# What other people call the columns of a table, and what they shorten them to.
+# Other names of the columns of a table, and short ones.
 OTHER_NAMES = {
     "departments": ("Department ID", "Department Name"),
     "jobs": ("Job ID", "Job Title"),
@@ -28,7 +28,7 @@ NUMBERS = {"departments": (0,), "jobs": (0,), "hired_employees": (0, 3, 4)}
 
 @dataclass(frozen=True)
 class Style:
-    """How a file is written: by default as the records of the challenge are."""
+    """How a file is written, by default like those of the challenge."""
 
     delimiter: str = ","
     quote: str = '"'
@@ -92,12 +92,12 @@ def declared_delimiter(table: str, records: Records) -> bytes:
 
 
 def tabs_in_utf_16(table: str, records: Records) -> bytes:
-    """What Excel calls Unicode text."""
+    """Excel's "Unicode text"."""
     return b"\xff\xfe" + written([OWN_NAMES[table], *records], Style("\t", encoding="utf-16-le"))
 
 
 def pipes(table: str, records: Records) -> bytes:
-    """Pipes, and line feeds alone."""
+    """Pipes, and only line feeds."""
     return written([OWN_NAMES[table], *records], Style("|", line_end="\n"))
 
 
@@ -107,7 +107,7 @@ def all_quoted(table: str, records: Records) -> bytes:
 
 
 def floats_of_pandas(table: str, records: Records) -> bytes:
-    """What pandas makes of integers where one is missing, and its index."""
+    """Integers as pandas writes them if one is missing, and its index."""
     numbers = NUMBERS[table]
     rows = (
         [str(index), *(f"{value}.0" if value and at in numbers else value for at, value in enumerate(row))]
@@ -117,7 +117,7 @@ def floats_of_pandas(table: str, records: Records) -> bytes:
 
 
 def surplus_columns(table: str, records: Records) -> bytes:
-    """Empty columns at the ends of lines, and lines of nothing but delimiters at the end of the file."""
+    """Empty columns at the ends of lines, and lines of only delimiters at the end of the file."""
     width = len(OWN_NAMES[table])
     rows = [[*row, "", "", ""] for row in (OWN_NAMES[table], *records)]
     return written([*rows, *[[""] * (width + 3)] * 5], Style())

@@ -35,7 +35,7 @@ def valid(frame: pd.DataFrame) -> pd.DataFrame:
     frame = frame.apply(lambda column: column.str.strip(WHITE_SPACE))
     kept = (frame != "").all(axis=1)
     for column in frame.columns:
-        # NULL, NaN and the like are no numbers and no moments, so they need no rule here.
+        # NULL, NaN and the like are neither numbers nor timestamps, so they need no rule here.
         if column == "id" or column.endswith("_id"):
             is_integer = frame[column].str.fullmatch(r"\+?[0-9]+(\.0+)?")
             digits = frame[column].where(is_integer).str.replace(r"\.0+$", "", regex=True)

@@ -15,12 +15,12 @@ class Outside:
     key: str
 
     def get(self, path: str) -> Any:
-        """Return the API's answer to a GET as JSON."""
+        """Return the API's response to a GET as JSON."""
         with urllib.request.urlopen(f"http://127.0.0.1:{self.ports['API_PORT']}{path}", timeout=10) as answer:
             return json.load(answer)
 
     def post(self, path: str, body: Any) -> Any:
-        """Return the API's answer to a POST with the stack's key as JSON."""
+        """Return the API's response to a POST with the stack's key as JSON."""
         request = urllib.request.Request(
             f"http://127.0.0.1:{self.ports['API_PORT']}{path}",
             json.dumps(body).encode(),
@@ -30,7 +30,7 @@ class Outside:
             return json.load(answer)
 
     def graphql(self, query: str, **variables: Any) -> Any:
-        """Return what Dagster's webserver answers to a query."""
+        """Return the response of Dagster's webserver to a query."""
         request = urllib.request.Request(
             f"http://127.0.0.1:{self.ports['DAGSTER_PORT']}/graphql",
             json.dumps({"query": query, "variables": variables}).encode(),

@@ -21,7 +21,7 @@ def test_the_newest_version_of_the_changelog_is_the_projects() -> None:
 
 @pytest.mark.parametrize(("tag", "is_taken"), [(f"v{VERSION}", True), (VERSION, False), ("v0.0.1", False)])
 def test_a_release_is_of_the_version_that_its_tag_names(tag: str, is_taken: bool) -> None:
-    """An image tagged with one version whose API states another one is found by nobody before somebody needs it."""
+    """An image whose tag differs from its API's version is noticed only when it matters."""
     result = subprocess.run([".ci/tag-is-version", tag], cwd=PROJECT, capture_output=True, text=True, check=False)
     assert (result.returncode == 0) == is_taken
     assert is_taken or VERSION in result.stderr

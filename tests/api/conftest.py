@@ -41,7 +41,7 @@ def settings_for(database: Database, **changes: Any) -> Settings:
 
 
 def settings_without_database(folder: Path, **changes: Any) -> Settings:
-    """Settings that look for Postgres in a folder without any, and do not look for long."""
+    """Settings with a folder that has no Postgres, and short timeouts."""
     return Settings(
         **{
             "pghost": str(folder),

@@ -58,7 +58,7 @@ def test_it_is_cached_until_a_build_changes_it_and_then_forgotten(database: Data
     build_marts(database)
     publish(database, TABLES)
     with serving(settings_for(database)) as client:
-        # Whatever the API hears of at its start, it has heard.
+        # The API has received all notifications of its start.
         eventually(lambda: client.get("/metrics/hires-by-quarter").status_code == 200)
         before = client.get("/completeness")
         assert {"etag", "last-modified", "cache-control"} <= set(before.headers)

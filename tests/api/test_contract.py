@@ -53,7 +53,7 @@ def test_the_fields_of_a_hire_are_the_columns_of_the_contract() -> None:
 
 
 def test_the_documented_pattern_of_a_datetime_knows_the_centuries_of_its_range() -> None:
-    """Without them a client that is made from the document sends mostly what is refused."""
+    """Without them, most requests of a generated client would be refused."""
     pattern = re.compile(HIRES.record_schema["properties"]["datetime"]["pattern"])
     for text in ("1899-12-31T23:00-02:00", " 2021-07-27 16:02:08.5Z\n", "2100-12-31"):
         assert pattern.search(text)

@@ -225,7 +225,7 @@ THE_SAME_TABLE = "update marts.hires_by_quarter set q1 = {number}"
 
 @pytest.mark.parametrize("build", [ANOTHER_TABLE, THE_SAME_TABLE], ids=["another table", "the same table"])
 def test_every_file_is_of_one_build_while_builds_follow_each_other(database: Database, build: str) -> None:
-    """The silent failure: a snapshot older than the table that has taken the mart's place sees no rows in it."""
+    """The silent failure: a snapshot that is older than the table that replaced the mart sees no rows in it."""
     build_marts(database)
     publish(database, ANOTHER_TABLE.format(number=0))
     with serving(settings_for(database)) as client, ThreadPoolExecutor() as threads:

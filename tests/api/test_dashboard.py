@@ -239,7 +239,7 @@ def client_of_hires(hires: pd.DataFrame, postgres: EmbeddedPostgres) -> Iterator
 
 
 def table(page: str) -> list[tuple[str, str, list[int]]]:
-    """Return each row of the hires by quarter: what it is, its name, and its five numbers."""
+    """Return each row of the hires by quarter: its kind, its name, and its five numbers."""
     return [
         (scope, html.unescape(name), [number(value) for value in re.findall(r">([\d,]+)<", cells)])
         for scope, name, cells in ROW.findall(page)
@@ -329,7 +329,7 @@ def test_all_years_are_shown_with_the_empty_ones_between_and_the_filter_kept(
 def test_all_months_of_the_year_are_shown_for_the_requested_departments(
     hires: pd.DataFrame, client_of_hires: httpx.Client, filters: str, condition: str, heading: str
 ) -> None:
-    """Months are not counted by job: figures of all jobs under a filter of one would be taken for those of the job."""
+    """Months are not counted by job: numbers of all jobs under a filter for one job would be misleading."""
     months = dict.fromkeys(range(1, 13), 0)
     for _, row in hires[hires["year"] == 2023].query(condition).iterrows():
         for quarter, name in enumerate(QUARTERS):
@@ -417,7 +417,7 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture
 def page(browser: Browser, client: httpx.Client, request: pytest.FixtureRequest) -> Iterator[Page]:
-    """A page, which fails the test when something of it is missing, refused or asked of another server."""
+    """A page, which fails the test if a resource is missing, refused or requested from another server."""
     given: dict[str, Any] = getattr(request, "param", {})
     options: dict[str, Any] = {"viewport": {"width": 1280, "height": 800}, "java_script_enabled": False, **given}
     context = browser.new_context(base_url=str(client.base_url), **options)
@@ -428,7 +428,7 @@ def page(browser: Browser, client: httpx.Client, request: pytest.FixtureRequest)
     page.on("request", lambda asked: complaints.extend([asked.url] * (not asked.url.startswith(str(client.base_url)))))
     yield page
     context.close()
-    # The one status that a test asks for.
+    # The only error status that a test requests.
     assert [complaint for complaint in complaints if "(Unprocessable" not in complaint] == []
 
 

@@ -18,7 +18,7 @@ def test_it_is_ready_when_the_marts_of_every_metric_can_be_read(client: httpx.Cl
 
 
 def test_health_without_more_is_readiness_and_open_to_all(database: Database) -> None:
-    """A monitor that asks it while nothing can be answered would report that all is well."""
+    """A monitor would report that everything is fine while no request can be served."""
     with serving(settings_for(database, api_open_reads=False)) as client:
         assert (client.get("/health").status_code, client.head("/health").status_code) == (503, 503)
         build_marts(database)
@@ -41,7 +41,7 @@ def test_it_is_alive_but_not_ready_while_a_mart_is_missing(database: Database) -
 
 
 def test_a_version_that_starts_before_its_migration_is_neither_ready_nor_started(database: Database) -> None:
-    """ECS lets the load balancer use it only when it has started, and rolls it back when that takes too long."""
+    """ECS adds it to the load balancer only after it has started, and rolls it back if that takes too long."""
     build_marts(database)
     ((migrated,),) = database.rows("select version_num from public.alembic_version")
     with serving(settings_for(database)) as client:
@@ -59,7 +59,7 @@ def test_a_version_that_starts_before_its_migration_is_neither_ready_nor_started
 
 
 def test_what_has_started_stays_started_when_the_database_goes_away(database: Database) -> None:
-    """Otherwise ECS would stop every task in an outage, and with them the answers that they know."""
+    """Otherwise ECS would stop every task in an outage, and their cached responses would be lost."""
     with serving(settings_for(database)) as client:
         assert client.get("/health/started").status_code == 200
         database.execute("alter table public.alembic_version rename to elsewhere")
@@ -101,7 +101,7 @@ def test_it_recovers_without_a_restart_when_postgres_comes_back(database: Databa
     sockets.symlink_to(tmp_path)
     settings = settings_for(database, pghost=str(sockets), api_database_timeout_seconds=0.3)
     with serving(settings) as client:
-        # Long enough for a pool that backs off further and further to be seconds behind.
+        # Long enough for a pool with exponential backoff to be seconds late.
         assert [client.get("/health/ready").status_code for _ in range(4)] == [503] * 4
         sockets.unlink()
         sockets.symlink_to(database.postgres.host)

@@ -61,7 +61,7 @@ def test_a_name_that_is_not_known_comes_with_those_that_are_near(
     [{}, {"department": "Legal"}, {"year": 1999, "department": "Sales"}, {"department": "Sales", "job": "Clerk"}],
 )
 def test_a_known_name_gets_no_hint_whether_or_not_it_hired(client: httpx.Client, asked: dict[str, str | int]) -> None:
-    """An empty answer without a hint says that nobody was hired: the name is right."""
+    """An empty response without a hint means that nobody was hired: the name is correct."""
     answer = client.get(HIRES, params=asked)
     assert hints(answer) == []
     assert list(answer.json()) == ["year", "items", "total", "limit", "offset"]

@@ -136,7 +136,7 @@ SLOW = {
 
 @pytest.mark.parametrize("body", SLOW.values(), ids=SLOW)
 def test_no_request_body_keeps_others_waiting(client: httpx.Client, body: bytes) -> None:
-    """Read at once, each of these takes a second or more, in which nobody is answered and a balancer gives up."""
+    """Parsed in one go, each of these takes a second or more, in which no other request is served."""
     begin = time.perf_counter()
     records = json.loads(body, parse_float=lambda digits: int(Decimal(digits)))
     taken_at_once = time.perf_counter() - begin

@@ -29,7 +29,7 @@ def test_until_a_build_shows_it_a_batch_is_stored_and_then_published(
 ) -> None:
     answer = post(client, hire(), hire(id=0), "no record", hire(id=2), hire(id=3))
     load_id = answer.json()["load_id"]
-    # The address is relative to the one that was asked.
+    # The URL is relative to the requested one.
     address = answer.url.join(answer.headers["location"])
     stored = client.get(address)
     assert (stored.status_code, address.path) == (200, f"/loads/{load_id}")
@@ -49,7 +49,7 @@ def test_until_a_build_shows_it_a_batch_is_stored_and_then_published(
 
 
 def test_a_response_is_never_older_than_the_build(client: httpx.Client, module_database: Database) -> None:
-    """A client that waits for its hires to count must not be given what was true before."""
+    """A client that waits for its hires to count must not get an old response."""
     load_id = post(client, hire()).json()["load_id"]
     before = client.get(f"/loads/{load_id}")
     assert before.headers["cache-control"] == "no-cache"

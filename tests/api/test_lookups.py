@@ -60,7 +60,7 @@ def expected(noun: str, year: int) -> list[dict[str, Any]]:
 def test_all_that_are_known_are_listed_by_name_with_their_hires_of_a_year(
     client: httpx.Client, noun: str, year: int
 ) -> None:
-    """One without hires is a zero: left out, nobody could choose it or see that it hired nobody."""
+    """One without hires has a zero: if it were left out, nobody could choose it or see that it hired nobody."""
     address, items = PLACES[noun][0], expected(noun, year)
     assert client.get(address, params={"year": year}).json() == {
         "year": year, "items": items, "total": len(items), "limit": 100, "offset": 0,

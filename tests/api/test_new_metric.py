@@ -118,7 +118,7 @@ BUILD = """
 
 @pytest.fixture(scope="module")
 def new_metrics(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Metric, ...]]:
-    """The metrics of a package that somebody else has written."""
+    """The metrics of a package by other authors."""
     folder = tmp_path_factory.mktemp("packages")
     with pytest.MonkeyPatch.context() as patch:
         yield found_in(folder, "new_metrics", MODULES, patch)

@@ -22,7 +22,7 @@ from tests.conftest import Database
 
 @pytest.fixture(scope="module")
 def guarded_client(module_database: Database) -> Iterator[httpx.Client]:
-    """A running API, all of which needs a key, so that the document tells of every answer that there is."""
+    """A running API in which everything requires a key, so that the document has every possible response."""
     build_marts(module_database)
     with serving(settings_for(module_database, api_open_reads=False)) as client:
         yield client

@@ -58,7 +58,7 @@ def test_while_postgres_is_known_to_be_down_no_request_waits_for_it(database: Da
 
 @contextmanager
 def mute_server(folder: Path) -> Iterator[Path]:
-    """A server that takes connections and never says a word."""
+    """A server that accepts connections and never sends anything."""
     taken = []
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(folder / SOCKET_NAME))
@@ -91,7 +91,7 @@ def test_a_silent_server_keeps_nobody_waiting(tmp_path: Path) -> None:
 
 @pytest.fixture
 def frozen_backends() -> Iterator[list[int]]:
-    """Server processes that were stopped and have to go on, or their server could not end."""
+    """Stopped server processes, which have to be continued, or their server could not exit."""
     pids: list[int] = []
     yield pids
     for pid in pids:
@@ -104,7 +104,7 @@ def test_a_server_that_falls_silent_in_between_is_not_waited_for_beyond_the_limi
     build_marts(database)
     with serving(settings_for(database, api_database_timeout_seconds=0.3)) as client:
         wait_until_ready(client)
-        # The one that listens for changes answers nothing anyway.
+        # The one that listens for changes serves no requests anyway.
         frozen_backends.extend(
             pid for (pid,) in database.rows(f"select pid {OF_THE_API} and query not ilike 'listen%%'")
         )

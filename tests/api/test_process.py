@@ -34,11 +34,11 @@ class Running:
 
     def lines(self) -> list[dict[str, Any]]:
         text = self.log.read_text()
-        # What is behind the last line end is still being written.
+        # The text after the last line end is still being written.
         return [json.loads(line) for line in text[: text.rfind("\n") + 1].splitlines()]
 
     def lines_up_to(self, answer: httpx.Response) -> list[dict[str, Any]]:
-        """Return the lines once a request's own is there, which is written after its answer has gone."""
+        """Return the lines once they include a request's own, which is written after its response was sent."""
         identity = answer.headers["x-request-id"]
         eventually(
             lambda: any((line["event"], line.get("request_id")) == ("request", identity) for line in self.lines())
@@ -147,7 +147,7 @@ def test_figures_are_kept_by_route_on_a_port_of_their_own(api: Running) -> None:
         assert api.client.get(f"/metrics/hires-by-quarter?year={year}").status_code == 200
     for number in range(3):
         assert api.client.get(f"/nowhere/{number}").status_code == 404
-    # Counted after the answer has gone.
+    # Counted after the response was sent.
     eventually(lambda: count("/metrics/hires-by-quarter", 200) == before[0] + 3)
     eventually(lambda: count("none", 404) == before[1] + 3)
     assert api.client.get("/internal/metrics").status_code == 404

@@ -66,7 +66,7 @@ def test_good_records_are_stored_and_bad_ones_listed_and_kept_with_their_place(
 def test_what_can_be_read_of_a_rejected_record_is_kept_by_field(
     client: httpx.Client, module_database: Database
 ) -> None:
-    """Whoever is to correct it looks for an id and a name, and not for bytes; what stands twice is not certain."""
+    """People who correct it search for an id and a name, not for bytes; duplicate keys are ambiguous."""
     records = [
         r'{"id": 0, "name": " Zoë\u0000\ud800 ", "datetime": null, "job_id": 8.50, "pay": [1, {"a": 2.50}],'
         r' "a\u0000b": true}',

@@ -20,7 +20,7 @@ from tests.conftest import Database
 
 HIRES = "/metrics/hires-by-quarter"
 ABOVE = "/metrics/departments-above-mean"
-# Each is asked for once.
+# Each is requested once.
 YEARS = itertools.count(1901)
 GROW = "update marts.hires_by_quarter set q1 = q1 + 1"
 
@@ -30,7 +30,7 @@ def server(module_database: Database) -> Iterator[httpx.Client]:
     build_marts(module_database)
     publish(module_database, "insert into marts.departments_above_mean values (2021, 1, 'Sales', 1, 0.5)")
     with serving(settings_for(module_database, api_cors_origins=["https://example.org"])) as client:
-        # Until the API listens for builds, it asks Postgres each time.
+        # Until the API listens for builds, it queries Postgres each time.
         eventually(lambda: is_kept(client, module_database))
         yield client
 
@@ -39,7 +39,7 @@ def server(module_database: Database) -> Iterator[httpx.Client]:
 def client(server: httpx.Client, module_database: Database) -> httpx.Client:
     """A running API whose marts have just been built: one row, with one hire in the first quarter."""
     year = next(YEARS)
-    # An answer that is kept until the API has heard of the build: what a test asks afterwards, nothing makes old.
+    # A response that is cached until the API has heard of the build: later responses of the test are not invalidated.
     assert server.get(f"{ABOVE}?year={year}").json()["items"] == []
     publish(
         module_database,
@@ -73,7 +73,7 @@ def build_slow_marts(database: Database) -> None:
 
 
 def is_kept(client: httpx.Client, database: Database) -> bool:
-    """Whether an answer outlives a change that nobody is told of."""
+    """Whether a cached response outlives a change without a notification."""
     before = client.get(ABOVE).json()
     database.execute("update marts.departments_above_mean set hired = hired + 1")
     return bool(client.get(ABOVE).json() == before)
@@ -97,7 +97,7 @@ def test_a_question_is_put_to_postgres_once_however_it_is_spelled(
     client: httpx.Client, module_database: Database, one: str, another: str
 ) -> None:
     assert first_quarter(client, one) == 1
-    module_database.execute(GROW)  # which nobody is told of
+    module_database.execute(GROW)  # without a notification
     assert first_quarter(client, one) == 1
     assert first_quarter(client, another) == 1
 
@@ -113,7 +113,7 @@ def test_a_build_that_is_notified_invalidates_every_cached_response(
 
 
 def test_a_response_computed_before_a_build_is_not_cached_after_it(database: Database) -> None:
-    """The race: a slow query has its snapshot, a build is told of, and only then the old rows arrive."""
+    """The race: a slow query has its snapshot, a build is notified, and only then the old rows arrive."""
     build_slow_marts(database)
     publish(database, "insert into marts.hires values (2021, 1, 'Sales', 1, 'Clerk', 1, 0, 0, 0)")
     with serving(settings_for(database)) as client, ThreadPoolExecutor() as threads:
@@ -133,11 +133,11 @@ def test_a_response_computed_before_a_build_is_not_cached_after_it(database: Dat
 
 
 def test_those_who_ask_the_same_at_the_same_time_share_one_query(database: Database) -> None:
-    """A build makes every answer old at once; what a thousand readers then ask for is computed once."""
+    """A build invalidates all responses together; a response that a thousand readers request is computed once."""
     build_slow_marts(database)
     publish(database, "insert into marts.hires values (2021, 1, 'Sales', 1, 'Clerk', 1, 0, 0, 0)")
     with serving(settings_for(database)) as client, ThreadPoolExecutor() as threads, database.connect() as holder:
-        # From then on nothing makes answers old.
+        # From then on nothing invalidates responses.
         eventually(lambda: is_kept(client, database))
         holder.execute("select pg_advisory_lock(1)")
         impatient = threads.submit(client.get, HIRES, timeout=0.5)

@@ -105,7 +105,7 @@ def test_the_name_of_a_key_goes_over_to_its_successor_and_with_it_the_retries(da
 
 
 def test_after_a_day_the_key_is_free_and_responses_are_deleted_in_batches_of_a_hundred(database: Database) -> None:
-    """A batch never waits for a long clearing up: what is not gone yet does not count any more all the same."""
+    """A batch never waits for a long cleanup: expired keys that are not deleted yet have no effect."""
     with serving(settings_for(database)) as client:
         first = send(client, "one", [hire()]).json()["load_id"]
         database.execute("update raw.batch_answers set answered_at = now() - interval '24 hours 1 second'")
@@ -130,7 +130,7 @@ def test_an_idempotency_key_is_a_word_of_ascii(client: httpx.Client, key: str) -
 def test_a_connection_that_breaks_around_the_commit_costs_a_retry_and_no_record(
     database: Database, moment: Literal["before", "after"], stored_at_first: int
 ) -> None:
-    """Nobody can know whether a commit without an answer took place: the retry finds out."""
+    """After a lost response it is unknown whether the commit took place: the retry finds out."""
     with postgres_proxy(database.postgres.host) as proxy:
         with serving(settings_for(database, pghost=str(proxy.folder))) as client:
             proxy.at_commit = {1: moment}
@@ -147,7 +147,7 @@ def test_a_connection_that_breaks_around_the_commit_costs_a_retry_and_no_record(
 
 
 def test_the_first_response_outlives_its_process(database: Database) -> None:
-    """The client saw a connection break and cannot know what became of its batch: the retry tells it."""
+    """The client's connection broke, so it cannot know whether its batch was stored: the retry returns that."""
     with serving(settings_for(database)) as client:
         batch = [hire()]
         first = send(client, "lost", batch)

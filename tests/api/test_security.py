@@ -68,7 +68,7 @@ def test_a_key_is_good_for_its_scopes_only_and_reads_are_closed_unless_opened(da
                 for value in ("reader", "writer", KEY, "nobody")
             }
             assert statuses == {"reader": 200, "writer": 403, KEY: 200, "nobody": 401}
-            # What is in memory by now is guarded like what is not.
+            # Cached responses require a key like others.
             assert client.get(address).status_code == 401
         assert [post(client, value) for value in ("reader", "writer", KEY)] == [403, 201, 201]
         document = client.get("/openapi.json").json()
@@ -90,7 +90,7 @@ def keys_file(tmp_path: Path) -> Path:
 
 
 def replace(path: Path, content: str) -> None:
-    """Replace a file as rotation does: written beside it, then renamed."""
+    """Replace a file like a rotation: write a new one next to it, then rename that."""
     draft = path.with_suffix(".new")
     draft.write_text(content)
     os.replace(draft, path)  # noqa: PTH105

@@ -29,7 +29,7 @@ def api(module_database: Database, tmp_path_factory: pytest.TempPathFactory) -> 
 
 @pytest.fixture(scope="module")
 def hasty_client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
-    """A running API that takes three connections and waits for a request no longer than a moment."""
+    """A running API that accepts three connections and waits only briefly for a request."""
     with serving(settings_without_database(tmp_path_factory.mktemp("hasty"), **HASTY)) as client:
         yield client
 
@@ -141,7 +141,7 @@ def test_headers_that_never_end_are_a_408(hasty_client: httpx.Client) -> None:
         answer, deadline = b"", time.monotonic() + 10
         while not answer:
             assert time.monotonic() < deadline, "nobody minds"
-            # As long as a byte comes now and then nothing has gone silent.
+            # A connection is not silent while a byte arrives now and then.
             connection.sendall(b"X: x\r\n")
             try:
                 answer = connection.recv(65536)
@@ -173,7 +173,7 @@ def test_a_body_that_nobody_waits_for_does_not_keep_a_connection(hasty_client: h
 
 
 def test_a_connection_is_kept_for_longer_than_a_balancer_keeps_it(hasty_client: httpx.Client) -> None:
-    """A balancer that sends a request over a connection which is just being closed answers its client with a 502."""
+    """A balancer that sends a request over a connection that is just being closed returns a 502 to its client."""
     assert Settings.model_fields["api_keep_alive_seconds"].default > 60
     # Longer than uvicorn's own five seconds cannot be waited for here: longer than the time for a head.
     with connect(hasty_client, LIVE) as connection:

@@ -147,7 +147,7 @@ def test_marts_that_cannot_be_read_keep_no_batch_out(database: Database, trouble
     database.execute(trouble)
     with serving(settings_for(database)) as client:
         assert [told(send(client, [hire()])) for _ in range(3)] == [(None, NOT_KNOWN)] * 3
-        # Nobody is told of it.
+        # Without a notification.
         database.execute(repair)
         eventually(lambda: told(send(client, [hire()]))[0] == 1)
 
@@ -161,13 +161,13 @@ def test_a_mart_that_is_locked_holds_no_batch_up_for_long(database: Database) ->
         with connection.transaction():
             connection.execute("lock table marts.known_jobs in access exclusive mode")
             assert [told(send(client, [hire()])) for _ in range(3)] == [(None, NOT_KNOWN)] * 3
-        # Nor does the query go on in the one connection that there is.
+        # Nor does the query continue on the only connection.
         assert time.monotonic() - started < limit
         eventually(lambda: told(send(client, [hire()]))[0] == 1)
 
 
 def test_a_reference_is_compared_by_its_meaning_and_may_be_missing_where_it_is_not_required() -> None:
-    """Of any contract: text keys are trimmed as dbt does, and what has no value waits for nothing."""
+    """For any contract: text keys are trimmed as in dbt, and a missing value waits for nothing."""
     table = table_named("hired_employees")
     column = Column("region", LogicalType.STRING, required=False, references=("jobs", "id"))
     hires = HireModel(replace(table, columns=(*table.columns, column)))

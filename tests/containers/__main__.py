@@ -73,12 +73,12 @@ class Pipeline(Outside):
         self.compose = Compose(command, secrets | self.ports | places, folder / "compose.log")
 
     def metrics(self) -> tuple[object, object]:
-        """Return both metrics of the year as the API tells them."""
+        """Return both metrics of the year from the API."""
         quarters = self.get(f"/metrics/hires-by-quarter?year={YEAR}&limit=1000")
         return quarters["items"], self.get(f"/metrics/departments-above-mean?year={YEAR}")["items"]
 
     def wait_for(self, what: str, is_so: Callable[[], bool]) -> None:
-        """Wait until a condition holds; what cannot be asked yet does not hold yet.
+        """Wait until a condition holds; one that cannot be checked yet does not hold.
 
         Raises:
             NotSo: it did not come to hold.
@@ -96,12 +96,12 @@ class Pipeline(Outside):
             time.sleep(0.5)
 
     def wait_for_metrics(self, expected: tuple[object, object]) -> None:
-        """Wait until the API tells these metrics, and look whether every record is in exactly one place."""
+        """Wait until the API returns these metrics, and check that every record is in exactly one place."""
         self.wait_for("the metrics are those of pandas over the files", lambda: self.metrics() == expected)
         require(self.compose.sql("select count(*) from raw.discrepancies") == "0", "the ledger and raw agree")
 
     def wait_until_all_serve(self) -> None:
-        """Wait until the API answers and Dagster's UI knows the code."""
+        """Wait until the API responds and Dagster's UI has loaded the code."""
         self.wait_for("the API is alive", lambda: self.get("/health/live") is not None)
         self.wait_for("Dagster's UI has the code", lambda: "__repository__" in json.dumps(
             self.graphql("{ repositoriesOrError { ... on RepositoryConnection { nodes { name } } } }")
@@ -134,7 +134,7 @@ def step(sentence: str) -> Iterator[None]:
 
 
 def check_start(pipeline: Pipeline) -> None:
-    """Build, start, and look at what the containers may do."""
+    """Build, start, and check the containers' permissions."""
     compose = pipeline.compose
     with step("Without an image of the project one command builds both, and all services start, in any order"):
         compose("up", "--detach", "--build")
@@ -231,7 +231,7 @@ def check_ends(pipeline: Pipeline, metrics: tuple[object, object]) -> None:
 
 
 def _has_the_same_loads(pipeline: Pipeline, loads: str) -> bool:
-    """Give the sensors time to load something that they should not, and look."""
+    """Give the sensors time to load something that they should not load, and check."""
     time.sleep(SENSORS_SECONDS)
     return pipeline.compose.sql("select count(*) from raw.loads") == loads
 

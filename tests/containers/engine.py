@@ -13,7 +13,7 @@ NAME = "hiring-check"
 
 
 class NoEngine(RuntimeError):
-    """There is nothing here that runs containers; the message says what was looked for."""
+    """No container engine was found; the message says which ones were tried."""
 
 
 class Failed(RuntimeError):

@@ -85,7 +85,7 @@ def test_only_numbers_and_usual_separators_make_a_format(declared: str) -> None:
     ],
 )  # fmt: skip
 def test_formats_that_read_one_text_in_two_ways_are_refused_together(declared: tuple[str, ...]) -> None:
-    """The day would be taken for the month, and hires counted in another quarter."""
+    """The day would be mistaken for the month, and hires counted in another quarter."""
     (problem,) = problems(declared)
     assert problem.endswith("cannot be told apart")
 

@@ -24,7 +24,7 @@ from tests.conftest import Database, environment
 
 Dbt = Callable[..., dbtRunnerResult]
 
-# A row's fields as text, or the bytes of a record that is no row of its table.
+# A row's fields as text, or the bytes of a malformed record.
 Record = Sequence[str | None] | bytes
 
 COLUMNS = {table.name: table.column_names for table in TABLES}
@@ -50,7 +50,7 @@ def module_dbt(module_database: Database, tmp_path_factory: pytest.TempPathFacto
 def running_dbt(database: Database, target: Path, project: Path = PROJECT.project_dir) -> Iterator[Dbt]:
     """Run dbt commands on a database; of a copy of the project, if that is given."""
     options = [
-        # Writing the manifest each time takes as long as building a model, and so do lines of logs that nobody reads.
+        # Writing the manifest each time takes as long as building a model, and so do unused log lines.
         *("--no-write-json", "--log-level", "none", "--log-level-file", "none"),
         *("--project-dir", str(project), "--profiles-dir", str(project)),
         *("--target-path", str(target), "--log-path", str(target)),
@@ -79,7 +79,7 @@ def parse_copy(database: Database, options: Sequence[str]) -> Manifest:
 
 
 def copy_of_project(parent: Path) -> Path:
-    """Return a copy of the dbt project in a folder, without what is generated."""
+    """Return a copy of the dbt project in a folder, without generated files."""
     folder = parent / "dbt_project"
     shutil.copytree(PROJECT.project_dir, folder, ignore=shutil.ignore_patterns("target", "logs", "generated"))
     return folder
@@ -147,13 +147,13 @@ def deliver(
 
 
 def empty(database: Database) -> None:
-    """Take every load and its records away, and what was built of them."""
+    """Delete every load with its records, and everything built from them."""
     database.execute("truncate raw.departments, raw.jobs, raw.hired_employees, raw.corrections, raw.loads cascade")
     forget_builds(database)
 
 
 def forget_builds(database: Database) -> None:
-    """Take away what was built: the next build is the first."""
+    """Delete everything that was built: the next build is the first."""
     built = database.rows(
         "select format('%%I.%%I', schemaname, tablename) from pg_tables "
         "where schemaname in ('staging', 'marts') and tablename not in ('watermarks', 'publications')"

@@ -28,7 +28,7 @@ def unpublished(database: Database) -> list[tuple[int, str]]:
 def test_the_first_build_finds_nothing_and_leaves_every_model_empty(built: Database) -> None:
     models = [node for node in manifest()["nodes"].values() if node["resource_type"] == "model"]
     assert len(models) == 19
-    # Completeness says of every table that nothing of it has come.
+    # Completeness reports for every table that nothing was delivered.
     for model in [each for each in models if each["name"] != "completeness"]:
         assert built.rows(f"select count(*) from {model['schema']}.{model['name']}") == [(0,)]
 
@@ -80,7 +80,7 @@ def test_a_complete_load_is_unpublished_until_the_next_build(database: Database,
 
 
 def test_building_what_new_records_touch_gives_what_building_everything_gives(database: Database, dbt: Dbt) -> None:
-    """A model wrongly spared would go on showing the records of yesterday, for ever and without an error."""
+    """A wrongly excluded model would show yesterday's records for ever, without an error."""
     deliveries: list[dict[str, list[Record]]] = [
         {"jobs": [("1", "Clerk")], "departments": [("1", "Sales"), ("9", "Nobody")], "hired_employees": [HIRE]},
         {"hired_employees": [("1", "Ada", "2022-01-01", "1", "1"), ("2", "Bob", "2022-04-01", "2", "2")]},
@@ -115,7 +115,7 @@ def test_building_what_new_records_touch_gives_what_building_everything_gives(da
 
 
 def test_a_full_refresh_replaces_a_table_that_was_made_in_another_way(database: Database, dbt: Dbt) -> None:
-    """As an earlier version left it, a mart would go without its key and indexes, and tell nobody of its changes."""
+    """A mart of an earlier version would lack its key and indexes, and never notify of changes."""
     build(dbt)
     database.execute("truncate staging.watermarks, marts.publications")
     database.execute("alter table marts.hires_by_quarter drop constraint hires_by_quarter_pkey")
@@ -133,7 +133,7 @@ def test_a_full_refresh_replaces_a_table_that_was_made_in_another_way(database: 
 def test_a_database_of_the_version_before_keeps_its_watermarks_and_serves_that_version_still(
     postgres: EmbeddedPostgres,
 ) -> None:
-    """Its builds may go on until the new version's services have started, and people ask by the old name."""
+    """Its builds may continue until the new version's services have started, and people may query the old name."""
     postgres.create_database("before_watermarks")
     conninfo = postgres.conninfo("before_watermarks")
     migrate(conninfo, {role: role for role in ROLES}, "0008")

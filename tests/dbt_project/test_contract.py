@@ -53,7 +53,7 @@ HIRES = (*COLUMNS["hired_employees"], "email")
 
 @pytest.fixture
 def copy(tmp_path: Path) -> Path:
-    """A copy of the project, without what is generated."""
+    """A copy of the project, without generated files."""
     return copy_of_project(tmp_path)
 
 
@@ -86,7 +86,7 @@ def dispositions(database: Database) -> list[Any]:
 def test_a_new_personal_column_is_left_out_of_what_bi_tools_see_and_a_new_table_is_not(
     database: Database, more: Dbt
 ) -> None:
-    """Whoever adds an address to the contract does not think of dashboards."""
+    """A person who adds an address to the contract does not think of dashboards."""
     deliver(database, "departments", [("1", "Sales")])
     build(more)
     assert database.rows(
@@ -244,7 +244,7 @@ def test_several_processes_write_the_same_files_and_only_if_they_differ(copy: Pa
 
 
 def test_files_of_a_removed_table_are_deleted_and_a_handwritten_model_is_kept(copy: Path) -> None:
-    """A generated model of a table that is gone would fail every build; one by hand must not be there twice."""
+    """A generated model of a removed table would fail every build; a handwritten one must not exist twice."""
     write_generated(copy, MORE)
     (copy / "models" / "staging" / "checked_jobs.sql").write_text("{{ checked('jobs') }}")
     write_generated(copy)
@@ -255,7 +255,7 @@ def test_files_of_a_removed_table_are_deleted_and_a_handwritten_model_is_kept(co
 
 
 def test_a_contract_whose_tables_refer_to_each_other_in_a_circle_is_refused(tmp_path: Path) -> None:
-    """dbt would say so in words about its models, once everything else is in place."""
+    """dbt would report it in terms of its models, after everything else was done."""
     declared = yaml.safe_load(CONTRACT.read_text())
     (jobs,) = [table for table in declared["schema"] if table["name"] == "jobs"]
     manager = {"name": "manager_id", "logicalType": "integer", "relationships": [{"to": "hired_employees.id"}]}
@@ -266,7 +266,7 @@ def test_a_contract_whose_tables_refer_to_each_other_in_a_circle_is_refused(tmp_
 
 
 def test_manual_dbt_waits_for_a_build_in_progress(database: Database) -> None:
-    """Tests of one build would look at what another has half done."""
+    """Tests of one build would see another build's unfinished work."""
     command = [sys.executable, "-m", "orchestration.dbt", "--quiet", "run", "-s", "loads"]
     with database.connect() as other:
         acquire_build_lock(other, lambda _: None)

@@ -109,7 +109,7 @@ def test_a_corrected_export_closes_its_records_whatever_their_ids_and_counts_eac
 def test_a_correction_that_is_wrong_itself_is_open_in_the_place_of_the_first(
     dirty: int, tmp_path: Path, module_dbt: Dbt
 ) -> None:
-    """Listed twice, nobody could tell how much is left to do."""
+    """If it were listed twice, the number of open records would be wrong."""
     write(tmp_path / "hired_employees_2.csv", exported("--open")[:3])
     assert run("load", "--reject-share", "1", str(tmp_path / "hired_employees_2.csv")).exit_code == 0
     build(module_dbt)

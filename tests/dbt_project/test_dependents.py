@@ -21,7 +21,7 @@ FULL_REFRESH = (*BUILD, "--full-refresh")
 
 @pytest.fixture(scope="module", autouse=True)
 def _people(postgres: EmbeddedPostgres) -> Iterator[None]:
-    """A role that reads, and one that makes views of its own."""
+    """A role that reads, and one that creates its own views."""
     with psycopg.connect(postgres.conninfo(), autocommit=True) as connection:
         connection.execute("create role reader; create role analyst")
         yield
@@ -86,7 +86,7 @@ def sentence(dbt: Dbt, *arguments: str) -> str:
 
 @pytest.mark.parametrize("arguments", [BUILD, FULL_REFRESH])
 def test_a_build_leaves_every_relation_where_it_is(built: Database, dbt: Dbt, arguments: tuple[str, ...]) -> None:
-    """A report that vanishes at 03:30 is missed by nobody but its readers."""
+    """Only its readers notice a report that disappears at 03:30."""
     before = objects(built)
     deliver(built, "hired_employees", [("2", "Bob", "2021-05-05", "1", "1")])
     build(dbt, *arguments)
@@ -138,7 +138,7 @@ models:
 
 @pytest.fixture
 def letters(database: Database, copy: Path, tmp_path: Path) -> Iterator["Letters"]:
-    """A model of its own, a view of it and a view of that, built, with what others have made of them."""
+    """A separate model, a view of it and a view of that, built, with other people's views of them."""
     model = Letters(database, copy, tmp_path / "target")
     model.declare("1::integer as id, 'a'::text as letter, 7::integer as number", number="integer")
     model.view("shown", "select id, letter, number from {{ ref('letters') }}")
@@ -180,7 +180,7 @@ class Letters:
         (self.folder / f"{name}.sql").write_text(query)
 
     def dbt(self) -> Any:
-        """Run dbt on the project as it is now."""
+        """Run dbt on the current state of the project."""
         return running_dbt(self.database, self.target, self.project)
 
     @staticmethod
@@ -218,7 +218,7 @@ def test_a_column_that_others_do_not_use_goes_and_they_stay(letters: Letters) ->
 
 
 def test_a_column_that_others_use_stays_until_the_build_may_drop_what_they_made(letters: Letters) -> None:
-    """Readers of a view that is dropped without a word would look for the error on their side."""
+    """Readers of a silently dropped view would search for the error on their side."""
     database = letters.database
     before = objects(database)
     letters.declare("1::integer as id, 'a'::text as letter, 8::bigint as number", number="bigint")

@@ -11,7 +11,7 @@ from tests.dbt_project.conftest import Dbt, deliver
 
 
 def test_every_column_of_every_model_and_source_is_described(module_dbt: Dbt) -> None:
-    """A column without a word, or words for a column that is gone, mislead whoever looks it up, and nothing fails."""
+    """A column without a description, or a description of a removed column, misleads readers without an error."""
     assert module_dbt("run").success
     catalog = module_dbt("docs", "generate").result
 

@@ -18,7 +18,7 @@ NEW: list[Record] = [
     ("13", "Eve", "2021-11-11", "1", "7"),
     ("14", "", "2021-11-11", "1", "1"),
 ]
-# Each is a way to break what is staged of the new load, and the gate that has to see it.
+# Each is a way to damage the staged records of the new load, and the test that has to detect it.
 BREAKS = {
     "a record is lost": ("delete from staging.checked_hired_employees where id = 11", "each_hire_once"),
     "a rejected record is lost": (
@@ -75,7 +75,7 @@ BREAKS = {
 
 @pytest.fixture(scope="module")
 def staged(module_database: Database, module_dbt: Dbt) -> Database:
-    """A database that shows two hires, with five records of a new load judged and not yet counted."""
+    """A database that shows two hires, with five records of a new load checked and not yet counted."""
     database = module_database
     deliver(database, "departments", [("1", "Sales"), ("2", "Support")])
     deliver(database, "jobs", [("1", "Clerk")])
@@ -89,7 +89,7 @@ def staged(module_database: Database, module_dbt: Dbt) -> Database:
 
 @pytest.fixture
 def database(staged: Database) -> Iterator[Database]:
-    """That database; what a test breaks is mended."""
+    """That database, repaired after each test."""
     yield staged
     staged.execute("delete from staging.checked_hired_employees")
     staged.execute("insert into staging.checked_hired_employees select * from public.as_judged")
@@ -101,7 +101,7 @@ def test_an_error_in_a_model_stops_the_build_before_the_metrics(
 ) -> None:
     statement, gate = BREAKS[broken]
     database.execute(statement)
-    # Without the models that were broken, which would be made anew.
+    # Without the damaged models, which would be rebuilt.
     result = module_dbt("build", "--select", "test_type:data", *MARTS)
     failed = unsuccessful(result)
     assert not result.success
@@ -172,7 +172,7 @@ def test_the_same_records_are_published_once_everything_is_right_and_later_damag
     build(module_dbt)
     published = [(2021, "Sales", "Clerk", 1, 1, 2, 0)]
     assert staged.rows(METRIC) == published
-    # Damage to what was published long ago: a test of everything finds it, a build from everything mends it.
+    # Damage to records published long ago: a test of everything detects it, a full build repairs it.
     statement, gate = BREAKS["records are shifted by one"]
     staged.execute(statement)
     assert unsuccessful(module_dbt("test", "--exclude-resource-type", "unit_test"))[gate] == "fail"

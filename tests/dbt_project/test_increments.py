@@ -16,7 +16,7 @@ from tests.dbt_project.conftest import COLUMNS, Dbt, Record, build, deliver, emp
 from tests.dbt_project.expected import Load, dispositions
 from tests.dbt_project.test_records import became
 
-# By layer and name; _build tells how a table came about, not what it says.
+# By layer and name; _build describes the history of a table, not its content.
 CONTENT = {
     "staging.loads": "*",
     "staging.checked_departments": "_load_id, _record, id, department, reasons, disposition, delivered",
@@ -59,7 +59,7 @@ def content(database: Database) -> dict[str, list[tuple[Any, ...]]]:
 
 
 def refresh(database: Database, dbt: Dbt) -> None:
-    """Build what is new, as the job refresh does."""
+    """Build incrementally, like the job refresh."""
     with database.connect("hiring_transformer") as connection:
         touched = {table for _, table in unpublished_loads(connection, published_marts(manifest()))}
     build(dbt, *build_arguments(manifest(), touched))
@@ -74,13 +74,13 @@ def complete(database: Database, load: Load) -> None:
     )
 
 
-# Each step costs a second: a history that fails is not looked through for a shorter one.
+# Each step takes a second: failing histories are not shrunk.
 @settings(max_examples=2, deadline=None, phases=[Phase.explicit, Phase.reuse, Phase.generate])
 @given(history=histories)
 def test_incremental_builds_have_the_same_result_as_one_full_build(
     module_database: Database, module_dbt: Dbt, history: list[list[tuple[str, list[Record], int]]]
 ) -> None:
-    """A record passed over once would stay out of the metrics until somebody thought of building it all anew."""
+    """A record that was skipped once would stay out of the metrics until the next full build."""
     database = module_database
     empty(database)
     build(module_dbt)
@@ -116,7 +116,7 @@ def written(database: Database) -> dict[str, int]:
 
 
 def settled(database: Database) -> dict[str, int]:
-    """Return the same once the sessions of a build have told what they wrote."""
+    """Return the same once the sessions of a build have reported what they wrote."""
     before = None
     while (now := written(database)) != before:
         before = now
@@ -179,13 +179,13 @@ def test_a_changed_mart_notifies_with_its_commit_and_an_unchanged_one_does_not(
 
     versions = "select mart, version from marts.publications order by mart"
     at_first = dict.fromkeys(published_marts(manifest()), 1)
-    # Nothing waits, and an empty table is a first version, too.
+    # No record waits, and an empty table is a first version, too.
     assert dict(built.rows(versions)) == at_first
     with built.connect("hiring_api") as listener:
         listener.execute("listen marts_changed")
         build(module_dbt)
         assert heard(listener) == []
-        # Names a job anew: in the one mart, not in the other.
+        # Renames a job: in one mart, not in the other.
         deliver(built, "jobs", [("1", "Writer")])
         refresh(built, module_dbt)
         assert heard(listener) == ["completeness", "hires_by_quarter", "known_jobs"]
@@ -281,7 +281,7 @@ def test_hires_that_move_between_two_counts_are_added_up_once(built: Database, m
 
 
 def test_after_a_build_without_a_log_the_next_one_counts_everything(built: Database, module_dbt: Dbt) -> None:
-    """As one by hand with an earlier version does: what it changed would be missing from every later count."""
+    """Like a manual one with an earlier version: its changes would be missing from every later count."""
     for number in (1, 2):
         deliver(built, "hired_employees", [(str(60 + number), "Eve", "2021-08-08", "1", "1")])
         build(module_dbt, "run", "--select", "loads", "checked_hired_employees")

@@ -119,7 +119,7 @@ def test_both_metrics_are_what_pandas_makes_of_the_same_records(
 def test_the_edges_of_years_and_quarters_are_those_of_utc_where_the_session_is_in_new_york(
     module_database: Database, module_dbt: Dbt
 ) -> None:
-    """Quarters of the session's time zone are wrong for five hours, four times a year, and look right otherwise."""
+    """Quarters in the session's time zone are wrong for five hours, four times a year, and seem right otherwise."""
     empty(module_database)
     deliver(module_database, "departments", [("1", "Sales")])
     deliver(module_database, "jobs", [("1", "Clerk")])

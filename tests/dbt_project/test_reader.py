@@ -79,7 +79,7 @@ def finds(connection: psycopg.Connection[tuple[object, ...]], text: str) -> set[
         try:
             (rows,) = connection.execute(query, [text, text.encode().hex()]).fetchone() or (0,)
         except psycopg.Error:
-            # Some of the catalog's views are for nobody but a superuser, whatever their rights say.
+            # Some views of the catalog are only for superusers, regardless of their grants.
             assert str(relation).startswith(("pg_", "information_schema."))
             continue
         if rows:
@@ -98,7 +98,7 @@ def readable(built: Database) -> dict[str, set[str]]:
 
 
 def test_it_can_read_no_name_anywhere(built: Database, reader: psycopg.Connection[tuple[object, ...]]) -> None:
-    """A column that shows names by accident is seen by everybody with a dashboard, and nothing fails."""
+    """A column that accidentally exposes names is visible to everybody with a dashboard, without an error."""
     with built.connect() as superuser:
         everywhere = finds(superuser, NAME)
     assert {
@@ -113,7 +113,7 @@ def test_it_can_read_no_name_anywhere(built: Database, reader: psycopg.Connectio
         ("staging.rejected_records", "note"),
         ("staging.rejected_fields", "value"),
     } <= everywhere
-    # The statement that looks for it is its own.
+    # The statement that searches for it contains it itself.
     assert {each for each in finds(reader, NAME) if each[0] != "pg_stat_activity"} == set()
 
 

@@ -33,7 +33,7 @@ def hire(number: int | str, name: str = "Ada", at: str = DAY, department: int = 
 
 
 def became(database: Database) -> dict[RecordKey, str | list[tuple[str, str]]]:
-    """Return what the models say became of each record, as `dispositions` does; a record told of twice fails."""
+    """Return each record's disposition according to the models, like `dispositions`; a duplicate record fails."""
     rows = [
         row
         for table in COLUMNS
@@ -77,7 +77,7 @@ def test_a_later_load_replaces_an_earlier_one_and_a_later_record_one_before_it(
 def test_an_invalid_record_and_a_load_that_is_not_complete_replace_nothing(
     module_database: Database, module_dbt: Dbt
 ) -> None:
-    """Half a file that counts would give metrics that nobody could trace to anything that was delivered."""
+    """If half a file counted, the metrics could not be traced to any delivery."""
     for table in ("departments", "jobs"):
         deliver(module_database, table, [("1", "valid"), ("2", "valid")])
         deliver(module_database, table, [("1", " "), (None, "no id"), ("2.5", "no integer"), b"1"])
@@ -111,7 +111,7 @@ def test_a_hire_waits_for_its_department_and_job_and_counts_with_the_next_build(
             hire(2, department=2),
             hire(3, job=2),
             hire(4, department=2, job=2),
-            # Its latest record counts, and that one waits: nothing older stands in for it.
+            # Its latest record counts, and that one waits: no older one replaces it.
             hire(5),
             hire(5, department=3),
         ],
@@ -169,7 +169,7 @@ def test_a_rejected_record_is_listed_by_field_with_its_value_as_delivered(
 def test_invisible_characters_of_a_value_are_stored_as_delivered_and_shown_escaped(
     module_database: Database, module_dbt: Dbt
 ) -> None:
-    """A reader of 1000 and not_an_integer would look for the fault in the pipeline."""
+    """A reader of 1000 and not_an_integer would suspect an error in the pipeline."""
     deliver(module_database, "jobs", [("1\u00a0000", "Clerk"), ("\u00a07\ufeff", "\u200bCook\u3000")])
     build(module_dbt)
 
@@ -240,7 +240,7 @@ sent = st.fixed_dictionaries(
 def test_no_hire_that_the_api_took_is_rejected(
     module_database: Database, module_dbt: Dbt, records: list[dict[str, Any]]
 ) -> None:
-    """The sender has a confirmation: nobody would look for the hire among the rejected records."""
+    """The sender has a confirmation: nobody would search for the hire among the rejected records."""
     empty(module_database)
     deliver(module_database, "departments", [("1", "Sales"), ("2147483647", "Last")])
     deliver(module_database, "jobs", [("1", "Clerk")])

@@ -122,7 +122,7 @@ def compiled(dbt: Dbt, columns: Iterable[Column]) -> bytes:
 
 @pytest.fixture(scope="module")
 def judge(module_dbt: Dbt, connection: Connection[tuple[Any, ...]]) -> Judge:
-    """Judge fields by the macros, in whatever time zone the connection is."""
+    """Check fields with the macros, in the connection's time zone."""
     query = compiled(module_dbt, COLUMNS.values())
 
     def run(fields: list[str | None]) -> list[Verdicts]:
@@ -408,7 +408,7 @@ fields = nearly_moments | nearly_identifiers | nearly_dated | nearly_decimals | 
 def test_the_models_the_contract_and_the_oracle_agree_on_every_field(
     judge: Judge, connection: Connection[tuple[Any, ...]], delivered: list[str | None]
 ) -> None:
-    """Where they differ, a file that was validated is rejected, or a record counts that nobody meant so."""
+    """If they differ, a validated file is rejected, or a record counts by mistake."""
     verdicts = judge(delivered)
     assert verdicts == [of_the_contract(field) for field in delivered]
     for judged, field in zip(verdicts, delivered, strict=True):
@@ -421,7 +421,7 @@ def test_the_models_the_contract_and_the_oracle_agree_on_every_field(
 
 
 def accepts(column: Column, values: list[Any]) -> list[bool]:
-    """Return whether the API takes each of some JSON values for a column."""
+    """Return for JSON values whether the API accepts each of them for a column."""
     adapter = TypeAdapter[Any](value_type(column))
 
     def is_accepted(value: Any) -> bool:
@@ -441,12 +441,12 @@ def finds_nothing_wrong(column: Column, verdicts: list[Verdicts]) -> list[bool]:
 @settings(max_examples=80, deadline=None)
 @given(delivered=st.lists(nearly_moments | nearly_dated | nearly_nulls | any_text, min_size=20, max_size=60))
 def test_the_api_accepts_the_same_texts_and_datetimes_as_the_rules(judge: Judge, delivered: list[str]) -> None:
-    """A hire that the API has confirmed and the pipeline then rejects is lost without anybody being told."""
+    """A hire that the API has confirmed and the pipeline then rejects is lost without any notice."""
     verdicts = judge([*delivered])
     for column in COLUMNS.values():
         if column.logical_type in (LogicalType.STRING, LogicalType.TIMESTAMP):
             assert accepts(column, delivered) == finds_nothing_wrong(column, verdicts)
-            # A client that is made from the document sends what is accepted, but for the calendar.
+            # A client generated from the document sends accepted values, except for the calendar.
             pattern = re.compile(TypeAdapter[Any](value_type(replace(column, required=True))).json_schema()["pattern"])
             taken = zip(delivered, accepts(replace(column, required=True), delivered), strict=True)
             assert [text for text, is_taken in taken if is_taken and not pattern.search(text)] == []

@@ -35,7 +35,7 @@ def start(state_dir: Path, port: int) -> subprocess.Popen[str]:
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[subprocess.Popen[str], int]]:
-    """The documentation of a STATE_DIR in which nothing was ever loaded or built."""
+    """The documentation of an unused STATE_DIR."""
     port = free_port()
     process = start(tmp_path_factory.mktemp("state"), port)
     try:
@@ -92,7 +92,7 @@ def test_a_browser_that_leaves_in_the_middle_of_the_page_is_not_reported(
 ) -> None:
     (tmp_path / "index.html").write_bytes(b"x" * 50_000_000)
     server = PageServer(("127.0.0.1", 0), partial(PageHandler, directory=str(tmp_path)))
-    # Closing the server then waits for the answer to end.
+    # Closing the server then waits for the end of the response.
     server.daemon_threads = False
     with server:
         serving = threading.Thread(target=server.serve_forever)

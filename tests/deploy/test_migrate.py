@@ -18,7 +18,7 @@ from orchestration.migrations import ROLES, newest_version
 
 REPOSITORY = Path(__file__).parents[2]
 OWNER = "owner"
-# What a URL that is put together as text does not survive.
+# Characters that break a URL that is built by concatenation.
 ANY_CHARACTERS = "d@g st+er/100%41#?&:="
 
 

@@ -16,7 +16,7 @@ from tests.conftest import free_port
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPostgres]:
-    """A cluster of this module's own, in a folder as nobody would name it, under a password that breaks a URL."""
+    """A separate cluster for this module, in a folder with an unusual name, with a password that breaks a URL."""
     folder = tmp_path_factory.mktemp("x y+z%20#ü,&=@") / ("long" * 20) / "postgres"
     with running_postgres(folder, "p w+%41&#@/:?") as running:
         yield running
@@ -78,7 +78,7 @@ def test_a_killed_server_reports_how_it_ended_and_restarts_with_everything_commi
 def test_a_session_that_outlives_the_killed_server_is_ended_before_another_server_works_on_its_files(
     server: EmbeddedPostgres,
 ) -> None:
-    """The new server replays the log while the session goes on writing to the same files."""
+    """The new server replays the log while the session still writes to the same files."""
     session = psycopg.connect(server.conninfo())
     pid = session.info.backend_pid
     os.kill(pid, signal.SIGSTOP)

@@ -131,7 +131,7 @@ def test_a_service_that_ends_comes_back_and_a_process_that_was_to_end_does_not(
 def test_a_service_that_ends_again_and_again_is_given_up_with_its_last_words(
     supervisor: Supervisor, tmp_path: Path, watch: Callable[[], list[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A stack that goes on without one of its services looks well and is not."""
+    """A stack that continues without one of its services seems healthy but is not."""
     monkeypatch.setattr("deploy.local.supervisor.MAX_RESTARTS", 2)
     runs, end = tmp_path / "runs", tmp_path / "end"
     code = (
@@ -153,7 +153,7 @@ def test_a_service_that_ends_again_and_again_is_given_up_with_its_last_words(
 def test_what_needs_a_service_that_is_down_waits_for_it(
     supervisor: Supervisor, tmp_path: Path, watch: Callable[[], list[str]]
 ) -> None:
-    """It would end once more, and be taken for one that ends again and again."""
+    """It would end again, and be treated as a crash loop."""
     is_up = tmp_path / "is_up"
     is_up.touch()
     supervisor.start(service(SLEEP, is_up.exists, name="needed"))
@@ -181,7 +181,7 @@ def test_what_needs_a_service_that_is_down_waits_for_it(
 def test_what_outlives_a_killed_service_is_ended_before_the_next_one_is_started(
     supervisor: Supervisor, tmp_path: Path, watch: Callable[[], list[str]]
 ) -> None:
-    """It holds the port, and answers in the place of a service that does not come up."""
+    """It occupies the port, and responds in place of a service that does not start."""
     code = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {SLEEP!r}])"
     supervisor.start(service(code, lambda: len(marked(tmp_path)) == 2))
     parent, child = sorted(marked(tmp_path))
@@ -216,7 +216,7 @@ def test_a_stop_while_starting_breaks_the_start_off(supervisor: Supervisor) -> N
 def test_a_log_that_grows_large_is_rotated_while_its_service_writes_it(
     supervisor: Supervisor, tmp_path: Path, watch: Callable[[], list[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A stack that runs for months is never started anew."""
+    """A stack that runs for months is never restarted."""
     monkeypatch.setattr("deploy.local.logs.MAX_BYTES", 100)
     monkeypatch.setattr("deploy.local.supervisor.ROTATION_SECONDS", 0)
     log, end = tmp_path / "logs" / "worker.log", tmp_path / "end"

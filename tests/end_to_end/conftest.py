@@ -73,7 +73,7 @@ class RunningStack(Outside):
         self.wait_for(f"the end of {name}'s tick", lambda: self.last_tick(name).get("status") != "STARTED")
 
     def last_tick(self, sensor: str) -> dict[str, str]:
-        """Return status and skipReason of a sensor's newest tick, nothing before the first."""
+        """Return status and skipReason of a sensor's newest tick, empty before the first."""
         data = self.graphql(
             """
             query($s: SensorSelector!) { sensorOrError(sensorSelector: $s) {
@@ -136,7 +136,7 @@ def start_stack(state_dir: Path, with_ports: dict[str, str] | None = None) -> Ru
 
 
 def end(process: subprocess.Popen[str], state_dir: Path) -> None:
-    """Leave nothing of a stack running, however badly it behaves."""
+    """Stop all processes of a stack, even after failures."""
     process.terminate()
     try:
         process.wait(60)

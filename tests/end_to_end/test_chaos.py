@@ -23,7 +23,7 @@ def chaos(stack: RunningStack) -> Chaos:
 def test_a_stack_whose_postgres_api_and_code_server_are_killed_under_load_loses_and_doubles_nothing(
     stack: RunningStack, chaos: Chaos
 ) -> None:
-    """A killed Postgres stayed away, and the terminal said nothing."""
+    """A killed Postgres was not restarted, and the terminal showed nothing."""
     chaos.drop_references()
     chaos.drop_file()
     chaos.post_batch()

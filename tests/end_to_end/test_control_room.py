@@ -41,7 +41,7 @@ def deliver(stack: RunningStack, name: str, first: int, count: int = HIRES) -> N
 
 
 def tick(stack: RunningStack, sensor: str) -> dict[str, Any]:
-    """Let a sensor look, as the UI's test button does; nothing is started by it."""
+    """Evaluate a sensor like the UI's test button, which starts nothing."""
     answer = stack.graphql(
         """
         mutation($s: SensorSelector!) { sensorDryRun(selectorData: $s, cursor: null) {
@@ -84,7 +84,7 @@ def final(stack: RunningStack, run_id: str) -> str:
 
 @contextmanager
 def stuck_in_a_load(stack: RunningStack, name: str) -> Iterator[str]:
-    """Launch a refresh whose load of a file waits for a lock; for the length of a block, with the run's id."""
+    """Launch a refresh whose load of a file waits for a lock while the block runs; yield the run's id."""
     with stack.connect() as connection, connection.transaction():
         connection.execute("lock table raw.hired_employees in exclusive mode")
         run_id = stack.launch("refresh")

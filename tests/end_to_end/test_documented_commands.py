@@ -54,7 +54,7 @@ curl() { command curl "$@" | tee -a answers; }
 
 @dataclass(frozen=True)
 class Block:
-    """Commands of a document, with what it says that they print."""
+    """Commands of a document, with their documented output."""
 
     document: str
     line: int
@@ -67,7 +67,7 @@ class Block:
 
 
 def blocks(document: str) -> list[Block]:
-    """Return what is indented in a document, but for indented paragraphs of lists."""
+    """Return the indented blocks of a document, except indented paragraphs of lists."""
     found: list[tuple[int, str]] = []
     text = (PROJECT / document).read_text()
     for match in re.finditer(r"(?:(?<=\n\n)|\A)(?:    .*\n(?:\n(?=    ))?)+", text):
@@ -172,7 +172,7 @@ def as_json(text: str) -> object:
 
 
 def test_each_exception_is_still_in_a_document() -> None:
-    """An exception that nobody needs any more would let a new command go by."""
+    """An obsolete exception would hide a new command."""
     texts = "\n".join(block.text for document in DOCUMENTS for block in blocks(document))
     for beginning in NOT_HERE:
         assert re.search(rf"^{re.escape(beginning)}", texts, re.MULTILINE), beginning
@@ -194,7 +194,7 @@ def test_each_command_of_the_api_works_as_it_is_written(stack: RunningStack) -> 
 
 
 def test_the_readme_shows_what_is_printed(stack: RunningStack, printed: str) -> None:
-    """Numbers and keys are of their day; the words and where they stand are not."""
+    """Numbers and keys vary; the words and their positions do not."""
     shown = {block.text: block.output for block in blocks("README.md")}
     labels = re.findall(r"^ *([A-Z]\w+(?: UI)?) {2,}", shown["make up"], re.MULTILINE)
     assert labels == ["Dagster UI", "API", "Files", "S3", "Postgres"]

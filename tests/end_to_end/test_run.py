@@ -29,14 +29,14 @@ def run(state_dir: Path, landing: Path | None = None, **settings: str) -> subpro
 
 
 def metric_1(output: str) -> list[dict[str, object]]:
-    """Read metric 1 back out of what was printed."""
+    """Parse metric 1 from the output."""
     section = output.split("Hires of 2021")[1].split("Departments that hired")[0]
     rows = re.findall(r"^ *(\S.*?) {2,}(\S.*?) +(\d+) +(\d+) +(\d+) +(\d+) *$", section, re.MULTILINE)
     return [{"department": row[0], "job": row[1]} | {f"Q{n}": int(row[n + 1]) for n in range(1, 5)} for row in rows]
 
 
 def metric_2(output: str) -> list[dict[str, object]]:
-    """Read metric 2 back out of what was printed."""
+    """Parse metric 2 from the output."""
     section = output.split("Departments that hired")[1].split("Rejected records")[0]
     rows = re.findall(r"^ *(\d+) {2,}(\S.*?) +([\d,]+) *$", section, re.MULTILINE)
     return [{"id": int(row[0]), "department": row[1], "hired": int(row[2].replace(",", ""))} for row in rows]
@@ -66,7 +66,7 @@ def without_times_and_loads(output: str) -> str:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The real files where they are at hand, else the sample, beside a file of no table."""
+    """The real files if they are available, else the sample, and a file of no table."""
     landing = tmp_path_factory.mktemp("landing")
     if CHALLENGE.exists():
         for path in CHALLENGE.iterdir():

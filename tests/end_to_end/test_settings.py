@@ -48,7 +48,7 @@ def test_a_port_in_use_is_named_with_its_setting(tmp_path: Path, variable: str, 
         ("DAGSTER_PORT", "0", "DAGSTER_PORT=0"),
         ("S3_BUCKET", "Not A Bucket", "S3_BUCKET=Not A Bucket"),
         ("LANDING", "/there/is/no/such/folder", "/there/is/no/such/folder is not a folder"),
-        # Dagster takes the path for a pattern, finds no settings, and keeps its runs in another database.
+        # Dagster treats the path as a pattern, finds no settings, and stores its runs in another database.
         ("STATE_DIR", "/srv/state[1]", "choose a folder without *, ?, [, ] or control characters in its path"),
     ],
 )
@@ -97,7 +97,7 @@ def test_secrets_that_do_not_belong_to_the_database_are_named(tmp_path: Path) ->
 
 
 def refresh(tmp_path: Path, database: Database, bucket: Bucket, **settings: str) -> str:
-    """Run the refresh job in a process of its own, as the stack does, and return the reasons it gives."""
+    """Run the refresh job in a separate process, like the stack, and return the reasons of its failure."""
     keys = bucket.client._request_signer._credentials
     (tmp_path / "dagster").mkdir()
     (tmp_path / "dagster" / "dagster.yaml").write_text("telemetry: {enabled: false}\n")

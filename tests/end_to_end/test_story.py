@@ -21,7 +21,7 @@ RED, YELLOW, GREEN = "ERROR", "WARN", "passed"
 
 @pytest.fixture(scope="module")
 def alerts() -> Iterator[list[str]]:
-    """What the alert webhook was told."""
+    """The alerts that the webhook has received."""
     told: list[str] = []
 
     class Handler(BaseHTTPRequestHandler):

@@ -80,7 +80,7 @@ def test_materialize_in_the_ui_loads_new_files_and_shows_the_results(stack: Runn
     (stack.landing / "jobs_more.csv").write_text("id,job\n900,Ombudsman\n901,Archivist\nbroken\n")
 
     def loads_it() -> bool:
-        """A second until the folder is listed anew, another until the file counts as settled: perhaps not at once."""
+        """A second until the folder is listed again, another until the file is stable: perhaps not immediately."""
         run_id = stack.launch("__ASSET_JOB", [["raw", "jobs"]])
         stack.wait_for("the run's end", lambda: stack.run(run_id)["status"] in ("SUCCESS", "FAILURE"))
         assert stack.run(run_id)["status"] == "SUCCESS"

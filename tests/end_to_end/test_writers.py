@@ -55,7 +55,7 @@ Clients = Sequence[httpx.Client]
 
 
 class Builds:
-    """Counts the builds that have ended, for those who go on until there were enough, or wait for the next ones."""
+    """Counts completed builds, for threads that continue until there were enough, or wait for the next ones."""
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
@@ -117,7 +117,7 @@ class Batch:
         )
 
     def post(self, client: httpx.Client, *, with_key: bool = True) -> httpx.Response:
-        """Send it for as long as it is said to be under way."""
+        """Send it again while the response says that it is in progress."""
         headers = {"X-API-Key": KEY, "Content-Type": "application/json"}
         if with_key:
             headers["Idempotency-Key"] = self.key
@@ -230,7 +230,7 @@ def ask(client: httpx.Client, metric: str, year: int) -> Any:
 
 
 def read(client: httpx.Client, year: int, over: threading.Event) -> list[Any]:
-    """Ask for metric 1 all the time; return the states that were seen, in their order."""
+    """Request metric 1 continuously; return its distinct states in order."""
     seen: list[Any] = []
     while not over.is_set():
         items = ask(client, "hires-by-quarter", year)["items"]
@@ -241,7 +241,7 @@ def read(client: httpx.Client, year: int, over: threading.Event) -> list[Any]:
 
 
 def audit(database: Database, over: threading.Event) -> list[tuple[Any, ...]]:
-    """Look for discrepancies all the time, up to the first."""
+    """Check for discrepancies continuously, up to the first."""
     found: list[tuple[Any, ...]] = []
     with database.connect() as connection:
         while not found and not over.is_set():
@@ -270,7 +270,7 @@ def merged(several: Iterable[Loads]) -> Loads:
 
 @dataclass(frozen=True)
 class Story:
-    """What came of it all.
+    """The result.
 
     Attributes:
         loads: what was accepted, by the load ids that were told.
@@ -302,7 +302,7 @@ def landings(module_database: Database, s3_server: tuple[Settings, Path]) -> lis
 
 @contextmanager
 def looking_on(clients: Clients, database: Database) -> Iterator[tuple[list[Future[list[Any]]], Future[list[Any]]]]:
-    """Let a reader of each year ask for the length of a block, and an auditor."""
+    """Run a reader of each year and an auditor while the block runs."""
     over = threading.Event()
     with ThreadPoolExecutor(len(YEARS) + 1) as threads:
         readers = [threads.submit(read, *each, over) for each in zip(clients, YEARS, strict=True)]
@@ -355,7 +355,7 @@ def story(module_database: Database, landings: list[Landing], clients: Clients, 
 
 
 def difference(found: Iterable[tuple[Any, ...]], due: Iterable[tuple[Any, ...]]) -> dict[str, Counter[Any]]:
-    """Return what is there and should not be, or too often, and what is missing."""
+    """Return surplus, duplicate and missing records."""
     there, wanted = Counter(found), Counter(due)
     return {name: left for name, left in (("odd", there - wanted), ("missing", wanted - there)) if left}
 
@@ -364,7 +364,7 @@ def difference(found: Iterable[tuple[Any, ...]], due: Iterable[tuple[Any, ...]])
 def test_every_accepted_record_is_in_raw_once_in_the_load_of_its_response(
     story: Story, module_database: Database, table: Table
 ) -> None:
-    """Whatever was refused, or sent again, is not there: nothing else is."""
+    """Refused batches and repetitions are not stored, and nothing else is either."""
     due = [
         (load_id, number, *row)
         for load_id, content in story.loads.items()
@@ -404,7 +404,7 @@ def test_ledger_and_records_agree_at_any_time(story: Story, module_database: Dat
 
 
 def in_order(loads: Loads, table: Table) -> pd.DataFrame:
-    """Return a table's rows as the oracle wants them, the later ones behind."""
+    """Return a table's rows as the oracle's input, later ones last."""
     contents = [content for _, content in sorted(loads.items()) if content.table == table.name]
     rows = [row for content in contents for _, row in sorted(content.rows.items())]
     return pd.DataFrame(rows, columns=list(table.column_names), dtype="string")
@@ -428,7 +428,7 @@ def test_the_metrics_are_those_of_what_was_accepted_by_the_order_of_load_ids(
 def test_each_sender_can_see_what_became_of_every_record_of_a_batch(
     story: Story, clients: Clients, module_database: Database
 ) -> None:
-    """Whatever was accepted counts, was replaced or waits, and its sender has no other way to see which."""
+    """Accepted records count, were replaced or wait, and their sender has no other way to see which."""
     due = module_database.rows("""
         select disposition, count(*) from staging.checked_hired_employees
         inner join raw.loads on _load_id = load_id

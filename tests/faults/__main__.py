@@ -95,7 +95,7 @@ def one_file(job: Job, conninfo: str, folder: Path, seed: int, kills: int, deadl
 
 
 def report(tally: Tally, seconds: float) -> None:
-    """Print what was done and what was found."""
+    """Print the kills and the differences."""
     out.print(f"\n{tally.kills:,} loaders killed, {tally.loads:,} loads complete, {seconds:.0f} s")
     out.print(f"{tally.in_flight:,} of them in a transaction that Postgres had yet to commit, and did")
     out.print("Chunks committed when a kill fell, and how many did:")

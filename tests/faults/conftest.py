@@ -24,7 +24,7 @@ DEPARTMENTS, JOBS, HIRED_EMPLOYEES = TABLES
 
 @pytest.fixture
 def database(module_database: Database) -> Iterator[Database]:
-    """A migrated, empty database, as for every test, but emptied and not made anew: that is ten times as fast."""
+    """A migrated, empty database as for every test, but emptied instead of created, which is ten times as fast."""
     module_database.execute("""
         select pg_terminate_backend(pid, 5000) from pg_stat_activity
         where datname = current_database() and pid <> pg_backend_pid()
@@ -75,7 +75,7 @@ def at(records: int, act: Callable[[], object]) -> OnProgress:
 
 @dataclass(frozen=True)
 class Engine:
-    """The load engine with a database and a client of its own."""
+    """The load engine with its own database and client."""
 
     conninfo: str
     client: "S3Client"
@@ -83,7 +83,7 @@ class Engine:
     table: Table = JOBS
 
     def load(self, give_up_seconds: float = 20, on_progress: OnProgress | None = None) -> list[Outcome]:
-        """Load what is pending, and return what became of it."""
+        """Load everything pending, and return the outcomes."""
         policy = Policy(give_up_seconds=give_up_seconds)
         return list(load_pending(self.conninfo, self.client, self.bucket, self.table, policy, on_progress))
 
@@ -96,13 +96,13 @@ class Engine:
 
 @pytest.fixture(scope="module")
 def measured() -> dict[object, Left]:
-    """What was measured before, by what was in the bucket: it hangs on nothing else."""
+    """Earlier results by the content of the bucket, on which alone they depend."""
     return {}
 
 
 @pytest.fixture
 def undisturbed(database: Database, bucket: Bucket, measured: dict[object, Left]) -> Callable[[], Left]:
-    """What a load leaves of the bucket as it is when nothing disturbs it; the database is as before it."""
+    """The result of an undisturbed load of the bucket; the database is unchanged."""
 
     def measure() -> Left:
         content = tuple((path.name, path.read_bytes()) for path in sorted(bucket.folder.iterdir()))

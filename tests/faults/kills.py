@@ -48,7 +48,7 @@ class Job:
 
 
 def load(job: Job, reports: "pipes.Connection[Any, Any]") -> None:
-    """Load, in a process of its own; tell when it begins, the Range of each read, and what went wrong."""
+    """Load in a separate process; report its start, the Range of each read, and errors."""
     loader.CHUNKS_PER_TRANSACTION = CHUNKS_PER_TRANSACTION
     lock = threading.Lock()
 
@@ -96,12 +96,12 @@ class Loader:
         return bool(pipes.wait([self._process.sentinel], seconds))
 
     def kill(self) -> None:
-        """Kill it, and do not wait for what is left of it on the servers."""
+        """Kill it, and do not wait for its sessions on the servers."""
         self._process.kill()
         self._process.join()
 
     def close(self) -> list[tuple[Any, ...]]:
-        """Return what it has told until its end."""
+        """Return its messages up to its end."""
         self._process.join()
         with closing(self._reports):
             try:
@@ -115,7 +115,7 @@ class Loader:
 
 @dataclass
 class Tally:
-    """What was done and found.
+    """The kills and their results.
 
     Attributes:
         kills: how many loaders were killed.
@@ -168,7 +168,7 @@ class Killing:
         """Kill so many loaders, or as many as there is time for, and let the last load come to its end."""
         while self.tally.kills < kills and time.monotonic() < deadline:
             self._one_load(kills)
-        # What is row for row as it should be adds up as well; so once is enough, which is not for nothing.
+        # If all rows are as expected, the ledger is consistent, too, so one expensive check is enough.
         if found := discrepancies(self._conninfo):
             self._complain(f"raw.discrepancies has {found[:3]}")
         return self.tally
@@ -195,7 +195,7 @@ class Killing:
             process.begun()
             # Less is left to do than at first, so that lives as long as then would mostly miss it.
             left = 1 - len(committed) / len(self.expected["load_chunks"])
-            # On a machine that has other things to do as well, nobody would ever get further than that.
+            # On a busy machine, no loader would ever get further than that.
             longest = self.seconds * (SHARE_OF_BEGINNING + 0.7 * left) * (1 + in_vain / 4)
             life = self._chance.uniform(0, longest)
             spared = self.tally.kills >= kills
@@ -257,9 +257,9 @@ class Killing:
 
 @contextmanager
 def fork_server() -> Iterator[None]:
-    """Run the processes' fork server for the length of a block."""
+    """Run the processes' fork server while the block runs."""
     try:
         yield
     finally:
-        # It would go with this process; a test leaves nothing behind that long.
+        # It would end with this process; a test must not leave it running that long.
         forkserver._forkserver._stop()

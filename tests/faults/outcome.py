@@ -14,7 +14,7 @@ COLUMNS = {
 
 
 def what_counts(conninfo: str, table: str = "jobs") -> Left:
-    """Return everything about complete loads that has to be the same however they came about.
+    """Return everything about complete loads that has to be the same for any history.
 
     That is all but the bucket, load ids, which an interrupted attempt may use up, and times, versions among them.
     """
@@ -51,7 +51,7 @@ def what_counts(conninfo: str, table: str = "jobs") -> Left:
 
 
 def discrepancies(conninfo: str) -> list[tuple[Any, ...]]:
-    """Return whatever does not add up in a database."""
+    """Return the discrepancies of a database."""
     with psycopg.connect(conninfo, autocommit=True) as connection:
         return connection.execute("select * from raw.discrepancies").fetchall()
 

@@ -56,7 +56,7 @@ class Fault:
 
 
 class S3Proxy:
-    """The proxy's script, and what was asked of it.
+    """The proxy's script, and the requests so far.
 
     Attributes:
         faults: what is to happen, each to one request of its kind, in this order.
@@ -73,7 +73,7 @@ class S3Proxy:
         self._lock = threading.Lock()
 
     def script(self, faults: Sequence[Fault]) -> None:
-        """Set what is to happen from here on, and forget what was asked."""
+        """Set the next faults, and forget earlier requests."""
         with self._lock:
             self.faults = list(faults)
             self.ranges = []
@@ -91,7 +91,7 @@ class S3Proxy:
             return found
 
     def client(self, access_key: str, secret_key: str) -> "S3Client":
-        """Return a client that does not try again by itself and soon has enough of a server that says nothing."""
+        """Return a client without retries and with a short read timeout."""
         return boto3.client(
             "s3",
             endpoint_url=self.endpoint,
@@ -104,7 +104,7 @@ class S3Proxy:
 
 @contextmanager
 def s3_proxy(endpoint: str) -> Iterator[S3Proxy]:
-    """Run a proxy before an S3 server for the length of a block."""
+    """Run a proxy in front of an S3 server while the block runs."""
     server = _Server(("127.0.0.1", 0), _Handler)
     server.proxy = proxy = S3Proxy(server)
     server.upstream = urlsplit(endpoint).netloc
@@ -126,7 +126,7 @@ class _Server(ThreadingHTTPServer):
     upstream: str
 
     def handle_error(self, request: object, client_address: object) -> None:
-        """Say nothing: clients that hang up are what this is all about."""
+        """Log nothing: disconnecting clients are expected."""
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -142,7 +142,7 @@ class _Handler(BaseHTTPRequestHandler):
         self._pass_on("look")
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the name it has in the base class
-        """Say nothing."""
+        """Log nothing."""
 
     def _pass_on(self, request: Request) -> None:
         fault = self.server.proxy.fault_of(request, self.headers["Range"])
@@ -200,7 +200,7 @@ class _Handler(BaseHTTPRequestHandler):
         while count:
             piece = response.read(min(count, PIECE_BYTES))
             if not piece:
-                # The server behind has broken off by itself, as when the file shrinks under it.
+                # The S3 server has broken off by itself, as when the file shrinks during a read.
                 raise ConnectionAbortedError
             self.wfile.write(piece)
             count -= len(piece)
@@ -212,12 +212,12 @@ class _Handler(BaseHTTPRequestHandler):
         elif fault.kind == "reset":
             self._wait_until_all_is_taken()
             self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, NO_LINGER)
-            # The socket closes with the last of the files that were made of it.
+            # The socket closes with the last file object of it.
             self.rfile.close()
             self.connection.close()
 
     def _wait_until_all_is_taken(self) -> None:
-        """Wait until nothing that was sent lies in a kernel's queue any more, where the kernel tells."""
+        """Wait until all sent bytes have left the kernel's queue, if the kernel reports that."""
         time.sleep(SECONDS_TO_TAKE)
         ports = {f"{self.client_address[1]:04X}", f"{self.connection.getsockname()[1]:04X}"}
         deadline = time.monotonic() + MAX_SECONDS_TO_TAKE

@@ -38,7 +38,7 @@ DEPARTMENTS, JOBS = 12, 30
 RECORDS_PER_FILE, RECORDS_PER_BATCH = 300, 40
 FILE_INTERVAL_SECONDS, BATCH_INTERVAL_SECONDS = 4, 0.7
 KILL_INTERVAL_SECONDS = 15
-# Dagster gives a run that does not start two minutes; on a busy machine the last build takes its time, too.
+# Dagster waits two minutes for a run that does not start; on a busy machine the last build is slow, too.
 SETTLE_SECONDS = 300
 COMPLETE_IDS = """
     select hires.id::int
@@ -79,7 +79,7 @@ class Sent:
 
 
 class Chaos:
-    """Load and kills on a running stack, and the questions that it has to answer afterwards."""
+    """Load and kills on a running stack, and the checks afterwards."""
 
     def __init__(self, stack: RunningStack, seed: int = 0) -> None:
         self.stack = stack
@@ -102,7 +102,7 @@ class Chaos:
         self.sent.add(rows)
 
     def post_batch(self) -> None:
-        """Post a batch, under the same key until it is answered."""
+        """Post a batch with the same key until it gets a response."""
         rows = self.sent.make(RECORDS_PER_BATCH)
         self.sent.batches += 1
         body = json.dumps([
@@ -117,7 +117,7 @@ class Chaos:
 
     @contextmanager
     def load(self) -> Iterator[None]:
-        """Drop files and post batches for the length of a block."""
+        """Drop files and post batches while the block runs."""
 
         def repeat(act: Callable[[], None], seconds: float) -> None:
             try:
@@ -158,7 +158,7 @@ class Chaos:
         return False
 
     def differences(self) -> list[str]:
-        """Wait until everything is loaded, built and over, and return what is not as it has to be."""
+        """Wait until everything is loaded and built, and return the differences."""
         deadline = time.monotonic() + SETTLE_SECONDS
         while (found := self._differences()) and time.monotonic() < deadline:
             assert self.stack.process.poll() is None, "the stack ended"

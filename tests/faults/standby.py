@@ -14,7 +14,7 @@ from deploy.local.postgres import PASSWORDS_FOR_ALL, PORT, EmbeddedPostgres
 
 @contextmanager
 def hot_standby(primary: EmbeddedPostgres) -> Iterator[EmbeddedPostgres]:
-    """Run a standby that follows `primary` for the length of a block."""
+    """Run a standby that follows `primary` while the block runs."""
     rules = primary.folder / "pg_hba.conf"
     rules.write_text(PASSWORDS_FOR_ALL + "local replication postgres scram-sha-256\n")
     _run(primary, "select pg_reload_conf()")
@@ -37,7 +37,7 @@ def hot_standby(primary: EmbeddedPostgres) -> Iterator[EmbeddedPostgres]:
     )
     # The primary's socket is in the folder, too.
     (folder / f".s.PGSQL.{PORT}.lock").unlink(missing_ok=True)
-    # With other rules than these it would be taken for a new cluster, which is given passwords.
+    # With other rules it would be treated as a new cluster, which gets passwords.
     (folder / "pg_hba.conf").write_text(PASSWORDS_FOR_ALL)
     standby = EmbeddedPostgres(folder, primary.password)
     standby.start()
@@ -60,7 +60,7 @@ def catch_up(primary: EmbeddedPostgres, standby: EmbeddedPostgres) -> None:
 
 
 def promote(standby: EmbeddedPostgres) -> None:
-    """Make a standby a server of its own, which takes writes."""
+    """Promote a standby to a server that accepts writes."""
     assert _run(standby, "select pg_promote()")
 
 

@@ -16,7 +16,7 @@ SOCKET_NAME = ".s.PGSQL.5432"
 PIECE_BYTES = 64 << 10
 # https://www.postgresql.org/docs/16/protocol-message-formats.html: a simple query, and a statement to be prepared.
 QUERIES = b"QP"
-# The statement that ends a load is a transaction of its own, durable whatever those before it were.
+# The statement that ends a load is a separate, durable transaction.
 COMMITTING = (b"COMMIT", b"set_config('synchronous_commit', 'on', true)")
 
 
@@ -87,7 +87,7 @@ class PostgresProxy:
                 threading.Thread(target=pump, daemon=True).start()
 
     def fate_of(self, message: bytes) -> Literal["before", "after"] | None:
-        """Count a client's message; return what is to be done about it."""
+        """Count a client's message; return the action for it."""
         with self._lock:
             self._sent += len(message)
             if self.cut_after_bytes is not None and self._sent > self.cut_after_bytes:
@@ -125,7 +125,7 @@ class _Link:
                     fate = self._proxy.fate_of(message)
                     if fate == "before":
                         return self._end()
-                    # Whatever the server says from here on is the answer to the COMMIT, of which a statement that is
+                    # All later bytes of the server are the response to the COMMIT, of which a statement that is
                     # prepared and run is several messages.
                     self._is_mute = self._is_mute or fate == "after"
                     self._server.sendall(message)
@@ -150,7 +150,7 @@ def _length(text: bytearray, at: int) -> int:
 
 @contextmanager
 def postgres_proxy(host: str) -> Iterator[PostgresProxy]:
-    """Run a proxy before a Postgres whose Unix socket is in the folder `host`, for the length of a block."""
+    """Run a proxy in front of a Postgres with its Unix socket in the folder `host` while the block runs."""
     # Not pytest's folder for the test: a socket's path has to be shorter than that may be.
     folder = Path(tempfile.mkdtemp(prefix="pg"))
     proxy = PostgresProxy(folder, Path(host) / SOCKET_NAME)

@@ -74,7 +74,7 @@ def reason(result: dg.ExecuteInProcessResult) -> str:
 
 @contextmanager
 def idle_in_transaction(database: Database, statement: str) -> Iterator[psycopg.Connection[Any]]:
-    """Keep a session as a client that has forgotten it leaves it, for the length of a block."""
+    """Keep a session open while the block runs, as a client would that forgot it."""
     with psycopg.connect(database.conninfo(), application_name="forgotten") as connection:
         connection.execute(statement)
         yield connection
@@ -115,7 +115,7 @@ def test_a_build_blocked_by_a_lock_names_its_holders_and_fails_with_one_sentence
 
 
 def test_readers_go_first_while_a_build_waits_and_it_continues_once_the_lock_is_released(database: Database) -> None:
-    """Whoever asks for a lock after the build would wait for the session that the build waits for."""
+    """Sessions that request a lock after the build would wait for the session that blocks the build."""
     database.execute("create or replace view staging.jobs as select id, job, _load_id from staging.checked_jobs")
     read = []
     with idle_in_transaction(database, "select from staging.jobs") as other, database.connect() as reader:
@@ -206,7 +206,7 @@ def build_here() -> None:
 
 @pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_a_terminated_run_leaves_no_statement_running(database: Database, ending: signal.Signals) -> None:
-    """The next build would run next to a statement of the one before, which nobody can see or end."""
+    """The next build would run concurrently with a statement of the previous one, which nobody can see or end."""
     ours = "from pg_stat_activity where datname = current_database() and usename = 'hiring_transformer'"
     variables = os.environ | database.environment | {"BUILD_LOCK_TIMEOUT_SECONDS": "600"}
     with idle_in_transaction(database, "lock table staging.loads in access exclusive mode"):

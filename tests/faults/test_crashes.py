@@ -19,7 +19,7 @@ TEXT = jobs_text(CHUNKS * 1000)
 
 @pytest.fixture(scope="module")
 def module_database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
-    """A cluster of this module's own, which writes what was committed without waiting only when it has to."""
+    """A separate cluster for this module, which writes asynchronous commits to disk as late as possible."""
     folder = tmp_path_factory.mktemp("crashing") / "postgres"
     with running_postgres(folder, "superuser") as server:
         server.create_database("crashing")
@@ -35,7 +35,7 @@ def module_database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Databa
 def test_chunks_that_did_not_wait_for_the_disk_are_lost_and_loaded_again(
     engine: Engine, database: Database, bucket: Bucket, undisturbed: Callable[[], Left], chunks: int
 ) -> None:
-    """A loader that went on from what it remembers, and not from the ledger, would leave a gap."""
+    """A loader that continued from its memory instead of the ledger would leave a gap."""
     bucket.put("jobs.csv", TEXT)
     expected = undisturbed()
     starting = threading.Thread(target=database.postgres.start)
@@ -54,7 +54,7 @@ def test_chunks_that_did_not_wait_for_the_disk_are_lost_and_loaded_again(
     engine.load_one(give_up_seconds=60, on_progress=watch)
     starting.join()
     assert what_counts(database.conninfo()) == expected
-    # Some had been told as committed and were told again: the crash did lose them.
+    # Some were reported as committed twice: the crash did lose them.
     assert len(told) > CHUNKS
 
 

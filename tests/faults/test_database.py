@@ -66,7 +66,7 @@ class TestAConnectionThatIsCut:
         monkeypatch: pytest.MonkeyPatch,
         share: float,
     ) -> None:
-        """A session that is cut while its client writes does not look closed to psycopg, and takes no statement."""
+        """A session that is cut during a write does not seem closed to psycopg, but accepts no statement."""
         monkeypatch.setattr(loader, "CHUNKS_PER_TRANSACTION", 3)
         # Far more than the sockets' buffers hold.
         text = jobs_text(CHUNKS * 1000, width=600)
@@ -83,13 +83,13 @@ class TestAConnectionThatIsCut:
         self, cut_off_engine: Engine, database: Database, bucket: Bucket, tcp: PostgresProxy,
         undisturbed: Undisturbed, commit: int, side: str,
     ) -> None:  # fmt: skip
-        """Who takes a commit without an answer for a failed one loads the chunk a second time."""
+        """A loader that treats a commit without a response as failed loads the chunk a second time."""
         bucket.put("jobs.csv", TEXT)
         expected = undisturbed()
         tcp.at_commit = {commit: "before" if side == "before" else "after"}
         cut_off_engine.load_one()
         assert what_counts(database.conninfo()) == expected
-        # The chunk whose commit never arrived is committed once more; the one whose answer got lost is not.
+        # The chunk whose commit never arrived is committed again; the one whose response was lost is not.
         assert tcp.commits == CHUNKS + 1 + (side == "before")
 
     @pytest.mark.parametrize("side", ["before", "after"])
@@ -109,7 +109,7 @@ class TestAConnectionThatIsCut:
         self, cut_off_engine: Engine, database: Database, bucket: Bucket, tcp: PostgresProxy,
         undisturbed: Undisturbed,
     ) -> None:  # fmt: skip
-        """Each commit shows that the database is there: a time that did not begin again would be over."""
+        """Each commit shows that the database is available: without a restart of the time it would be over."""
         bucket.put("jobs.csv", TEXT)
         expected = undisturbed()
         tcp.at_commit = dict.fromkeys(range(2, 30, 2), "after")
@@ -379,7 +379,7 @@ class TestATableThatRefuses:
 
 @contextmanager
 def refusing(database: Database, table: str, body: str) -> Iterator[None]:
-    """Let a trigger refuse rows of a table for the length of a block."""
+    """Let a trigger refuse rows of a table while the block runs."""
     database.execute("create sequence attempts")
     database.execute("grant usage on attempts to hiring_loader")
     database.execute(f"create function refuse() returns trigger language plpgsql as $$ begin {body} return new; end $$")

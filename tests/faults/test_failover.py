@@ -49,7 +49,7 @@ def test_a_load_that_finds_a_standby_waits_until_it_is_promoted(
     cut_off_engine: Engine, database: Database, standby: Database, bucket: Bucket, tcp: PostgresProxy,
     undisturbed: Callable[[], Left],
 ) -> None:  # fmt: skip
-    """A standby takes connections and the table's lock: a loader that only knows servers that are away fails here."""
+    """A standby accepts connections and locks: a loader that handles only unreachable servers fails here."""
     bucket.put("jobs.csv", TEXT)
     expected = undisturbed()
 
@@ -114,7 +114,7 @@ def read_only(database: Database, value: str) -> None:
 
 
 class TestTheApi:
-    """It has connections to a standby, which nothing ever cuts."""
+    """It has connections to a standby, which are never closed."""
 
     @pytest.fixture
     def client(self, database: Database, standby_with_marts: Database, tcp: PostgresProxy) -> Iterator[httpx.Client]:
@@ -157,7 +157,7 @@ class TestTheApi:
     def test_leaves_the_standby_when_its_address_leads_elsewhere(
         self, client: httpx.Client, database: Database, tcp: PostgresProxy
     ) -> None:
-        """A pool that keeps its connections goes on refusing, though the primary is there for everybody else."""
+        """A pool that keeps its connections would continue to fail although the primary is available."""
         assert post(client).status_code == 503
         lead_to(tcp, database.postgres)
         eventually(lambda: client.get("/health/ready").status_code == 200)
@@ -198,7 +198,7 @@ class TestDagstersStorage:
     def test_leaves_a_server_that_has_become_read_only(
         self, engine: sqlalchemy.Engine, dagster: Database, standby: Database, tcp: PostgresProxy
     ) -> None:
-        """A connection is tried before it is used, which says nothing about writes: it would be kept for ever."""
+        """A connection is tested before use, but not for writes: it would be kept for ever."""
         read_only(dagster, "on")
         with create_pg_connection(engine) as connection, pytest.raises(sqlalchemy.exc.DBAPIError, match="read-only"):
             connection.execute(sqlalchemy.text("create table anything ()"))

@@ -55,7 +55,7 @@ def test_a_load_whose_loaders_are_killed_leaves_what_an_undisturbed_one_leaves(
 
 
 class TestTheMomentsOfACommit:
-    """The session that a killed loader leaves behind stands still in a trigger, and goes on when the loader is dead."""
+    """The session of a killed loader is blocked in a trigger, and continues after the loader is dead."""
 
     @pytest.fixture
     def expected(self, job: Job, database: Database, bucket: Bucket) -> Left:
@@ -72,7 +72,7 @@ class TestTheMomentsOfACommit:
         ("moment", "chunks_after"),
         [
             pytest.param("trigger stand_still after insert on raw.load_chunks", 2, id="between copy and commit"),
-            # What is deferred runs in the COMMIT, which the loader has sent and whose answer nobody will hear.
+            # Deferred triggers run in the COMMIT, which the loader has sent and whose response nobody receives.
             pytest.param(
                 "constraint trigger stand_still after insert on raw.load_chunks deferrable initially deferred",
                 4,
@@ -90,7 +90,7 @@ class TestTheMomentsOfACommit:
             killed.kill()
             killed.close()
             assert sorted(before) == [0, 1]
-            # The next one has to wait for what is left of the killed one: its session still has the table.
+            # The next one has to wait for the killed one's session, which still holds the table's lock.
             following = Loader(job)
             following.begun()
             assert not following.ended(0.2)
@@ -152,7 +152,7 @@ def standing_still(
             yield holder
             holder.execute("select pg_advisory_unlock_all()")
     finally:
-        # Waits for whoever is in the middle of a load, which would otherwise still stand in it.
+        # Waits for a load in progress, whose records would otherwise still be in the table.
         database.execute("drop function stand_still cascade")
 
 

@@ -77,7 +77,7 @@ class TestAReadThatBreaksOff:
         self, engine: Engine, database: Database, bucket: Bucket, s3: S3Proxy, undisturbed: Undisturbed,
         kind: Break, key: str,
     ) -> None:  # fmt: skip
-        """A loader that keeps nothing of a block that was cut off reads the same bytes until it gives up."""
+        """A loader that discards truncated blocks reads the same bytes until it gives up."""
         bucket.put(key, stored(key))
         expected = undisturbed()
         s3.script([Fault(kind, after=300_000)] * 20)
@@ -169,7 +169,7 @@ class TestAnObjectThatCannotBeRead:
     def test_fails_immediately_with_its_reason_and_blocks_no_other(
         self, engine: Engine, database: Database, bucket: Bucket, s3: S3Proxy, fault: Fault, reason: str
     ) -> None:
-        """For two minutes it was asked for again, at each load, and the credentials were blamed."""
+        """It was retried for two minutes in each load, and the credentials were blamed."""
         bucket.put("jobs.csv", TEXT)
         bucket.put("jobs_later.csv", TEXT, age_seconds=10)
         s3.script([fault])
@@ -260,7 +260,7 @@ class TestAnObjectThatChangesUnderItsReader:
 
     @pytest.fixture
     def expected(self, bucket: Bucket, undisturbed: Undisturbed) -> Left:
-        """What remains is to be what a load of nothing but the new version leaves."""
+        """The result has to be that of a load of only the new version."""
         bucket.put("jobs.csv", OTHER_TEXT)
         left = undisturbed()
         bucket.put("jobs.csv", TEXT)
@@ -296,7 +296,7 @@ class TestAnObjectThatChangesUnderItsReader:
         self, engine: Engine, database: Database, s3: S3Proxy, overwrite: Callable[[], object], expected: Left,
         kind: Break,
     ) -> None:  # fmt: skip
-        """The second read would go on in the new version's bytes, and their sum would pass for a file."""
+        """The second read would continue in the new version's bytes, and the mixture would pass for a file."""
         s3.script([Fault(kind, after=1_000_000, action=overwrite)])
         self.expect_a_new_beginning(engine, database, expected)
 
@@ -305,7 +305,7 @@ class TestAnObjectThatChangesUnderItsReader:
         self, engine: Engine, database: Database, s3: S3Proxy, expected: Left, change: str,
         request: pytest.FixtureRequest,
     ) -> None:  # fmt: skip
-        """The read comes to its end without an error, of bytes that are no version's."""
+        """The read ends without an error, with bytes of no version."""
         s3.script([Fault("call", after=1_000_000, action=request.getfixturevalue(change))])
         self.expect_a_new_beginning(engine, database, expected)
 

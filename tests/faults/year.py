@@ -83,7 +83,7 @@ def live(instance: dg.DagsterInstance, books: Connection, hires: Connection, fir
     books.execute(SPREAD, {"newest": newest, **times(events / HALF_DAYS)})
 
 
-# Rows of one run, copied over the days under ids of their own.
+# Rows of one run, copied to each day with new ids.
 RUNS = """
     with copies as (
         select

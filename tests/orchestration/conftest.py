@@ -33,7 +33,7 @@ def landing_of(bucket: Bucket, name: str = "", **settings: float) -> Landing:
 
 @pytest.fixture(scope="module")
 def shared_instance(postgres: EmbeddedPostgres) -> Iterator[dg.DagsterInstance]:
-    """Dagster's instance on Postgres, as it is everywhere but in tests, with its logs in a folder."""
+    """Dagster's instance on Postgres, as in production, with its logs in a folder."""
     postgres.create_database("instance")
     url = f"postgresql://postgres:{postgres.password}@/instance?host={postgres.host}&port=5432"
     storage = {"storage": {"postgres": {"postgres_url": url}}}

@@ -92,7 +92,7 @@ class Copy:
         self.landing.client.put_object(Bucket=self.landing.name, Key=key, Body=content.encode())
 
     def do(self, *arguments: str) -> str:
-        """Run Python in the copy, which has to go well; return what it printed."""
+        """Run Python in the copy, which has to succeed; return its output."""
         done = self.run(*arguments)
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
@@ -135,7 +135,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def copy(folder: Path, postgres: EmbeddedPostgres, s3: Settings) -> Iterator[Copy]:  # noqa: F811
-    """The copy, whose migrations have made an empty database into one of its own."""
+    """The copy, whose migrations have migrated an empty database."""
     name = "copied"
     postgres.create_database(name)
     copy = Copy(folder, Database(postgres, name), bucket_of(s3), bucket_of(s3))

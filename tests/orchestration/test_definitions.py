@@ -166,7 +166,7 @@ RELOADED = {"reject_share": RejectLimit.share, "withdraw_share": Policy.withdraw
 def test_the_launchpad_of_a_job_starts_with_only_the_options_for_people(
     job: str, ops: dict[str, dict[str, object]]
 ) -> None:
-    """Connections that stand there too can be changed by accident, for one run, and nobody sees it."""
+    """Connections in the launchpad could be changed by accident, for one run, without anybody noticing."""
     fields = fields_of(defs.resolve_job_def(job).run_config_schema.config_type)
 
     shown = {name: op["config"] for name, op in fields["ops"].default_value.items() if op.get("config")}
@@ -194,5 +194,5 @@ def settings_of(ops: ConfigType) -> Iterator[tuple[str, str | None]]:
 
 
 def fields_of(config_type: ConfigType) -> Mapping[str, Any]:
-    """Return the fields of a type of configuration, none where it takes anything."""
+    """Return the fields of a configuration type, none if it accepts anything."""
     return getattr(config_type, "fields", {})

@@ -68,7 +68,7 @@ def loads(database: Database) -> list[tuple[Any, ...]]:
 def test_a_run_loads_what_was_found_for_it_without_a_listing(
     run: Run, database: Database, bucket: Bucket, listings: list[str]
 ) -> None:
-    """In a bucket of a million objects a listing takes minutes, and every run made one for each table."""
+    """In a bucket of a million objects a listing takes minutes, and every run listed it once per table."""
     for name in NAMES:
         bucket.put(f"{name}.csv", b"")
     found = found_in(database, bucket)
@@ -115,7 +115,7 @@ def test_a_found_object_that_was_overwritten_is_loaded_in_its_new_version_and_a_
         ("jobs_kept.csv", "complete", 1),
         ("jobs_overwritten.csv", "complete", 2),
     ]
-    # Once read, the kept one; then what changed, and nothing else; and that once it is read.
+    # After reading, the unchanged one; then the changed one and nothing else; and that one after reading.
     assert listings == ["jobs_kept.csv", "jobs_gone.csv", "jobs_overwritten.csv", "jobs_overwritten.csv"]
 
 

@@ -37,7 +37,7 @@ LARGER = (DEPARTMENTS, JOBS, replace(HIRED_EMPLOYEES, columns=(*HIRED_EMPLOYEES.
 
 @pytest.fixture
 def empty_database(postgres: EmbeddedPostgres) -> Iterator[Database]:
-    """A database that no migration has seen."""
+    """A database without migrations."""
     name = "empty"
     postgres.create_database(name)
     yield Database(postgres, name)
@@ -266,7 +266,7 @@ def test_a_role_may_do_its_work(module_database: Database, role: str) -> None:
 
 
 def test_a_stored_batch_is_a_separate_load_whatever_the_arguments(database: Database) -> None:
-    """Nothing that the API can say reaches another load's records, or counts records that are not there."""
+    """No argument of the API can change another load's records, or count missing records."""
     with database.connect("hiring_api") as connection:
         for _ in range(2):
             connection.execute(
@@ -319,7 +319,7 @@ STORED_LOAD = "select batch_load_id from raw.store_batch('[]', '[]', null, null,
 
 
 def test_completions_are_numbered_in_the_order_of_the_commits(database: Database) -> None:
-    """A build that takes everything up to a number would otherwise pass over, for ever, what commits behind it."""
+    """A build that processes everything up to a number would otherwise skip later commits below it for ever."""
     with database.connect("hiring_api") as early, database.connect("hiring_api") as late:
         early.execute("begin")
         late.execute("begin")
@@ -343,7 +343,7 @@ def test_a_load_has_its_number_from_the_moment_when_it_is_complete(database: Dat
         connection.execute(complete)
         ((number,),) = database.rows("select completion from raw.loads")
         assert number is not None
-        # What is written about it later does not make it new.
+        # Later updates of its entry do not make it new.
         connection.execute(complete)
     assert database.rows("select completion from raw.loads") == [(number,)]
 
@@ -569,7 +569,7 @@ def test_a_filled_database_keeps_all_of_its_rows_and_adds_up(empty_database: Dat
     migrate(empty_database.conninfo())
 
     for table, rows in before.items():
-        # A column that was added stands behind the others.
+        # An added column is after the others.
         after = empty_database.rows(f"select * from {table}")
         assert [row[: len(old)] for row, old in zip(after, rows, strict=True)] == rows
     assert empty_database.rows("select * from raw.discrepancies") == []
@@ -580,7 +580,7 @@ def test_a_filled_database_keeps_all_of_its_rows_and_adds_up(empty_database: Dat
 
 
 def test_no_index_of_ours_depends_on_the_order_of_a_locale(database: Database) -> None:
-    """With another C library such an index takes a key twice: an object would be loaded once more."""
+    """With another C library such an index accepts a key twice: an object would be loaded again."""
     ordered_otherwise = database.rows("""
         select indrelid::regclass::text, attname
         from pg_index inner join pg_class as relation on relation.oid = indrelid
@@ -713,14 +713,14 @@ def test_the_version_before_still_loads_into_a_migrated_database(database: Datab
     ],
 )
 def test_a_load_whose_rejected_records_do_not_add_up_is_refused(database: Database, claim: str) -> None:
-    """Invalid records are rows, and malformed ones are none."""
+    """Invalid records are rows, malformed ones are not."""
     load_as_the_version_before(database, "jobs.csv")
     with database.connect("hiring_loader") as connection, pytest.raises(CheckViolation):
         connection.execute(f"update raw.loads set {claim}".encode())
 
 
 def test_a_function_or_view_is_replaced_when_its_text_has_changed_or_when_it_is_gone(database: Database) -> None:
-    """To replace a view is to wait for whoever reads it: one that is as it should be is left alone."""
+    """Replacing a view waits for its readers: an unchanged one is not replaced."""
     versions = "select oid::regproc::text, xmin::text from pg_proc where pronamespace = 'raw'::regnamespace"
     before = dict(database.rows(versions))
     current = shape(database)

@@ -28,7 +28,7 @@ ALL_MARTS = {*MARTS, "batches"}
 
 @dataclass
 class Runs:
-    """Four runs of the job, one after the other, and what was in the database after them."""
+    """Four consecutive runs of the job, and the content of the database after each."""
 
     first: dg.ExecuteInProcessResult
     with_nothing_new: dg.ExecuteInProcessResult
@@ -144,7 +144,7 @@ def test_a_mart_shows_its_metric_as_figures_and_a_picture_of_its_newest_year(run
 
 
 def test_pictures_and_samples_come_after_everything_is_built(runs: Runs) -> None:
-    """Drawn as soon as its mart is there, a picture would keep the other mart's readers waiting."""
+    """If it were drawn as soon as its mart is built, the other mart's readers would have to wait."""
     late = {"staging/rejected_records", "staging/rejected_fields", *(f"marts/{mart}" for mart in MARTS)}
     *built, arrivals = [name for name in shown(runs.first) if not name.startswith("raw/")]
 
@@ -188,7 +188,7 @@ def test_tests_of_the_models_are_checks_of_their_assets(runs: Runs) -> None:
 
 
 def test_a_model_shows_its_rows_its_columns_and_where_these_come_from_after_each_build(runs: Runs) -> None:
-    """The second build is of what is new, and finds nothing out about columns by itself."""
+    """The second build is incremental, and does not compute column lineage itself."""
     for run, rows in ((runs.first, 2), (runs.repaired, 3)):
         found = shown(run)
         assert found["staging/departments"]["dagster/row_count"].value == rows
@@ -234,7 +234,7 @@ def test_what_arrived_is_one_table_with_the_newest_first(runs: Runs) -> None:
     head, rows = cells(table[0]), [cells(line) for line in table[2:]]
     by_object = {row[0]: dict(zip(head, row, strict=True)) for row in rows}
 
-    # By hand, between the runs.
+    # Manually, between the runs.
     assert (rows[0][0], by_object["departments_new.csv"]["run"]) == ("departments_new.csv", "by hand")
     assert by_object["departments_a.csv.gz"]["status"] == "failed"
     hires = by_object["hired_employees.csv"]

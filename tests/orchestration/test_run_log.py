@@ -18,7 +18,7 @@ LOCK = "select pg_advisory_lock(hashtextextended('raw.jobs', 0))"
 
 
 def test_it_has_what_the_load_engine_warns_of(database: Database, bucket: Bucket) -> None:
-    """A run that waits without a word looks as if it hung."""
+    """A run that waits silently seems to hang."""
     jobs = next(table for table in TABLES if table.name == "jobs")
     resources = {
         "landing": landing_of(bucket),

@@ -110,7 +110,7 @@ def ecs(cloud: Cloud) -> Ecs:
 
 @pytest.fixture(scope="module")
 def metadata(ecs: Ecs) -> Iterator[str]:
-    """The address at which a Fargate task asks who it is."""
+    """The URL at which a Fargate task requests its metadata."""
 
     class Answer(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -157,7 +157,7 @@ def instance(cloud: Cloud, ecs: Ecs, metadata: str, storage: dict[str, str]) -> 
 
 
 def new_run(instance: DagsterInstance, **tags: str) -> DagsterRun:
-    """Create a run as the code server's job is asked for one."""
+    """Create a run of the code server's job."""
     pointer = ModuleCodePointer("orchestration.definitions", "defs", working_directory=None)
     python = RepositoryPythonOrigin(sys.executable, pointer, IMAGE, [sys.executable, "-m", "dagster"], {})
     location = GrpcServerCodeLocationOrigin(host="code.hiring-prod.internal", port=4000, location_name="hiring")
@@ -360,7 +360,7 @@ def test_a_sensor_that_gives_up_logs_the_pattern_of_an_alarm() -> None:
 
 
 def matches(name: str, line: str) -> bool:
-    """Tell whether a line has every quoted part of the pattern that Terraform gives CloudWatch under a name."""
+    """Return whether a line contains every quoted part of a CloudWatch pattern that Terraform defines under a name."""
     text = (AWS / "modules" / "observability" / "pipeline.tf").read_text()
     (pattern,) = re.findall(rf"\b{name} = {{\s+log_group = \S+\s+pattern\s+= \"(.*)\"\n", text)
     parts = re.findall(r'\\"(.*?)\\"', pattern)

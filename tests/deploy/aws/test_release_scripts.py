@@ -33,7 +33,7 @@ pytestmark = pytest.mark.skipif(shutil.which("jq") is None, reason="the scripts 
 def run(
     folder: Path, script: str, *arguments: str, answers: dict[str, Any] | None = None
 ) -> subprocess.CompletedProcess[str]:
-    """Run a script; answers are named by program and word, and one that is None is a command that fails."""
+    """Run a script; answers are named by program and subcommand, and None is a command that fails."""
     for program, word in (("aws", "$2"), ("terraform", "$3")):
         (folder / program).write_text(
             f'#!/bin/sh\necho "$*" >> "{folder}/asked"\nexec cat "{folder}/answers/{program} {word}"\n'

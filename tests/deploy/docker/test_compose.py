@@ -23,7 +23,7 @@ def bytes_of(text: str) -> int:
 
 
 def test_each_image_is_built_by_one_service_and_the_others_wait_for_no_registry() -> None:
-    """Compose builds all services at once, and with containerd's image store two builds of one tag fail."""
+    """Compose builds all services concurrently, and with containerd's image store two builds of one tag fail."""
     builders = defaultdict(list)
     for name, service in services().items():
         if service["image"].startswith("hiring-"):

@@ -38,7 +38,7 @@ def test_existing_values_are_kept(tmp_path: Path) -> None:
 
 
 def test_they_are_those_that_the_compose_file_requires() -> None:
-    """A variable that must be set and that nobody writes would keep every newcomer from starting."""
+    """A required variable that is not generated would prevent every newcomer from starting."""
     asked = set(re.findall(r"\$\{([A-Z_0-9]+):\?", COMPOSE_FILE.read_text()))
     assert asked == set(VALUES)
 

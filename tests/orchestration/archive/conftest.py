@@ -23,7 +23,7 @@ from orchestration.ingest.loader import Policy, load_pending
 from tests.conftest import Bucket, Database, free_port
 
 DEPARTMENTS, JOBS, HIRED_EMPLOYEES = TABLES
-# Of what is delivered here most is rejected; where nothing is left the load fails.
+# Most records delivered here are rejected; without any valid one the load fails.
 AT_ONCE = Policy(RejectLimit(share=0.9), give_up_seconds=0)
 
 Content = dict[str, list[tuple[Any, ...]]]
@@ -49,7 +49,7 @@ class Warehouse:
         self.landing.client.put_object(Bucket=self.landing.name, Key=key, Body=content)
 
     def load(self, key: str, content: bytes) -> None:
-        """Deliver an object and load whatever is new."""
+        """Deliver an object and load everything new."""
         self.deliver(key, content)
         for table in TABLES:
             list(load_pending(self.database.conninfo("hiring_loader"), self.landing.client, self.landing.name, table,

@@ -216,7 +216,7 @@ MARTS = [
 
 
 def test_an_export_alone_restores_the_same_marts(warehouse: Warehouse, tmp_path: Path) -> None:
-    """In a database that shows what somebody changed by hand, and in an empty one."""
+    """In a database with manual changes, and in an empty one."""
     warehouse.load("departments.csv", b"1,Sales\n2,Legal\n3,\n")
     warehouse.load("jobs.csv", b"1,Clerk\n")
     warehouse.load("hired_employees.csv", b"1,Ada,2021-01-01T00:00:00Z,1,1\n2,Bob,2021-05-01T00:00:00Z,1,1\n3,,,\n4\n")

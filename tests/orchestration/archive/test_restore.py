@@ -61,7 +61,7 @@ def test_lost_or_changed_records_are_restored_and_later_loads_are_kept(filled: W
 
 
 def test_a_later_load_keeps_its_corrections_of_a_restored_load(filled: Warehouse) -> None:
-    """Otherwise somebody would be asked to correct it again."""
+    """Otherwise somebody would have to correct it again."""
     filled.export()
     filled.load("jobs_corrected.csv", b"_load_id,_record,id,job\n3,2,2,Judge\n")
     before = filled.content()
@@ -120,7 +120,7 @@ def test_marts_count_as_not_built_until_the_next_build_which_is_a_full_one(fille
         filled.restore()
 
         assert len(unpublished_loads(connection, MARTS)) == 4
-    # Numbers of builds only grow: a model that starts anew would be dropped under its readers.
+    # Numbers of builds only grow: a model that starts over would be dropped under its readers.
     assert sorted(filled.database.rows("select * from staging.watermarks")) == [(each, "builds", 7) for each in MARTS]
 
 

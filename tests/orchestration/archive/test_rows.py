@@ -107,7 +107,7 @@ def test_a_table_of_any_size_is_read_in_blocks(connection: Connection, monkeypat
 
 
 def test_values_have_their_own_types_in_parquet(module_database: Database) -> None:
-    """Whoever reads an export elsewhere finds moments, bytes and lists, not texts of them."""
+    """Other readers of an export get timestamps, bytes and lists, not text."""
     with connect(module_database.conninfo("hiring_loader")) as connection:
         loads, rejected = (rows.schema_of(connection, table) for table in ("loads", "rejected_records"))
     assert loads.field("load_id").type == pa.int64()

@@ -25,7 +25,7 @@ def attempt(backoff: Backoff, found: list[str], now: float) -> NextAttempt:
 
 
 def after(count: int, found: list[str], limit: float = math.inf) -> Backoff:
-    """Return what is remembered after some backoff, each at its time."""
+    """Return the backoff after several attempts, each at its time."""
     backoff = Backoff()
     for _ in range(count):
         due = backoff.next_attempt(found, backoff.next_at or NOW, limit)
@@ -128,7 +128,7 @@ def test_what_an_earlier_version_kept_in_the_cursor_does_no_harm() -> None:
 @example([("a", 0.5, True), ("a", 1.0, True), ("a", 1.0, True), ("a", 1.0, True)])
 @example([("a", 1.0, False), ("b", 0.1, False), ("a", 0.1, False)])
 def test_no_key_is_ever_given_twice(ticks: list[tuple[str, float, bool]]) -> None:
-    """Dagster skips a run whose key it has seen, without a word: the work would wait for its next attempt."""
+    """Dagster silently skips a run with a known key: the work would wait for its next attempt."""
     backoff, now, keys = Backoff(), NOW, []
     for work, seconds, cursor_is_lost in ticks:
         now += seconds

@@ -43,7 +43,7 @@ def connection(database: Database) -> Iterator[Connection]:
 
 @pytest.fixture
 def pages_of_three(bucket: Bucket) -> Bucket:
-    """A bucket whose server answers with three objects at a time instead of a thousand."""
+    """A bucket whose server returns three objects per page instead of a thousand."""
     bucket.client.meta.events.register(
         "provide-client-params.s3.ListObjectsV2", lambda params, **_: params | {"MaxKeys": 3}
     )
@@ -51,7 +51,7 @@ def pages_of_three(bucket: Bucket) -> Bucket:
 
 
 class EndlessBucket:
-    """A client of a bucket of many objects, of which it makes up those that it is asked for."""
+    """A client of a bucket with many objects, which it generates on request."""
 
     def __init__(self, objects: int) -> None:
         self.objects = objects

@@ -50,7 +50,7 @@ def connection(database: Database) -> Iterator[Connection]:
 
 
 def load(database: Database, bucket: Bucket) -> list[Loaded | Failed]:
-    """Load what is new for the table jobs, as the command line does: Dagster hears nothing of it."""
+    """Load everything new for the table jobs like the command line, without Dagster."""
     conninfo = database.conninfo("hiring_loader")
     return list(load_pending(conninfo, bucket.client, bucket.name, JOBS, Policy(give_up_seconds=0)))
 
@@ -63,7 +63,7 @@ def states(instance: dg.DagsterInstance) -> dict[str, AssetPartitionStatus | Non
 
 
 def events_of(instance: dg.DagsterInstance, key: str) -> list[dg.EventLogEntry]:
-    """Return what was told about an object, the latest first."""
+    """Return the events of an object, latest first."""
     asked = dg.AssetRecordsFilter(asset_key=LANDING_JOBS, asset_partitions=[partition_of(key)])
     records = [
         *instance.fetch_materializations(asked, limit=100).records,

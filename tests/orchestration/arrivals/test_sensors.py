@@ -24,7 +24,7 @@ MODELS = {key.to_user_string() for key in dbt_models.keys}
 
 @dataclass
 class Ticks:
-    """Ticks of a sensor, one after the other, with Dagster's daemon played by hand."""
+    """Consecutive ticks of a sensor, in place of Dagster's daemon."""
 
     instance: dg.DagsterInstance
     landing: Landing
@@ -37,7 +37,7 @@ class Ticks:
         return Warehouse(loader_password="hiring_loader", transformer_password="hiring_transformer")  # noqa: S106
 
     def new_objects(self) -> dg.SensorResult:
-        """Tick once; add the partitions and events that it asks for, and keep its cursor."""
+        """Tick once; add the requested partitions and events, and keep the cursor."""
         resources = {"landing": self.landing, "warehouse": self.warehouse}
         with dg.build_sensor_context(self.instance, self.cursor, resources=resources) as context:
             result = sensors.new_objects(context)
@@ -48,7 +48,7 @@ class Ticks:
         return result
 
     def unpublished(self) -> dg.SensorResult:
-        """Tick the sensor of what is not published once."""
+        """Tick the sensor of unpublished loads once."""
         with dg.build_sensor_context(self.instance, resources={"warehouse": self.warehouse}) as context:
             result = sensors.unpublished_batches(context)
         assert isinstance(result, dg.SensorResult)
@@ -69,7 +69,7 @@ class Ticks:
 
 @pytest.fixture
 def ticks(database: Database, bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> Iterator[Ticks]:
-    # What a tick does not find at once it does not wait for.
+    # A tick does not wait for objects that it does not find immediately.
     monkeypatch.setattr(sensors, "SECONDS_PER_TICK", 0)
     monkeypatch.setattr(sensors, "RUN_GATE", RunGate())
     with environment(database.environment), dg.DagsterInstance.ephemeral() as instance:
@@ -161,7 +161,7 @@ def test_no_run_is_requested_while_one_is_under_way(ticks: Ticks) -> None:
 
 
 def test_the_other_sensor_requests_none_before_the_run_of_the_first_exists(ticks: Ticks) -> None:
-    """They tick at the same time: what one has asked for is not among the runs yet when the other looks there."""
+    """They tick concurrently: a run requested by one does not exist yet when the other checks."""
     ticks.bucket.put("jobs.csv", b"1,a\n")
     ticks.load()
     ticks.bucket.put("jobs_b.csv", b"2,b\n")

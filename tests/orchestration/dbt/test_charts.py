@@ -55,7 +55,7 @@ def test_the_same_rows_are_the_same_picture() -> None:
     svg = hires_by_quarter.draw(2021, departments(20), 20)
 
     assert hires_by_quarter.draw(2021, departments(20), 20) == svg
-    # In a comment stands when it was drawn.
+    # A comment has the time of drawing.
     assert "<!--" not in svg
 
 

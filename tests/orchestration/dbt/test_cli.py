@@ -18,7 +18,7 @@ from tests.conftest import Database, environment
 
 
 def test_it_is_called_as_dagster_dbts_own_is() -> None:
-    """Whoever knows that one knows this one."""
+    """It has the same interface."""
     ours, original = (inspect.signature(each.cli).parameters for each in (InProcessDbt, DbtCliResource))
     assert {name: each.kind for name, each in ours.items()}.items() <= {
         name: each.kind for name, each in original.items()

@@ -42,7 +42,7 @@ def test_a_mart_without_a_module_shows_its_newest_year_and_the_totals_of_its_num
 
 
 def test_metadata_is_kept_while_the_mart_does_not_change(database: Database) -> None:
-    """What takes time would otherwise be done again in each build, and another chart be stored."""
+    """Otherwise the metadata would be computed in each build, and another chart be stored."""
     database.execute(TABLE)
     database.execute("grant select on marts.leavers to hiring_transformer")
     database.execute("insert into marts.publications values ('leavers', 3, now())")

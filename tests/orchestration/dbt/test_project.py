@@ -34,14 +34,14 @@ ONLY_OF = {
     "touched", [{"departments"}, {"jobs"}, {"hired_employees"}, {"departments", "hired_employees"}, {*TABLES}]
 )
 def test_a_build_spares_only_the_views_and_tests_of_tables_without_new_records(touched: set[str]) -> None:
-    """Whatever hangs on a new record, through however many models, has to be built and tested with it."""
+    """Everything that depends on a new record, directly or indirectly, has to be built and tested with it."""
     spared = set().union(*(names for table, names in ONLY_OF.items() if table not in touched))
     assert dbt.untouched(dbt.manifest(), touched) == sorted(spared)
 
 
 @pytest.mark.parametrize("touched", [{table} for table in TABLES])
 def test_every_table_is_always_built(touched: set[str]) -> None:
-    """One that is left out would not be marked as true up to the newest load, and nothing ever be published again."""
+    """An excluded one would not be marked as complete up to the newest load, and nothing would be published again."""
     nodes = dbt.manifest()["nodes"].values()
     tables = {node["name"] for node in nodes if node["config"]["materialized"] == dbt.MATERIALIZED}
     assert len(tables) == 12
@@ -52,7 +52,7 @@ LAYERS = ("staging", "intermediate", "marts")
 
 
 def test_no_model_reads_from_a_later_layer() -> None:
-    """Where a checked record depends on what is made of checked records, nobody can tell what is built first."""
+    """If checked records depended on models built from checked records, the order of the build would be undefined."""
     models = {name: node for name, node in dbt.manifest()["nodes"].items() if node["resource_type"] == "model"}
     layer = {name: LAYERS.index(node["fqn"][1]) for name, node in models.items()}
     assert {*layer.values()} == {0, 1, 2}
@@ -63,7 +63,7 @@ def test_no_model_reads_from_a_later_layer() -> None:
         if parent in layer and layer[parent] > layer[name]
     ]
     assert backwards == []
-    # Raw is read by the first layer alone.
+    # Only the first layer reads raw.
     reads_raw = {name for name, node in models.items() if node["sources"]}
     assert {layer[name] for name in reads_raw} == {0}
 
@@ -90,7 +90,7 @@ def test_the_arguments_exclude_untouched_nodes_and_unit_tests() -> None:
     arguments = dbt.build_arguments(dbt.manifest(), {"jobs", "hired_employees"})
     assert arguments[: len(everything)] == everything
     assert arguments[arguments.index("--exclude") + 1].split() == sorted(ONLY_OF["departments"])
-    # Otherwise the gates that look at a spared view, too, would be left out with it.
+    # Otherwise tests that also read an excluded view would be excluded with it.
     assert arguments[arguments.index("--indirect-selection") + 1] == "cautious"
     assert dbt.build_arguments(dbt.manifest(), {"jobs"}, full_refresh=True) == [*everything, "--full-refresh"]
     allowed = dbt.build_arguments(dbt.manifest(), full_refresh=True, drop_dependents=True)
@@ -145,7 +145,7 @@ def test_the_project_in_a_database_is_what_dbt_parses_with_that_database_in_its_
 
 
 def test_a_process_keeps_the_version_that_it_started_with(project: DbtProject) -> None:
-    """Runs are forks with yesterday's models in memory: what they build must not count as built by today's."""
+    """Runs are forks with yesterday's models in memory: their builds must not count as today's."""
     dbt.version_in_use.cache_clear()
     began_with = dbt.version_in_use()
     (project.project_dir / "models" / "marts" / "today.sql").write_text("select 1 as today")

@@ -15,9 +15,9 @@ from tests.conftest import Bucket, Database
 
 DEPARTMENTS, JOBS, HIRED_EMPLOYEES = TABLES
 
-# A database or a bucket that is away is an outcome at once, not after some waiting.
+# An unavailable database or bucket is an immediate outcome, without retries.
 AT_ONCE = Policy(give_up_seconds=0)
-# The same, where what is rejected is not what a test is about.
+# The same, for tests that are not about rejected records.
 LENIENT = Policy(RejectLimit(share=1), give_up_seconds=0)
 
 Rows = list[tuple[Any, ...]]
@@ -25,7 +25,7 @@ Rows = list[tuple[Any, ...]]
 
 @pytest.fixture
 def database(module_database: Database) -> Iterator[Database]:
-    """A migrated, empty database, as for every test, but emptied and not made anew: that is ten times as fast.
+    """A migrated, empty database as for every test, but emptied instead of created, which is ten times as fast.
 
     After the test everything in it has to add up.
     """
@@ -51,7 +51,7 @@ def conninfo(database: Database) -> str:
 
 @pytest.fixture
 def connection(conninfo: str) -> Iterator[Connection]:
-    """A loader's connection, for what takes no connection string."""
+    """A loader's connection, for functions that take no connection string."""
     with connect(conninfo) as opened:
         yield opened
 
@@ -65,7 +65,7 @@ class Landing:
     bucket: Bucket
 
     def load(self, table: Table = JOBS, policy: Policy = AT_ONCE) -> list[Loaded | Failed]:
-        """Load whatever is new for a table."""
+        """Load everything new for a table."""
         return list(load_pending(self.conninfo, self.bucket.client, self.bucket.name, table, policy))
 
     def load_one(self, table: Table = JOBS, policy: Policy = AT_ONCE) -> Loaded:
@@ -88,7 +88,7 @@ def landing(conninfo: str, database: Database, bucket: Bucket) -> Landing:
 
 
 def discrepancies(database: Database) -> Rows:
-    """Whatever does not add up between the ledger and the records."""
+    """The discrepancies between the ledger and the records."""
     return database.rows("select * from raw.discrepancies")
 
 

@@ -9,7 +9,7 @@ MARK = b"\xef\xbb\xbf"
 
 @dataclass(frozen=True)
 class Found:
-    """A record: its first line and byte, its bytes, and either its fields or why it is no row."""
+    """A record: its first line and byte, its bytes, and either its fields or why it is malformed."""
 
     line: int
     byte: int
@@ -87,7 +87,7 @@ def is_row(text: bytes, at: int, columns: int) -> bool:
 
 
 def other_quotes(line: bytes) -> bytes:
-    """Blank the quoted fields of a line, so that what is left are quotes in the middle of others."""
+    """Blank the quoted fields of a line, so that only quotes in the middle of other fields remain."""
     return re.sub(rb'(?:(?<=,)|(?<=^))"(?:[^"]|"")*"(?=,|$)', b"", line)
 
 

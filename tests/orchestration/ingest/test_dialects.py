@@ -45,7 +45,7 @@ Row = tuple[str, ...]
 
 @dataclass(frozen=True)
 class Item:
-    """What stands in a file: a record, or a line that is none; `reason` is why a record has to be rejected."""
+    """An item of a file: a record or another line; `reason` is why a record has to be rejected."""
 
     fields: Row = ()
     is_record: bool = True
@@ -72,7 +72,7 @@ hires = st.tuples(
 
 @dataclass(frozen=True)
 class Layout:
-    """In which order columns come, which others stand between them, and how many empty ones follow."""
+    """The order of columns, other columns between them, and the number of empty ones after them."""
 
     header: Sequence[str] | None
     order: Sequence[int] = range(5)
@@ -97,7 +97,7 @@ class Layout:
 
 @st.composite
 def layouts(draw: st.DrawFn) -> Layout:
-    """Without a header, columns come in the table's order and there are no others."""
+    """Without a header, the columns are in the table's order without others."""
     header = draw(st.sampled_from([None, *(each[TABLE] for each in (OWN_NAMES, OTHER_NAMES, SHORT_NAMES))]))
     if header is None:
         return Layout(None)
@@ -119,7 +119,7 @@ def styles(draw: st.DrawFn) -> Style:
 
 
 def items_after(draw: st.DrawFn, layout: Layout) -> list[Item]:
-    """What may stand between two records."""
+    """Lines that may be between two records."""
     width = 5 + len(layout.left_out)
     choices = [
         [],
@@ -159,7 +159,7 @@ def text_of(fields: Row, style: Style) -> str:
 
 
 def as_file(text: str, items: Sequence[Item], layout: Layout, style: Style) -> File:
-    """Return the file of some items below what stands above them."""
+    """Return a file with some lines above its items."""
     encoding = style.encoding.removesuffix("-sig")
     rows: dict[int, Row] = {}
     rejected: dict[int, tuple[str, int, int]] = {}
@@ -185,7 +185,7 @@ numbered = itertools.count()
 def test_records_in_any_file_format_are_the_same_records(
     module_database: Database, tmp_path: Path, file: File, chunk_records: int, block_bytes: int
 ) -> None:
-    """A value in the column of another, a record lost or shifted by a header, and nobody sees it."""
+    """A value in a wrong column, or a record lost or shifted by a header, would not be noticed."""
     path = tmp_path / f"hired_employees_{next(numbered)}.csv"
     path.write_bytes(file.content)
     encodings = (("", file.encoding),) if file.encoding == "windows-1252" else ()
@@ -226,7 +226,7 @@ def test_records_in_any_file_format_are_the_same_records(
 
 
 def check_resuming(table: Table, path: Path) -> None:
-    """From each chunk on, the rest is what it is in one go."""
+    """Resumed at each chunk, the rest is the same as in one go."""
     item = file_version(path)
     whole = list(chunks_of(None, table, item))
     for number, (file_format, chunk) in enumerate(whole):

@@ -96,7 +96,7 @@ letters = st.sampled_from([
 ])  # fmt: skip
 words = st.lists(letters, max_size=6).map("".join)
 names = st.sampled_from(["Ada", "Zoë Łuk", "O'Hara", 'Bo "B" Ek', "null", "Ruiz, Ana"])
-# What is white space to others and not to the rules is among it.
+# Includes characters that are white space elsewhere, but not in the rules.
 spaces = st.text(st.sampled_from([*WHITE_SPACE, "\x1c", "\x1f", "\u180e", "\u200e"]), max_size=2)
 EDGES = {INTEGER: integers, NUMBER: numbers, TIMESTAMP: iso | day_first | in_a_row, STRING: words | names}
 
@@ -142,7 +142,7 @@ def file_formats(draw: st.DrawFn, table: Table) -> FileFormat:
 
 @st.composite
 def files(draw: st.DrawFn) -> File:
-    """Draw records of a table, and a way to write them; blank lines and malformed records stand between them."""
+    """Draw records of a table, and a format; with blank lines and malformed records between them."""
     table = draw(st.sampled_from(TABLES))
     file_format = draw(file_formats(table))
     dialect, encoding = file_format.dialect, file_format.encoding
@@ -157,7 +157,7 @@ def files(draw: st.DrawFn) -> File:
         if kind == "record":
             delivered = [value.encode(encoding, "ignore").decode(encoding) for value in draw(row)]
             is_quoted = [draw(quotes) for _ in delivered]
-            # A byte order mark that begins a line is none of its text, a line of nothing but delimiters no record.
+            # A byte order mark before a line is not part of it, and a line of only delimiters is not a record.
             is_quoted[0] |= delivered[0].startswith("\ufeff") or not any(delivered)
             fields = zip(delivered, is_quoted, strict=True)
             text += dialect.delimiter.join(written(value, dialect, quoted, indent) for value, quoted in fields)
@@ -187,7 +187,7 @@ def read(file: File, chunk_records: int, block_bytes: int) -> tuple[list[Rejecti
 def test_of_any_records_those_are_invalid_that_the_rules_reject_value_by_value(
     file: File, chunk_records: int, block_bytes: int
 ) -> None:
-    """A wrong record that the loader takes for valid passes its limit, and one that is valid may fail a file."""
+    """An invalid record that the loader accepts escapes its limit, and a valid one that it rejects may fail a file."""
     malformed, invalid = read(file, chunk_records, block_bytes)
     assert {each.record: each.line for each in malformed} == {
         number: line for number, (line, record) in file.records.items() if record is None
@@ -262,10 +262,10 @@ def test_each_character_at_a_values_ends_is_treated_like_in_the_rules(table: Tab
 
 @pytest.mark.parametrize("table", TABLES, ids=[table.name for table in TABLES])
 def test_each_byte_of_a_valid_value_may_be_another_one(table: Table) -> None:
-    """Eight bytes are compared at once: a carry from one to the next, or a byte that no mask covers, hides a fault."""
+    """Eight bytes are compared together: a carry to the next one, or an unmasked byte, would hide an error."""
     example = {column.name: str(column.example) for column in table.columns}
     long = {column.name: "123456789" for column in table.columns if column.logical_type is INTEGER}
-    # Those next to digits and to what stands between them are among these.
+    # Includes the neighbors of digits and separators.
     characters = ["", *"0123456789+-./:; TZtz\x01\x7f\x80\xb0\xff\u0130\uff10"]
     rows = [
         values | {name: value[:at] + character + value[at + 1 :]}
@@ -281,7 +281,7 @@ def test_each_byte_of_a_valid_value_may_be_another_one(table: Table) -> None:
 
 
 def test_usual_rows_are_recognized_in_place_and_others_left_to_the_rules() -> None:
-    """Were none recognised, every load would take half as long again, and nothing else would show it."""
+    """If none were recognized, every load would take half as long again without any other symptom."""
     usual = [
         b"1,Ada,2021-07-27T16:02:08Z,1,2",
         "123456789,Zo\u00eb,2021-07-27T16:02:08,12,183".encode(),
@@ -296,7 +296,7 @@ def test_usual_rows_are_recognized_in_place_and_others_left_to_the_rules() -> No
 
 
 def test_no_text_of_quotes_and_delimiters_is_split_into_wrong_fields() -> None:
-    """A quote that a pattern takes for a character, or the end of a field for its beginning, joins or shifts fields."""
+    """A pattern that misinterprets a quote, or the end of a field, joins or shifts fields."""
     texts = ["".join(each) for length in range(1, 8) for each in itertools.product(',"x\n', repeat=length)]
     records = [record for text in texts if (record := _record_of_two(text))]
     assert len(records) > 500

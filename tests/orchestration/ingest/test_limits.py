@@ -54,7 +54,7 @@ def test_a_limit_is_exceeded_by_more_than_it(
 
 
 def test_the_share_is_checked_at_the_end_and_the_count_immediately() -> None:
-    """A bad beginning of a good file once it was judged by its share would fail it."""
+    """If the share were checked earlier, a bad beginning would fail a good file."""
     assert RejectLimit().violation(Totals(10, 10), at_end=False) is None
     assert RejectLimit().violation(Totals(10**6, 100_001), at_end=False) == "more than 100,000 records are rejected"
 
@@ -209,7 +209,7 @@ def test_a_load_that_failed_at_its_limit_continues_with_a_higher_one(
 def test_rejections_before_a_load_was_resumed_count_towards_its_limit(
     landing: Landing, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A load that crashes now and then would have its limit anew each time."""
+    """A load that crashes now and then would start with its full limit each time."""
     monkeypatch.setattr("orchestration.ingest.loader.CHUNKS_PER_TRANSACTION", 1)
     landing.bucket.put("jobs.csv", half_bad(4000, 1500))
     (item,) = list_objects(landing.bucket.client, landing.bucket.name)
@@ -229,7 +229,7 @@ def hires(*lines: str) -> bytes:
 
 
 def test_a_file_of_wrong_dates_fails_and_names_the_first_and_the_dry_run_says_the_same(landing: Landing) -> None:
-    """Whatever is a row would be loaded, however little of it could count."""
+    """All rows would be loaded, however few of them could count."""
     path = landing.bucket.put("hired_employees.csv", hires(*HIRES[:10], *BAD_DATES[10:70], *HIRES[70:]))
     failed = landing.fail_one(HIRED_EMPLOYEES)
     message = (

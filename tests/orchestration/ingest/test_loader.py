@@ -363,7 +363,7 @@ def stop_killing(database: Database) -> None:
 
 
 def ranges_asked(client: "S3Client") -> list[str | None]:
-    """Note the Range of every read that a client asks for from here on."""
+    """Record the Range of every later read of a client."""
     asked: list[str | None] = []
 
     def note(request: Any, **_: Any) -> None:
@@ -388,14 +388,14 @@ def what_a_load_left(database: Database) -> list[Rows]:
 
 @pytest.mark.usefixtures("chunk_by_chunk")
 class TestABrokenLoad:
-    # A mark, a header in another order, bad records in each chunk, quoted line ends: whatever depends on the beginning.
+    # A mark, a header in another order, bad records in each chunk, quoted line ends: all depend on the beginning.
     TEXT = b"\xef\xbb\xbfjob,id\r\n" + b"".join(
         b"bad\n" if number % 700 == 0 else b'"job\n%d",%d\n' % (number, number) for number in range(2500)
     )
 
     @pytest.fixture
     def undisturbed(self, landing: Landing) -> Callable[[], list[Rows]]:
-        """What a load leaves that nothing disturbs; the database is as before it."""
+        """The result of an undisturbed load; the database is unchanged."""
 
         def measure() -> list[Rows]:
             landing.load_one()
@@ -523,7 +523,7 @@ class TestABrokenLoad:
     def test_an_abandoned_version_that_comes_back_is_loaded_from_its_beginning(
         self, landing: Landing, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """Going on where the abandoned load had come to would keep what it had read of the other version."""
+        """Resuming the abandoned load would keep chunks of the other version."""
         monkeypatch.setattr(loader, "CHUNKS_PER_TRANSACTION", 1)
         text = b"".join(b"%d,%040d\n" % (number, number) for number in range(40_000))
         path = tmp_path / "jobs.csv"
@@ -655,7 +655,7 @@ class TestAnObjectThatCannotBeRead:
         def overwrite_once(progress: Progress) -> None:
             if not changed:
                 changed.append(progress.totals.records)
-                # Another file in its place: whoever has the old one open may well go on reading it.
+                # A new file in its place: processes that have the old one open can continue to read it.
                 path.unlink()
                 landing.bucket.put("jobs.csv", after)
 
@@ -686,7 +686,7 @@ class TestAnObjectThatCannotBeRead:
 
 
 def half_way(landing: Landing, policy: Policy = AT_ONCE) -> Iterator[Loaded | Failed]:
-    """Load the first of several objects, and leave the others to whoever goes on iterating."""
+    """Load the first of several objects; iterating loads the others."""
     outcomes = iter(load_pending(landing.conninfo, landing.bucket.client, landing.bucket.name, JOBS, policy))
     assert isinstance(next(outcomes), Loaded)
     return outcomes
@@ -736,7 +736,7 @@ class TestTwoLoaders:
         database.execute("select pg_terminate_backend(%s)", session)
         second.join(timeout=30)
         assert [outcome.item.key for outcome in outcomes] == ["jobs_b.csv"]
-        # The first comes back with a session of its own, and finds the object loaded.
+        # The first one returns with a new session, and finds the object loaded.
         ((loaded),) = first
         assert isinstance(loaded, Loaded)
         assert loaded.load_id == outcomes[0].load_id
@@ -874,7 +874,7 @@ def test_the_view_of_discrepancies_notices(landing: Landing, damage: str, compla
     assert landing.load_one().totals == Totals(records=2500, malformed=1, invalid=2)
     assert discrepancies(landing.database) == []
     with psycopg.connect(landing.database.conninfo()) as connection:
-        # A script of several statements is none of a prepared one.
+        # Several statements cannot be one prepared statement.
         connection.execute(damage, prepare=False)
         found = connection.execute("select complaint from raw.discrepancies").fetchall()
         connection.rollback()

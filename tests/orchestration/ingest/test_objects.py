@@ -75,7 +75,7 @@ def test_an_empty_bucket_has_no_objects(bucket: Bucket) -> None:
 
 
 def test_a_listing_continues_after_its_first_page(bucket: Bucket) -> None:
-    """S3 answers with a thousand objects at a time; whoever asks once never sees the others."""
+    """S3 returns a thousand objects per page; a single request never returns the others."""
     keys = [f"jobs/{number:04}.csv" for number in range(1500)]
     (bucket.folder / "jobs").mkdir()
     for key in keys:
@@ -163,12 +163,12 @@ def test_a_listing_resumes_from_a_cursor_as_if_it_had_never_stopped(bucket: Buck
 
 
 def ask_for(bucket: Bucket, **more: int) -> None:
-    """Let the client ask for something more in each listing."""
+    """Let the client add parameters to each listing."""
     bucket.client.meta.events.register("provide-client-params.s3.ListObjectsV2", lambda params, **_: params | more)
 
 
 def test_in_a_bucket_with_versions_a_listing_continues_after_the_last_listed_version() -> None:
-    """More than a page of one object's versions must neither end the listing nor begin it anew for ever."""
+    """More than a page of one object's versions must neither end the listing nor restart it for ever."""
     then = datetime(2021, 1, 1, tzinfo=UTC)
     latest = {"VersionId": "v9", "IsLatest": True, "ETag": '"e"', "Size": 2, "LastModified": then}
     earlier = latest | {"VersionId": "v8", "IsLatest": False}
@@ -228,7 +228,7 @@ def test_bytes_that_arrive_with_another_checksum_are_damage_and_no_outage() -> N
 
 @pytest.mark.skipif(not Path("/proc/self/io").exists(), reason="what a process has read is in Linux's /proc")
 def test_a_listing_reads_no_file_however_large(bucket: Bucket) -> None:
-    """Each listing read each file for its ETag, one of three gigabytes of no table too, a look after the other."""
+    """Each listing read each file for its ETag, even one of three gigabytes that belongs to no table."""
     with (bucket.folder / "old_backup.tar").open("wb") as file:
         file.truncate(300 << 20)
     bucket.put("jobs.csv", b"1,a\n")

@@ -57,7 +57,7 @@ def test_an_empty_text_has_no_blocks(bucket: Bucket, key: str) -> None:
 def test_a_gzip_file_may_have_many_members_and_zeros_after_them(
     bucket: Bucket, member_bytes: int, padding: int
 ) -> None:
-    """Reading the first member alone loses the rest of a file that was appended to, without a word."""
+    """Reading only the first member would silently lose the rest of a file that was appended to."""
     members = [gzip.compress(TEXT[at : at + member_bytes]) for at in range(0, len(TEXT), member_bytes)]
     bucket.put("jobs.csv.gz", b"".join(member + b"\0" * (padding % 512) for member in members) + b"\0" * padding)
     item = only_object(bucket)
@@ -94,7 +94,7 @@ def flipped(packed: bytes, at: int) -> bytes:
     ],
 )
 def test_a_damaged_gzip_file_is_recognized(bucket: Bucket, packed: bytes, complaint: str) -> None:
-    """A cut-off file whose end nobody misses would be taken for a whole one."""
+    """A truncated file would pass for a complete one."""
     bucket.put("jobs.csv.gz", packed)
     with pytest.raises(ObjectDamaged, match=complaint) as caught:
         list(read(bucket.client, only_object(bucket)))
@@ -147,7 +147,7 @@ def test_an_object_that_was_deleted_after_it_was_listed_has_changed(bucket: Buck
 
 
 def test_an_object_that_was_touched_is_listed_and_read_as_another_version(bucket: Bucket) -> None:
-    """Without an ETag nothing else tells that its bytes are not others."""
+    """Without an ETag nothing else shows that its bytes are the same."""
     path = bucket.put("jobs.csv", TEXT)
     before = only_object(bucket)
     os.utime(path)
@@ -174,7 +174,7 @@ def test_a_truncated_gzip_file_is_reported_with_its_length(bucket: Bucket) -> No
 
 @pytest.mark.parametrize("key", ["jobs.csv", "jobs.csv.gz"])
 def test_an_object_overwritten_during_a_read_is_detected_before_the_end(bucket: Bucket, key: str) -> None:
-    """A whole text of two halves, if the server hands out whatever is there."""
+    """A complete text of two halves, if the server returns whatever it has."""
     before, after = (os.urandom(1 << 20) * 32 for _ in range(2))
     pack: Callable[[bytes], bytes] = (lambda text: gzip.compress(text, 0)) if key.endswith(".gz") else bytes
     bucket.put(key, pack(before))

@@ -16,7 +16,7 @@ from orchestration.ingest.file_format import FileFormat
 from orchestration.ingest.records import RAW_BYTES_KEPT, START, Chunk, Position, Rejection, split_chunks
 from tests.orchestration.ingest import reference
 
-# Bytes that mean something to CSV are rare among random ones, so most texts are put together from them.
+# Bytes with a meaning in CSV are rare among random ones, so most texts are composed of them.
 PIECES = [
     *[b'"', b'""', b",", b"\n", b"\r\n", b"\r", b"\\.", b" ", b"1", b"ab", b"a,b\n", b"1,2\n", b'"x,y",z\n'],
     *[b"\xc3\xa9", b"\xff", b"\0", BYTE_ORDER_MARK, b"longer than that"],
@@ -45,7 +45,7 @@ def blocks_of(text: bytes, at: Sequence[int]) -> list[bytes]:
 
 
 def records_of(chunks: Sequence[Chunk]) -> list[Judged]:
-    """Number, line and first byte of each record, its bytes, and why it is no row."""
+    """Number, line and first byte of each record, its bytes, and why it is malformed."""
     found: list[Judged] = []
     for chunk in chunks:
         rows = zip(chunk.numbers, chunk.lines.tolist(), chunk.offsets.tolist(), chunk.rows, strict=True)
@@ -126,7 +126,7 @@ def test_text_that_pythons_csv_module_accepts_is_read_in_the_same_way(text: byte
 def test_records_written_by_pythons_csv_module_are_read_unchanged(
     rows: list[tuple[str, str]], line_end: str, quote_all: bool, with_last_line_end: bool
 ) -> None:
-    # What has no value is blank, and a byte order mark at a line's beginning is none of the text.
+    # A missing value is blank, and a byte order mark at the beginning of a line is not part of the text.
     rows = [(first.replace("\0", "x").lstrip("\ufeff") or "1", second.replace("\0", "x")) for first, second in rows]
     stream = io.StringIO(newline="")
     # With both line ends in the terminator, Python quotes fields that hold either.
@@ -143,7 +143,7 @@ def test_records_written_by_pythons_csv_module_are_read_unchanged(
 def test_cutting_from_a_chunks_beginning_gives_that_chunk_and_those_after_it(
     text: bytes, at: list[int], size: int, fields: int, max_bytes: int
 ) -> None:
-    """A load that goes on after a crash must not see other records than the one that was interrupted."""
+    """A load that resumes after a crash must see the same records as the interrupted one."""
     chunks = list(split_chunks([text], plain(fields), chunk_records=size, max_bytes=max_bytes))
     for number, chunk in enumerate(chunks):
         rest = blocks_of(text[chunk.begin.byte :], at)
@@ -221,7 +221,7 @@ def test_fields_that_are_left_out_are_missing_only_from_rows(
             assert raw == before
         else:
             kept = [value for value, own in zip(fields_of(before), taken, strict=True) if own]
-            # A row of one empty field is a line with nothing on it.
+            # A row of one empty field is an empty line.
             assert (fields_of(raw) if raw else [b""]) == kept
 
 
@@ -270,7 +270,7 @@ def test_a_field_written_in_a_dialect_is_read_with_its_value(
 
 
 def as_copy_reads(row: bytes) -> list[bytes]:
-    """The fields of a row as COPY reads it, for which quotes may stand anywhere in a field."""
+    """The fields of a row as read by COPY, for which quotes may be anywhere in a field."""
     return [field.replace(b'"', b"") for field in re.findall(rb'(?:[^,"]|"[^"]*")+', row)]
 
 
@@ -333,7 +333,7 @@ def test_a_quote_in_the_middle_of_a_field_is_text(row: bytes) -> None:
 def test_quotes_that_are_never_closed_reject_their_lines_among_thousands(line_end: bytes) -> None:
     """Every quote after one that is not closed would open where it closes, and swallow what lies between."""
     good = [b'%d,"Doe, Jane"', b"%d,plain", b'%d,"two\nlines"', b'%d,5" pipe']
-    # Strides without a common divisor put each kind of record behind each other kind.
+    # Strides without a common divisor put each kind of record after each other kind.
     bad = [number for number in range(5000) if number % 53 == 7]
     lines = [(b'%d,"open' if number in bad else good[number * 7 % 11 % 4]) % number for number in range(5000)]
     found = records_of(list(split_chunks(blocks_of(line_end.join(lines), range(0, 100_000, 997)), plain(2))))

@@ -59,7 +59,7 @@ KEY_LAST = FileFormat(("name", "job", "id"))
 def test_readable_fields_of_a_malformed_record_are_stored_but_the_key_only_if_it_is_certain(
     file_format: FileFormat, raw: bytes, fields: dict[str, str]
 ) -> None:
-    """Under another one's key, a record would be looked for, and corrected, where it is not missing."""
+    """With another record's key, it would be searched for, and corrected, in the wrong place."""
     assert readable_fields("id", file_format, raw) == fields
 
 

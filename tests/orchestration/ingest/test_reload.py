@@ -117,7 +117,7 @@ def test_a_failed_reload_is_final_and_does_not_change_the_first_load(landing: La
 def test_the_database_going_away_in_the_middle_makes_no_second_reload(
     landing: Landing, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The commit that completes it may be made without its answer arriving: who then begins again loads it twice."""
+    """The completing commit may succeed although its response is lost: starting over would load it twice."""
     monkeypatch.setattr("orchestration.ingest.loader.CHUNKS_PER_TRANSACTION", 1)
     landing.bucket.put("jobs.csv", b"".join(b"%d,a\n" % number for number in range(2500)))
     landing.load_one()
@@ -183,7 +183,7 @@ class TestInterrupted:
 
     @pytest.fixture
     def killed(self, landing: Landing, database: Database, bucket: Bucket) -> Iterator[Callable[[], int]]:
-        """Load, change what came meanwhile, kill a reload; return the loads that there are and what is committed."""
+        """Load, change the object, kill a reload; return the loads and the committed chunks."""
         bucket.put("jobs.csv", b"".join(b"%d,a\n" % number for number in range(self.RECORDS)), age_seconds=60)
         landing.load_one()
         database.execute("""
@@ -214,7 +214,7 @@ class TestInterrupted:
         database.execute("drop function stand_still cascade")
 
     def test_the_next_run_resumes_it(self, landing: Landing, connection: Connection, killed: Callable[[], int]) -> None:
-        # The server has what it was sent before the kill: both transactions or the first.
+        # The server has everything sent before the kill: both transactions or the first.
         committed = killed()
         assert committed in (64, 128)
         assert [row[:2] for row in landing.database.rows(LEDGER)] == [(0, "complete"), (1, "loading")]
@@ -284,7 +284,7 @@ def test_a_reload_waits_for_a_load_of_the_same_table(landing: Landing) -> None:
 
 
 def again(bucket: Bucket, database: Database) -> "subprocess.Popen[str]":
-    """Start `load … --again` in a process of its own."""
+    """Start `load … --again` in a separate process."""
     credentials = bucket.client._request_signer._credentials  # type: ignore[attr-defined]
     settings = {
         "S3_ENDPOINT_URL": bucket.endpoint,

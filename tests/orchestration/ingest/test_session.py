@@ -36,7 +36,7 @@ def holder(conninfo: str) -> Iterator[Connection]:
 def test_after_the_time_limit_it_ends_and_names_who_has_the_table(
     holder: Connection, conninfo: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A loader that waits for ever for one that hangs looks as if it hung itself, night after night."""
+    """A loader that waits for ever for another one seems to hang itself, night after night."""
     with (
         caplog.at_level(logging.WARNING),
         pytest.raises(LockTimeout) as raised,
@@ -75,7 +75,7 @@ def test_it_acquires_the_table_as_soon_as_it_is_free_even_after_many_reports(
         with TableSession(conninfo, JOBS, give_up_seconds=20) as session, connect(conninfo) as other:
             with pytest.raises(LockTimeout):
                 acquire_table_lock(other, JOBS, wait_seconds=0.05)
-            # The waiting has left no limit behind for other locks.
+            # Waiting has not left a timeout for other locks.
             assert session.connection.execute("show lock_timeout").fetchone() == ("0",)
     finally:
         ending.join()
@@ -83,7 +83,7 @@ def test_it_acquires_the_table_as_soon_as_it_is_free_even_after_many_reports(
 
 
 def test_the_holder_is_named_across_roles(conninfo: str, database: Database) -> None:
-    """Of another role's session Postgres hides since when it is there, but not its name."""
+    """Postgres hides the start of other roles' sessions, but not their names."""
     restorer = database.conninfo("hiring_restorer")
     with connect(restorer) as opened:
         acquire_table_lock(opened, JOBS, wait_seconds=0)
@@ -108,7 +108,7 @@ def test_a_session_is_named_after_its_role_unless_its_connection_string_says_oth
 
 @pytest.mark.usefixtures("holder")
 def test_a_cancelled_wait_is_no_timeout(conninfo: str, database: Database) -> None:
-    """Somebody who ends the waiting statement wants the loader to come back, as after any outage."""
+    """After the waiting statement is canceled, the loader has to retry, as after any outage."""
     with connect(conninfo) as waiting, connect(database.conninfo()) as other:
 
         def cancel() -> None:

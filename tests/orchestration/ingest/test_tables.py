@@ -83,7 +83,7 @@ def test_hidden_and_unfinished_files_are_passed_over(key: str) -> None:
     "key", ["jobs.csv", "jobs.csv/part-00000", "old_backup.tar", "_jobs.csv", "readme", "a.b/jobs.csv", "jobs~1.csv"]
 )
 def test_all_other_objects_in_the_bucket_are_scanned(key: str) -> None:
-    """A file that nobody takes and nobody names is one that somebody waits for."""
+    """Somebody would wait in vain for a file that is neither loaded nor reported."""
     assert not is_hidden(key)
 
 

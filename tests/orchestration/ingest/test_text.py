@@ -54,7 +54,7 @@ def invalid_of(rows: Rows) -> dict[int, list[str]]:
     return {number: broken for number, broken in found.items() if broken}
 
 
-# Every row: what it is, the file, the rows in raw by their number, the rejected records: reason, line, bytes.
+# Each case: description, file, rows in raw by number, rejected records as reason, line and bytes.
 TEXTS: list[tuple[str, bytes, Rows, Rejected]] = [
     ("nothing", b"", {}, {}),
     ("only a header", b"id,job\n", {}, {}),
@@ -187,7 +187,7 @@ UTF16 = "seems to be UTF-16, not UTF-8: save it as UTF-8, or with a byte order m
 NAMES = "the columns are id, job"
 PACKED = gzip.compress(b"1,a\n2,b\n")
 
-# Every row: what it is, the file, what the message says behind the object's name.
+# Each case: description, file, the message after the object's name.
 FAILING: list[tuple[str, bytes, str]] = [
     ("UTF-16 LE", "id,job\r\n1,é\r\n".encode("utf-16-le"), UTF16),
     ("UTF-16 BE", "id,job\r\n1,é\r\n".encode("utf-16-be"), UTF16),
@@ -265,7 +265,7 @@ def test_quotes_that_are_never_closed_spoil_no_other_chunk(landing: Landing) -> 
     assert [row[1] for row in jobs(landing.database)] == [each for each in range(1, 3001) if each not in bad]
 
 
-# Whatever a text holds ------------------------------------------------------------------------------------------------
+# Any content of a text ------------------------------------------------------------------------------------------------
 
 PIECES = [
     b'"',
@@ -348,7 +348,7 @@ def test_any_bytes_keep_each_record_once_and_csv_is_read_like_pythons_csv_module
 
 
 def rows_as_python_reads_them(content: bytes) -> list[list[str]] | None:
-    """The rows of a text that Python's csv module takes, all of them of two fields; None of any other.
+    """The rows of a text that Python's csv module accepts, all of two fields; None for any other text.
 
     None, too, where the text may be in another dialect than that module's own.
     """
@@ -389,7 +389,7 @@ print(peak, outcome.totals.records, outcome.totals.rejected)
 
 
 def load_in_a_process(landing: Landing, path: Path) -> tuple[int, int, int]:
-    """Load a file in a process of its own; return its peak of memory in bytes, records, rejected."""
+    """Load a file in a separate process; return its peak memory in bytes, its records and rejected records."""
     command = [sys.executable, "-c", LOAD_AND_TELL_PEAK, landing.conninfo, str(path)]
     done = subprocess.run(command, cwd=REPOSITORY, check=False, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
@@ -438,7 +438,7 @@ BIG = {
 
 @pytest.fixture(scope="module")
 def small_peaks() -> list[int]:
-    """What a process takes for a small file, once it is measured."""
+    """The peak memory of a process for a small file, measured once."""
     return []
 
 
@@ -454,7 +454,7 @@ def test_no_file_needs_much_more_memory_than_a_small_one(
     records: int,
     rejected: int,
 ) -> None:
-    """A process that the kernel ends for its memory takes the other loads along, and again at each attempt."""
+    """A process killed for its memory takes other loads with it, again at each attempt."""
     if not small_peaks:
         small = tmp_path / "jobs_small.csv"
         small.write_bytes(b"1,a\n")

@@ -29,7 +29,7 @@ def with_etag(item: ObjectVersion, etag: str) -> ObjectVersion:
 
 class TestAnObjectThatIsPutBack:
     def test_to_bytes_that_it_had_before_is_a_new_delivery(self, landing: Landing) -> None:
-        """Withdrawing a correction would change nothing, without a word."""
+        """Withdrawing a correction would silently change nothing."""
         for text in (A, B, A):
             landing.bucket.put("jobs.csv", text)
             landing.load_one()
@@ -104,7 +104,7 @@ class TestAnObjectThatIsPutBack:
         assert [status for _, status in statuses(landing.database)] == ["complete", "failed", "complete"]
 
     def test_to_a_version_with_an_id_is_the_load_that_this_has(self, landing: Landing, connection: Connection) -> None:
-        """A loader that comes back with an old listing would load what is out of date as the latest."""
+        """A loader that returns with an old listing would load an outdated version as the latest."""
         landing.bucket.put("jobs.csv", A)
         weak = current_version(landing.bucket.client, landing.bucket.name, "jobs.csv")
         first, second = (replace(with_etag(weak, "e"), version=version) for version in ("v1", "v2"))
@@ -115,14 +115,14 @@ class TestAnObjectThatIsPutBack:
 
 
 def complete(connection: Connection, item: ObjectVersion) -> None:
-    """Enter a complete load without records of what is listed as larger than that."""
+    """Record a complete load without records of an object that is listed as larger."""
     load = open_load(connection, JOBS, item)
     connection.execute("update raw.loads set bytes = 0 where load_id = %s", [load.load_id])
     ledger.finish_load(connection, load, LoadStatus.COMPLETE)
 
 
 def test_the_end_of_a_load_is_durable_with_its_statement(landing: Landing, connection: Connection) -> None:
-    """A crash of the server right after it would take back that records count, and what others were told of it."""
+    """A crash of the server right after it would revert a load that was already reported as complete."""
     landing.bucket.put("jobs.csv", A)
     item = current_version(landing.bucket.client, landing.bucket.name, "jobs.csv")
     assert connection.execute("show synchronous_commit").fetchone() == ("off",)
@@ -133,7 +133,7 @@ def test_the_end_of_a_load_is_durable_with_its_statement(landing: Landing, conne
 
 
 def test_a_small_object_takes_two_requests(landing: Landing) -> None:
-    """Of many small ones, requests are most of what loading takes: its bytes, and whether they are still the same."""
+    """For many small objects, most of the time is spent on requests: for its bytes, and whether they are unchanged."""
     landing.bucket.put("jobs.csv", A)
     item = current_version(landing.bucket.client, landing.bucket.name, "jobs.csv")
     made: list[str] = []
@@ -274,7 +274,7 @@ class TestAFileThatIsDatedAhead:
 
 
 def test_a_name_that_is_not_utf_8_fails_once_and_holds_up_no_other(landing: Landing) -> None:
-    """Listed under another name than it has, it was looked for and not found at every load."""
+    """Listed with a wrong key, it was requested and not found in every load."""
     (landing.bucket.folder / os.fsdecode(b"jobs_\xff.csv")).write_bytes(A)
     landing.bucket.put("jobs_good.csv", A)
     outcomes = landing.load(policy=Policy(give_up_seconds=60))
@@ -287,7 +287,7 @@ def test_a_name_that_is_not_utf_8_fails_once_and_holds_up_no_other(landing: Land
 
 
 def test_a_row_beyond_a_limit_of_the_table_is_rejected_and_not_an_outage(landing: Landing) -> None:
-    """Postgres has answered: nothing comes of waiting for it."""
+    """Postgres has responded: waiting would not help."""
     landing.database.execute("create index too_small on raw.jobs (job)")
     try:
         too_long = os.urandom(8000).hex().encode()
@@ -314,7 +314,7 @@ def test_what_the_ledger_refuses_fails_the_object_with_the_reason(landing: Landi
 
 
 def test_a_server_that_is_read_only_for_a_while_is_waited_for(landing: Landing) -> None:
-    """After a failover the old primary answers, as a standby, until the loader looks for the new one."""
+    """After a failover the old primary responds as a standby until the loader reconnects."""
     landing.bucket.put("jobs.csv", A)
     role = f"alter role hiring_loader in database {landing.database.name}"
     landing.database.execute(f"{role} set default_transaction_read_only = on")

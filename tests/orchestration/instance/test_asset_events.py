@@ -43,7 +43,7 @@ def test_dagster_stores_a_batch_of_both_kinds_as_events_of_the_run_and_of_its_as
 
 
 def test_dagsters_own_way_to_report_outside_of_runs_stores_the_same(instance: dg.DagsterInstance) -> None:
-    """Pruning finds such events by what they are stored under: no run takes them along."""
+    """Pruning finds such events by their empty run id: they are not deleted with a run."""
     for kind in KINDS.values():
         instance.report_runless_asset_event(kind(KEY, partition="public"))
         store_events(instance, None, [kind(KEY, partition="batch")])

@@ -77,12 +77,12 @@ def workspace(instance: dg.DagsterInstance, tmp_path: Path) -> Iterator[Workspac
 
 @pytest.fixture
 def let_runs_end(tmp_path: Path) -> Callable[[], None]:
-    """Until this is called, no run ends: what a test sees does not depend on how fast the machine is."""
+    """Until this is called, no run ends, so that tests do not depend on the machine's speed."""
     return (tmp_path / "may_end").touch
 
 
 def submit(workspace: WorkspaceProcessContext) -> str:
-    """Ask for a run, as a sensor, a person or a backfill does."""
+    """Request a run, like a sensor, a person or a backfill."""
     context = workspace.create_request_context()
     job = context.get_code_location("code").get_repository("__repository__").get_full_job("idle")
     run = create_run_for_test(
@@ -115,14 +115,14 @@ def test_a_backfill_runs_a_few_at_a_time_and_all_of_it(
 
 
 def daemon_iteration(workspace: WorkspaceProcessContext) -> None:
-    """Look at the queue, as the daemon does each second."""
+    """Check the queue, like the daemon does each second."""
     list(QueuedRunCoordinatorDaemon(1).run_iteration(workspace))
 
 
 def test_a_single_run_starts_without_the_daemon(
     instance: dg.DagsterInstance, workspace: WorkspaceProcessContext, let_runs_end: Callable[[], None]
 ) -> None:
-    """A load would wait for the daemon's next look, however little else there is to do."""
+    """A load would wait for the daemon's next check even on an idle system."""
     run = instance.get_run_by_id(submit(workspace))
     assert run is not None
     assert run.status in {dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED}

@@ -48,7 +48,7 @@ def instance(database: Database, bucket: Bucket, tmp_path: Path) -> Iterator[dg.
 def test_a_load_runs_on_dagsters_own_launcher_and_storage(
     instance: dg.DagsterInstance, database: Database, bucket: Bucket
 ) -> None:
-    """Ours are a matter of speed: what they lean on may change with any version of Dagster."""
+    """This project's versions only improve speed, and internals that they use may change with any Dagster version."""
     assert isinstance(instance.run_launcher, dg.DefaultRunLauncher)
     assert isinstance(instance.run_coordinator, dg.QueuedRunCoordinator)
     assert isinstance(instance.event_log_storage, PostgresEventLogStorage)

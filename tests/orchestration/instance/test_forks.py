@@ -64,7 +64,7 @@ def eventually(holds: Callable[[], bool], seconds: float = 20) -> None:
 
 
 def freeze(pid: int) -> None:
-    """Stop a process with all of its threads: one that has not stopped yet would still take note of a signal."""
+    """Stop a process with all of its threads: a running thread would still handle a signal."""
     os.kill(pid, signal.SIGSTOP)
     threads = Path(f"/proc/{pid}/task")
     eventually(lambda: all(state(thread / "stat") == "T" for thread in threads.iterdir()))
@@ -79,7 +79,7 @@ def is_alive(pid: int) -> bool:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
-    # Its parent may not have looked at it yet.
+    # Its parent may not have reaped it yet.
     return state(Path(f"/proc/{pid}/stat")) != "Z"
 
 
@@ -115,7 +115,7 @@ def test_a_run_can_be_interrupted(server: Server) -> None:
 
 
 def test_a_run_that_does_not_stop_is_killed(server: Server) -> None:
-    """A frozen process takes note of no signal but this one: its run would be canceling for ever."""
+    """A frozen process handles no other signal: its run would be canceling for ever."""
     frozen, other = (server.ask("start", name, "wait").number for name in ("a", "b"))
     freeze(frozen)
     for _ in range(3):

@@ -34,7 +34,7 @@ def server(tmp_path: Path) -> Iterator[Server]:
 
 @pytest.fixture
 def instance(server: Server) -> Iterator[dg.DagsterInstance]:
-    """An instance as deploy/dagster.yaml has it, but that it takes a run for canceled earlier."""
+    """An instance with deploy/dagster.yaml, except for a shorter timeout of cancellations."""
     launcher = INSTANCE["run_launcher"] | {"config": {"socket": str(server.path)}}
     monitoring = INSTANCE["run_monitoring"] | {"cancel_timeout_seconds": 2}
     with dg.DagsterInstance.local_temp(overrides={"run_launcher": launcher, "run_monitoring": monitoring}) as opened:

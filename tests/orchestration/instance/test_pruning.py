@@ -22,7 +22,7 @@ def printed(instance: dg.DagsterInstance) -> list[Path]:
 def test_dagster_keeps_results_of_checks_and_what_was_printed_of_a_run_that_is_deleted(
     instance: dg.DagsterInstance,
 ) -> None:
-    """Once it deletes them, too, nothing here has to."""
+    """Once Dagster deletes them, too, this project need not."""
     runs = [dg.materialize([checked], instance=instance).run_id for _ in range(2)]
     before = len(printed(instance))
     instance.delete_run(runs[0])

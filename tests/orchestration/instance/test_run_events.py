@@ -7,7 +7,7 @@ from orchestration.instance.run_events import failures_of_run, reason
 
 @dg.asset(check_specs=[dg.AssetCheckSpec(name, asset="judged") for name in ("fine", "strict", "lenient")])
 def judged() -> dg.MaterializeResult:  # type: ignore[type-arg]
-    """Be judged by three checks, of which one fails as an error."""
+    """An asset with three checks, one of which fails as an error."""
     results = [
         dg.AssetCheckResult(passed=True, check_name="fine"),
         dg.AssetCheckResult(passed=False, check_name="strict", description="two\n rows", metadata={"rows": 2}),
@@ -18,7 +18,7 @@ def judged() -> dg.MaterializeResult:  # type: ignore[type-arg]
 
 @dg.asset
 def refused() -> None:
-    """Fail in words of its own."""
+    """Fail with a description."""
     raise dg.Failure("no such bucket", metadata={"bucket": "landing"}, allow_retries=False)
 
 

@@ -27,7 +27,7 @@ def pooled(postgres: EmbeddedPostgres) -> Iterator[dg.DagsterInstance]:
 def test_dagsters_storages_take_their_connections_from_the_engine_that_they_are_given(
     pooled: dg.DagsterInstance,
 ) -> None:
-    """A storage with an engine of its own would open a connection for each statement, some two hundred a run."""
+    """A storage with its own engine would open a connection for each statement, some two hundred per run."""
     (engine,) = {part._engine for part in (pooled.run_storage, pooled.event_log_storage, pooled.schedule_storage)}
     assert isinstance(engine.pool, QueuePool)
     counts: Counter[str] = Counter()

@@ -32,7 +32,7 @@ PATH = "/services/T0/B0/s3cret-path"
 
 @dataclass
 class Receiver:
-    """A webhook's server: what it was sent, and the statuses that it still answers with before 200."""
+    """A webhook's server: the received alerts, and the statuses of the next responses before 200."""
 
     port: int = 0
     statuses: list[int] = field(default_factory=list)
@@ -84,7 +84,7 @@ def instance() -> Iterator[dg.DagsterInstance]:
 
 @pytest.fixture(autouse=True)
 def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let attempts follow each other at once."""
+    """Let attempts follow each other immediately."""
     monkeypatch.setattr(alerting, "PAUSE_SECONDS", 0)
 
 
@@ -110,7 +110,7 @@ class Watched:
 
 @dg.op(config_schema=str)
 def work(context: dg.OpExecutionContext) -> None:
-    """Fail with the words that are configured, or do nothing."""
+    """Fail with the configured message, or do nothing."""
     if context.op_config:
         raise dg.Failure(context.op_config, allow_retries=False)
 
@@ -122,7 +122,7 @@ def nightly() -> None:
 
 @dg.op
 def stopped() -> None:
-    """Be asked to stop by somebody outside, as a run's process is by SIGTERM."""
+    """Be interrupted from outside, like a run's process by SIGTERM."""
     raise DagsterExecutionInterruptedError
 
 
@@ -250,7 +250,7 @@ def load(
     *more: dg.AssetsDefinition,
     table: Table = JOBS,
 ) -> dg.ExecuteInProcessResult:
-    """Load what is new for a table, and materialize some assets more."""
+    """Load everything new for a table, and materialize further assets."""
     warehouse = Warehouse(loader_password="hiring_loader", transformer_password="hiring_transformer")  # noqa: S106
     resources = {"landing": landing_of(bucket), "warehouse": warehouse}
     with environment(database.environment):
@@ -394,7 +394,7 @@ def test_a_receiver_that_responds_with_an_error_is_retried_in_the_same_tick(
 def test_an_alert_that_nobody_accepted_is_named_by_the_tick_and_retried_by_the_next_one(
     instance: dg.DagsterInstance, receiver: Receiver
 ) -> None:
-    """A network that fails takes runs with it: just then an alert must not be lost."""
+    """A network outage makes runs fail: alerts about them must not be lost."""
     watched = Watched(instance, receiver.url)
     watched.tick()
     run_id = run(instance, "broken")
@@ -416,7 +416,7 @@ def test_a_redirect_is_not_followed_since_the_token_would_go_along(receiver: Rec
 
 @contextmanager
 def deaf_server() -> Iterator[int]:
-    """A port that connects and never answers."""
+    """A port that accepts connections and never responds."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         yield server.getsockname()[1]
 

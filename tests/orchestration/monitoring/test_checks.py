@@ -280,7 +280,7 @@ def test_the_sensor_turns_a_table_green_again_after_a_load_that_no_run_made(
 
 
 def test_the_sensor_warns_of_overdue_references_although_nothing_arrives(database: Database, looks: Looks) -> None:
-    """Before the first build there is no mart to look at."""
+    """Before the first build there are no marts."""
     assert looks.tick() == {}
     database.execute("""
         create table marts.missing_references (

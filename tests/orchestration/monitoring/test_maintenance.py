@@ -39,7 +39,7 @@ def checked() -> dg.MaterializeResult:  # type: ignore[type-arg]
 
 @dg.asset
 def looked_at(context: dg.AssetExecutionContext) -> None:
-    """Be made, and look at something else."""
+    """Materialize, and observe another asset."""
     context.log_event(dg.AssetObservation("watched"))
 
 
@@ -121,7 +121,7 @@ def test_young_results_of_a_check_all_stay(instance: dg.DagsterInstance) -> None
 def test_old_events_outside_of_runs_are_deleted_except_the_newest_of_existing_partitions(
     instance: dg.DagsterInstance,
 ) -> None:
-    """No run takes them along: what is reported of each object and check would stay for ever."""
+    """They are not deleted with a run: events of each object and check would stay for ever."""
     instance.add_dynamic_partitions("jobs_objects", ["offered.csv"])
     for _ in range(2):
         for partition in ("offered.csv", "gone.csv"):
@@ -145,7 +145,7 @@ def test_old_events_outside_of_runs_are_deleted_except_the_newest_of_existing_pa
 def test_the_state_of_an_object_is_reported_again_after_its_run_was_deleted(
     instance: dg.DagsterInstance, database: Database, bucket: Bucket
 ) -> None:
-    """Each object is loaded by one run: keeping what tells of it would keep them all."""
+    """Each object is loaded by one run: keeping its events would keep all runs."""
     bucket.put("jobs_1.csv", b"1,a\n", age_seconds=60)
     bucket.put("jobs_2.csv.gz", b"damaged", age_seconds=30)
     bucket.put("jobs_3.csv", b"3,a\n", age_seconds=10)
@@ -219,7 +219,7 @@ class TestSchedules:
         assert isinstance(request, dg.RunRequest)
 
     def test_of_the_nights_in_which_dagster_was_off_only_the_last_is_made_up_for(self, name: str, job: str) -> None:
-        """They would all run at once at the next start."""
+        """They would all run at the next start."""
         now = datetime.now(UTC)
         asked = [self.tick(name, now - timedelta(hours=hours)) for hours in (73, 49, 25, 1)]
         assert [isinstance(each, dg.RunRequest) for each in asked] == [False, False, False, True], job
@@ -239,7 +239,7 @@ def test_only_the_night_reads_all_of_raw() -> None:
 def test_the_nightly_build_waits_for_another_and_tests_everything_and_rebuilding_repairs_a_mart(
     database: Database, bucket: Bucket
 ) -> None:
-    """Beside another build its tests would ask of loads that the other one has only half built, and fail."""
+    """Its tests would fail on loads that a concurrent build has only half built."""
     for key, text in FILES.items():
         bucket.put(key, text)
     with environment(database.environment), dg.DagsterInstance.ephemeral() as instance, database.connect() as other:
@@ -280,7 +280,7 @@ WRONG = {
 def test_the_night_builds_everything_again_when_a_test_of_all_records_finds_something_wrong(
     database: Database, bucket: Bucket, wrong: tuple[str, ...]
 ) -> None:
-    """Builds of what is new never look at it again: it would stay wrong for good."""
+    """Incremental builds never read it again: it would stay wrong for ever."""
     for key, text in FILES.items():
         bucket.put(key, text)
     with environment(database.environment), dg.DagsterInstance.ephemeral() as instance:
