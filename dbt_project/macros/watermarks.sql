@@ -108,8 +108,8 @@
 {% endmacro %}
 
 
-{% macro save_watermarks(watermarks, has_changed) %}
-    {% for input, watermark in watermarks if has_changed or input != 'builds' %}
+{% macro save_watermarks(watermarks, is_changed) %}
+    {% for input, watermark in watermarks if is_changed or input != 'builds' %}
         {% do run_query(
             "insert into staging.watermarks (model, input, watermark)"
             ~ " values ('" ~ this.name ~ "', '" ~ input ~ "', " ~ watermark ~ ")"
