@@ -90,6 +90,7 @@ module "secrets" {
   database          = module.database.address
 }
 
+ops = module.network.ops_security_group_id
 resource "aws_ecs_cluster" "this" {
   name = local.prefix
 
@@ -145,7 +146,11 @@ module "orchestration" {
 
 # The target of the first apply: the tasks that are run manually before there are services, with their dependencies.
 resource "terraform_data" "migration" {
-  input      = [module.orchestration.migrate_definition_arn, module.orchestration.run_definition_arn]
+  input = [
+    module.orchestration.migrate_definition_arn,
+    module.orchestration.run_definition_arn,
+    module.orchestration.ops_definition_arn,
+  ]
   depends_on = [aws_ecs_cluster.this, module.network, module.secrets, module.database]
 }
 

@@ -29,6 +29,16 @@ output "run_task_definition_arn" {
   value       = module.orchestration.run_definition_arn
 }
 
+output "ops_task_definition_arn" {
+  description = "Task that `tunnel` forwards ports through."
+  value       = module.orchestration.ops_definition_arn
+}
+
+output "ops_security_group_id" {
+  description = "Security group of that task, which may reach the database and the UI."
+  value       = module.network.ops_security_group_id
+}
+
 output "vpc_id" {
   description = "The VPC, for a peering or a VPN."
   value       = module.network.vpc_id
@@ -74,6 +84,11 @@ output "database_host" {
   value       = module.database.address.host
 }
 
+output "database_port" {
+  description = "Port of the database."
+  value       = module.database.address.port
+}
+
 output "database_cluster_arn" {
   description = "ARN of the database, for `aws rds-data execute-statement`."
   value       = module.database.cluster_arn
@@ -110,9 +125,9 @@ output "dashboard_name" {
 }
 
 output "fargate_vcpus" {
-  description = "Maximum vCPUs that tasks use at the same time: the API at its maximum, both webservers of a rollout, migrate and four runs. The account's quota of Fargate on-demand vCPUs must be at least as high."
+  description = "Maximum vCPUs that tasks use at the same time: the API at its maximum, both webservers of a rollout, migrate, ops and four runs. The account's quota of Fargate on-demand vCPUs must be at least as high."
   value = ceil((
     var.api_tasks.max * var.task_sizes.api.cpu + 2 * var.task_sizes.webserver.cpu + var.task_sizes.daemon.cpu +
-    var.task_sizes.code.cpu + 4 * var.task_sizes.run.cpu + 512
+    var.task_sizes.code.cpu + 4 * var.task_sizes.run.cpu + 512 + 256
   ) / 1024)
 }

@@ -19,7 +19,7 @@ SKIPPED = {
     "CKV2_AWS_62": "a sensor lists the bucket; nothing uses its events",
     "CKV2_AWS_8": "Aurora's own backups cover any second of the last 7 to 35 days, and raw tables are exported to S3",
     "CKV_AWS_109": "a key's policy applies to that key only, and the account has to be able to administer it",
-    "CKV_AWS_111": "the same",
+    "CKV_AWS_111": "the same; and the channels of ECS Exec are no resources",
     "CKV_AWS_356": "the same: '*' in a key's policy is that key",
     "CKV_AWS_118": "Performance Insights shows what is slow; a serverless instance's operating system is AWS's",
     "CKV_AWS_139": "every deployment is protected unless it is disposable; the check of the database covers it",

@@ -11,7 +11,7 @@ from deploy.aws.check.cloud import Cloud
 
 PREFIX = "hiring-prod"
 RUNNING = ("api", "webserver", "daemon", "code")
-TASKS = (*RUNNING, "run", "migrate")
+TASKS = (*RUNNING, "run", "migrate", "ops")
 
 Violations = Iterator[str]
 # An expectation, and a function that yields its violations.

@@ -6,6 +6,7 @@ from api.settings import Settings
 from deploy.aws.check.deployment import PREFIX, RUNNING, Check, Deployment, Violations
 
 ANYWHERE = ("0.0.0.0/0", "::/0")
+UI_PORT = 3000
 SAFE_CIPHERS = ("ELBSecurityPolicy-TLS13-1-2-Res-2021-06", "ELBSecurityPolicy-TLS13-1-3-2021-06")
 
 
@@ -34,6 +35,7 @@ def _from_networks(deployment: Deployment) -> Violations:
 def _database(deployment: Deployment) -> Violations:
     (cluster,) = deployment.cloud.client("rds").describe_db_clusters()["DBClusters"]
     tasks = {group for name in ("api", "daemon") for group in _groups_of(deployment, name)}
+    tasks.add(deployment.outputs["ops_security_group_id"])
     for member in cluster["VpcSecurityGroups"]:
         group = deployment.groups[member["VpcSecurityGroupId"]]
         sources = {
@@ -51,6 +53,32 @@ def _database(deployment: Deployment) -> Violations:
 def _groups_of(deployment: Deployment, service: str) -> list[str]:
     found: list[str] = deployment.services[service]["networkConfiguration"]["awsvpcConfiguration"]["securityGroups"]
     return found
+
+
+def _ops(deployment: Deployment) -> Violations:
+    ops = deployment.outputs["ops_security_group_id"]
+    if deployment.groups[ops]["IpPermissions"]:
+        yield "it can be reached"
+    (cluster,) = deployment.cloud.client("rds").describe_db_clusters()["DBClusters"]
+    wanted = {
+        (cluster["VpcSecurityGroups"][0]["VpcSecurityGroupId"], deployment.outputs["database_port"]),
+        (_groups_of(deployment, "webserver")[0], UI_PORT),
+    }
+    reached = {
+        (pair["GroupId"], permission["FromPort"])
+        for permission in deployment.groups[ops]["IpPermissionsEgress"]
+        for pair in permission.get("UserIdGroupPairs", [])
+    }
+    accepting = {
+        (group["GroupId"], permission["FromPort"])
+        for group in deployment.groups.values()
+        for permission in group["IpPermissions"]
+        for pair in permission.get("UserIdGroupPairs", [])
+        if pair["GroupId"] == ops
+    }
+    for found, what in ((reached, "it can reach"), (accepting, "is open to it:")):
+        if found != wanted:
+            yield f"{what} {sorted(found)}, not {sorted(wanted)}"
 
 
 def _outgoing(deployment: Deployment) -> Violations:
@@ -151,6 +179,7 @@ CHECKS: list[Check] = [
     ("Only the API's load balancer is open to the internet", _from_everywhere),
     ("Only load balancers are open to networks, everything else only to security groups", _from_networks),
     ("The database is open to the tasks only, and has no outbound access", _database),
+    ("The task ops reaches the database and the UI, and nothing reaches it", _ops),
     ("Outbound access from the VPC is HTTPS only", _outgoing),
     ("The default security group has no access", _default_group),
     ("Tasks, database and UI are in private subnets of several zones", _private),

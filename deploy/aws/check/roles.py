@@ -8,7 +8,13 @@ READ = {"s3:GetObject", "s3:GetObjectVersion"}
 ADD = {"s3:GetObject", "s3:PutObject", "s3:AbortMultipartUpload"}
 ROLES = [f"{PREFIX}-{task}-{kind}" for task in TASKS for kind in ("task", "execution")]
 # Actions that AWS supports for all resources only.
-UNNARROWABLE = {"ecr:GetAuthorizationToken", "ecs:DescribeTaskDefinition", "ec2:DescribeNetworkInterfaces"}
+CHANNELS = {f"ssmmessages:{verb}{kind}Channel" for verb in ("Create", "Open") for kind in ("Control", "Data")}
+UNNARROWABLE = {
+    "ecr:GetAuthorizationToken",
+    "ecs:DescribeTaskDefinition",
+    "ec2:DescribeNetworkInterfaces",
+    *CHANNELS,
+}
 
 
 def _without(task: str) -> Check:
@@ -77,6 +83,16 @@ def _runs(deployment: Deployment) -> Violations:
             yield f"{task} may stop tasks that are not runs"
 
 
+def _channels(deployment: Deployment) -> Violations:
+    for role in ROLES:
+        found = {action for statement in deployment.allowed(role) for action in statement.actions}
+        if role == f"{PREFIX}-ops-task":
+            if found != CHANNELS:
+                yield f"{role} may {', '.join(sorted(found))}"
+        elif opened := [action for action in found if action.startswith(("ssm", "*"))]:
+            yield f"{role} may {', '.join(opened)}"
+
+
 def _secrets(deployment: Deployment) -> Violations:
     for task in TASKS:
         given = {":".join(each["valueFrom"].split(":")[:7]) for each in deployment.container(task).get("secrets", [])}
@@ -119,6 +135,7 @@ CHECKS: list[Check] = [
     ("No role may delete objects or change permissions, and none has wildcard actions or resources", _wide),
     ("Daemon and webserver may pass the two roles of runs to ECS, and no other role may pass any", _pass),
     ("Daemon and webserver may start runs in this cluster only, and may only stop runs", _runs),
+    ("Only ops may open the channels of ECS Exec, and it may do nothing else", _channels),
     ("Every execution role may read the secrets of its own task only", _secrets),
     ("Roles can be assumed by ECS tasks only", _trust),
     ("The release workflow may push to the two repositories, for tags of one GitHub repository, nothing else", _push),

@@ -13,7 +13,11 @@ SECRETS = {
     "api": {"API_KEYS", "HIRING_API_PASSWORD"},
     "webserver": {"DAGSTER_PG_URL"},
     "daemon": {"DAGSTER_PG_URL"},
+    "ops": set(),
 }
+# Tasks whose root file system and capabilities are left to ECS Exec's agent, which runs as root.
+WITH_ECS_EXEC = {"ops"}
+MAX_OPS_HOURS = 8
 # Minimum and maximum percentage of healthy tasks during a rollout.
 STOP_FIRST, START_FIRST = (0, 100), (100, 200)
 ROLLOUTS = {"daemon": STOP_FIRST, "code": STOP_FIRST, "webserver": START_FIRST, "api": START_FIRST}
@@ -24,12 +28,14 @@ def _hardened(deployment: Deployment) -> Violations:
         container = deployment.container(task)
         mounts = [(mount["containerPath"], mount.get("readOnly", False)) for mount in container.get("mountPoints", [])]
         linux = container.get("linuxParameters", {})
+        has_exec = task in WITH_ECS_EXEC
         for what, is_so in (
-            ("has a writable root file system", container.get("readonlyRootFilesystem") is not True),
+            ("has a writable root file system", not has_exec and container.get("readonlyRootFilesystem") is not True),
             (f"can write to {mounts}", mounts != [("/tmp", False)]),  # noqa: S108 - the only writable folder
             (f"runs as {container.get('user', 'root')}", container.get("user") != "10001:10001"),
             ("is privileged", container.get("privileged") is True),
-            ("keeps capabilities", linux.get("capabilities", {}).get("drop") != ["ALL"]),
+            ("keeps capabilities", not has_exec and linux.get("capabilities", {}).get("drop") != ["ALL"]),
+            ("gets capabilities", bool(linux.get("capabilities", {}).get("add"))),
             ("has no init process", linux.get("initProcessEnabled") is not True),
         ):
             if is_so:
@@ -111,6 +117,18 @@ def _closed(deployment: Deployment) -> Violations:
             yield f"a shell can be opened in {name}"
 
 
+def _exec_works(deployment: Deployment) -> Violations:
+    for task in WITH_ECS_EXEC:
+        if deployment.container(task).get("readonlyRootFilesystem") is True:
+            yield f"{task} has a read-only root file system, on which ECS Exec's agent does not start"
+
+
+def _ends(deployment: Deployment) -> Violations:
+    program, seconds = deployment.container("ops")["command"]
+    if program != "sleep" or int(seconds) > MAX_OPS_HOURS * 3600:
+        yield f"ops runs {program} {seconds}"
+
+
 def _logs(deployment: Deployment) -> Violations:
     groups = deployment.cloud.pages("logs", "describe_log_groups", "logGroups")
     known = {each["logGroupName"]: each for each in groups}
@@ -127,13 +145,18 @@ def _logs(deployment: Deployment) -> Violations:
 
 CHECKS: list[Check] = [
     ("The images declare /tmp a volume, so that their user can write there on Fargate", _volume),
-    ("Containers run unprivileged, without capabilities, and can write to /tmp only", _hardened),
+    ("Containers run unprivileged, and without capabilities and with /tmp writable only, except for ops", _hardened),
+    ("The root of ops is writable, as ECS Exec requires", _exec_works),
+    ("The task ops ends by itself", _ends),
     ("Containers get secrets by reference only", _references),
-    ("API, webserver and daemon have only the secrets that they need; only migrate has the administrator's", _needed),
+    (
+        "API, webserver, daemon and ops have only the secrets that they need; only migrate has the administrator's",
+        _needed,
+    ),
     ("Every task runs the image with the configured tag", _version),
     ("Daemon and webserver start runs of their own version", _run),
     ("Every service has a health check", _healthy),
     ("Daemons never overlap, the API has no downtime, and failed rollouts are rolled back", _rollouts),
-    ("Nobody can open a shell in a task", _closed),
+    ("Nobody can open a shell in a service", _closed),
     ("Every log is encrypted and has a retention period", _logs),
 ]

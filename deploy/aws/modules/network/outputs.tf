@@ -23,6 +23,11 @@ output "api_security_group_id" {
   value       = aws_security_group.api.id
 }
 
+output "ops_security_group_id" {
+  description = "Security group of the task ops."
+  value       = aws_security_group.ops.id
+}
+
 output "private_route_table_ids" {
   description = "Route tables of the private subnets, for a peering or a VPN; none in an existing VPC."
   value       = aws_route_table.private[*].id

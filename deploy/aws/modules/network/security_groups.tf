@@ -1,8 +1,9 @@
-# The two security groups of tasks. Rules for inbound traffic are with the load balancers and the database.
+# The security groups of tasks. Rules for inbound traffic are with the load balancers and the database.
 locals {
   task_groups = {
     orchestration = aws_security_group.orchestration.id
     api           = aws_security_group.api.id
+    ops           = aws_security_group.ops.id
   }
 }
 
@@ -16,6 +17,12 @@ resource "aws_security_group" "orchestration" {
 resource "aws_security_group" "api" {
   name        = "${var.prefix}-api"
   description = "The API"
+  vpc_id      = local.vpc_id
+}
+
+resource "aws_security_group" "ops" {
+  name        = "${var.prefix}-ops"
+  description = "The task that ports of the database and the UI are forwarded through"
   vpc_id      = local.vpc_id
 }
 
@@ -46,4 +53,23 @@ resource "aws_vpc_security_group_egress_rule" "code" {
   ip_protocol                  = "tcp"
   from_port                    = 4000
   to_port                      = 4000
+}
+
+# Not through the UI's load balancer, whose certificate and login are those of its public name.
+resource "aws_vpc_security_group_ingress_rule" "ui" {
+  security_group_id            = aws_security_group.orchestration.id
+  description                  = "The UI, from ops"
+  referenced_security_group_id = aws_security_group.ops.id
+  ip_protocol                  = "tcp"
+  from_port                    = 3000
+  to_port                      = 3000
+}
+
+resource "aws_vpc_security_group_egress_rule" "ui" {
+  security_group_id            = aws_security_group.ops.id
+  description                  = "The UI"
+  referenced_security_group_id = aws_security_group.orchestration.id
+  ip_protocol                  = "tcp"
+  from_port                    = 3000
+  to_port                      = 3000
 }

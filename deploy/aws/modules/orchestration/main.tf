@@ -19,8 +19,8 @@ locals {
 
   # Code server and runs execute our code; webserver and daemon only query the code server and launch runs.
   executes = merge(local.common, {
-    S3_BUCKET             = var.landing.name
-    S3_ARCHIVE_BUCKET     = var.archive.name
+    S3_BUCKET         = var.landing.name
+    S3_ARCHIVE_BUCKET = var.archive.name
     # Each listing of the bucket costs money, and a run takes a minute to start anyway.
     SCAN_INTERVAL_SECONDS = "10"
   })
@@ -85,9 +85,30 @@ module "migrate" {
   )
   size = { cpu = 512, memory = 1024 }
 
-  prefix             = var.prefix
-  image              = var.image.uri
-  repository_arn     = var.image.repository_arn
+  prefix         = var.prefix
+  image          = var.image.uri
+  repository_arn = var.image.repository_arn
+  # The way into the VPC, started by the script tunnel: a port is forwarded through it with ECS Exec. It does nothing itself,
+  # has no secrets, and ends after four hours if the script did not stop it.
+  module "ops" {
+    source = "../task"
+
+    name        = "ops"
+    command     = ["sleep", "14400"]
+    environment = {}
+    secrets     = {}
+    size        = { cpu = 256, memory = 512 }
+    policies    = { channels = data.aws_iam_policy_document.ops.json }
+    ecs_exec    = true
+
+    prefix             = var.prefix
+    image              = var.image.uri
+    repository_arn     = var.image.repository_arn
+    cpu_architecture   = var.cpu_architecture
+    key_arn            = var.key_arn
+    log_retention_days = var.log_retention_days
+  }
+
   cpu_architecture   = var.cpu_architecture
   key_arn            = var.key_arn
   log_retention_days = var.log_retention_days

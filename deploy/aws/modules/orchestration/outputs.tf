@@ -8,6 +8,11 @@ output "run_definition_arn" {
   value       = module.run.definition_arn
 }
 
+output "ops_definition_arn" {
+  description = "Task definition of the task that ports are forwarded through."
+  value       = module.ops.definition_arn
+}
+
 output "run_family" {
   description = "Task definition of runs without its revision."
   value       = module.run.family
@@ -18,6 +23,7 @@ output "log_groups" {
   value = {
     run       = module.run.log_group.name
     migrate   = module.migrate.log_group.name
+    ops       = module.ops.log_group.name
     code      = module.code.log_group.name
     daemon    = module.daemon.log_group.name
     webserver = module.webserver.log_group.name

@@ -118,3 +118,15 @@ data "aws_iam_policy_document" "launcher" {
     }
   }
 }
+
+# What ECS Exec's agent needs to forward a port. It cannot be narrowed to one resource.
+data "aws_iam_policy_document" "ops" {
+  statement {
+    sid = "Channels"
+    actions = [
+      "ssmmessages:CreateControlChannel", "ssmmessages:CreateDataChannel",
+      "ssmmessages:OpenControlChannel", "ssmmessages:OpenDataChannel",
+    ]
+    resources = ["*"]
+  }
+}

@@ -20,10 +20,14 @@ locals {
 
     user                   = "10001:10001"
     privileged             = false
-    readonlyRootFilesystem = true
+    readonlyRootFilesystem = !var.ecs_exec
     mountPoints            = [{ sourceVolume = "tmp", containerPath = "/tmp", readOnly = false }]
-    linuxParameters        = { initProcessEnabled = true, capabilities = { add = [], drop = ["ALL"] } }
-    stopTimeout            = var.stop_timeout
+    linuxParameters = {
+      initProcessEnabled = true
+      # AWS does not say which of them ECS Exec's agent needs. Our own process has none, since it is not root.
+      capabilities = { add = [], drop = var.ecs_exec ? [] : ["ALL"] }
+    }
+    stopTimeout = var.stop_timeout
 
     portMappings = [for port in var.ports : { containerPort = port, hostPort = port, protocol = "tcp" }]
 

@@ -56,10 +56,15 @@ data "aws_iam_policy_document" "execution" {
     resources = ["${aws_cloudwatch_log_group.this.arn}:*"]
   }
 
-  statement {
-    sid       = "Secrets"
-    actions   = ["secretsmanager:GetSecretValue"]
-    resources = local.secret_arns
+  # A statement needs at least one resource.
+  dynamic "statement" {
+    for_each = length(local.secret_arns) == 0 ? [] : [local.secret_arns]
+
+    content {
+      sid       = "Secrets"
+      actions   = ["secretsmanager:GetSecretValue"]
+      resources = statement.value
+    }
   }
 
   statement {

@@ -67,6 +67,12 @@ variable "policies" {
   default     = {}
 }
 
+variable "ecs_exec" {
+  description = "Whether ECS Exec may be used. Its agent runs as root in the container and writes to its root file system."
+  type        = bool
+  default     = false
+}
+
 variable "key_arn" {
   description = "Key that encrypts secrets and log."
   type        = string
