@@ -15,6 +15,19 @@ locals {
   }
 
   cluster = { name = aws_ecs_cluster.this.name, arn = aws_ecs_cluster.this.arn }
+
+  # libpq's variables of every task that connects. With PGSSLROOTCERT, require would verify the certificate, too.
+  postgres = merge(
+    {
+      PGHOST     = module.database.address.host
+      PGPORT     = tostring(module.database.address.port)
+      PGDATABASE = module.database.address.database
+    },
+    var.database_verify_certificate ? {
+      PGSSLMODE     = "verify-full"
+      PGSSLROOTCERT = "/app/certificates/global-bundle.pem"
+    } : { PGSSLMODE = "require" },
+  )
 }
 
 module "encryption" {
@@ -77,6 +90,7 @@ module "database" {
   client_security_groups = {
     orchestration = module.network.orchestration_security_group_id
     api           = module.network.api_security_group_id
+    ops           = module.network.ops_security_group_id
   }
 }
 
@@ -90,7 +104,6 @@ module "secrets" {
   database          = module.database.address
 }
 
-ops = module.network.ops_security_group_id
 resource "aws_ecs_cluster" "this" {
   name = local.prefix
 
@@ -131,7 +144,7 @@ module "orchestration" {
   image                    = local.images.orchestration
   cpu_architecture         = var.cpu_architecture
   sizes                    = { for name in ["webserver", "daemon", "code", "run"] : name => var.task_sizes[name] }
-  database                 = module.database.address
+  postgres                 = local.postgres
   secret_arns              = module.secrets.arns
   administrator_secret_arn = module.database.administrator_secret_arn
   alert_webhook            = var.alert_webhook
@@ -191,7 +204,7 @@ module "api" {
   open_reads         = var.api_open_reads
   port               = local.api_port
   proxy_cidr         = try(var.existing_vpc.cidr, var.vpc_cidr)
-  database           = module.database.address
+  postgres           = local.postgres
   secret_arns        = module.secrets.arns
   target_group_arn   = module.api_balancer.target_group_arn
   metric_names       = module.api_balancer.metric_names

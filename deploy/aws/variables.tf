@@ -207,6 +207,12 @@ variable "database_storage_alarm_gib" {
   default     = 50
 }
 
+variable "database_verify_certificate" {
+  description = "Whether tasks verify the database's certificate (verify-full) with the authorities in the images, which then need deploy/docker/certificates/global-bundle.pem: docs/deployment.md. If not, connections are encrypted, but any server is trusted (require)."
+  type        = bool
+  default     = true
+}
+
 variable "passwords_version" {
   description = "Increment it to give hiring_loader, hiring_transformer, hiring_restorer, hiring_api, hiring_reader and dagster new passwords. Then run the migrate task and restart the services: docs/deployment.md."
   type        = number

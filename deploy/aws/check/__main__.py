@@ -72,6 +72,9 @@ def _apply(terraform: Terraform, plugins: Path, cloud: Cloud, report: Report) ->
             _options(terraform),
         )
         report.add("With ui_oidc the UI requires a login", _login(terraform))
+        report.add(
+            "Without database_verify_certificate connections are encrypted, and need no file", _unverified(terraform)
+        )
 
 
 def _sizes(terraform: Terraform) -> Iterator[str]:
@@ -141,6 +144,17 @@ def _login(terraform: Terraform) -> Iterator[str]:
     ]
     if actions != ["authenticate-oidc", "forward"]:
         yield f"its load balancer does {', then '.join(actions)}"
+
+
+def _unverified(terraform: Terraform) -> Iterator[str]:
+    plan = terraform.plan("-refresh=false", "-var=database_verify_certificate=false")
+    for task in ("api.module.task", "orchestration.module.run", "orchestration.module.migrate"):
+        resource = state.planned(plan)[f"module.{task}.aws_ecs_task_definition.this"]
+        (container,) = json.loads(resource["container_definitions"])
+        variables = {variable["name"]: variable["value"] for variable in container["environment"]}
+        found = variables.get("PGSSLMODE"), variables.get("PGSSLROOTCERT")
+        if found != ("require", None):
+            yield f"{task} has PGSSLMODE {found[0]} and PGSSLROOTCERT {found[1]}"
 
 
 def main() -> None:

@@ -8,6 +8,8 @@ from deploy.aws.check.deployment import PREFIX, RUNNING, TASKS, Check, Deploymen
 from deploy.aws.check.terraform import FOLDER
 
 DOCKERFILE = FOLDER.parent / "docker" / "Dockerfile"
+# Where the images have the file that deploy/aws/fetch-certificates writes.
+BUNDLE = "/app/certificates/global-bundle.pem"
 VOLUME = re.compile(r"^VOLUME\s.*/tmp\b", re.MULTILINE)
 SECRETS = {
     "api": {"API_KEYS", "HIRING_API_PASSWORD"},
@@ -129,6 +131,19 @@ def _ends(deployment: Deployment) -> Violations:
         yield f"ops runs {program} {seconds}"
 
 
+def _verified(deployment: Deployment) -> Violations:
+    for task in TASKS:
+        if task == "ops":
+            continue
+        variables = {variable["name"]: variable["value"] for variable in deployment.container(task)["environment"]}
+        found = (variables.get("PGSSLMODE"), variables.get("PGSSLROOTCERT"))
+        if found != ("verify-full", BUNDLE):
+            yield f"{task} connects with PGSSLMODE {found[0]} and PGSSLROOTCERT {found[1]}"
+        # The certificate has the endpoint's name, not that of an alias or an address.
+        if variables.get("PGHOST") != deployment.outputs["database_host"]:
+            yield f"{task} connects to {variables.get('PGHOST')}"
+
+
 def _logs(deployment: Deployment) -> Violations:
     groups = deployment.cloud.pages("logs", "describe_log_groups", "logGroups")
     known = {each["logGroupName"]: each for each in groups}
@@ -148,6 +163,7 @@ CHECKS: list[Check] = [
     ("Containers run unprivileged, and without capabilities and with /tmp writable only, except for ops", _hardened),
     ("The root of ops is writable, as ECS Exec requires", _exec_works),
     ("The task ops ends by itself", _ends),
+    ("Every task that connects to the database verifies its certificate and its name", _verified),
     ("Containers get secrets by reference only", _references),
     (
         "API, webserver, daemon and ops have only the secrets that they need; only migrate has the administrator's",

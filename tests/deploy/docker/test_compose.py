@@ -58,3 +58,12 @@ def test_with_an_external_postgres_no_service_needs_the_one_of_this_file() -> No
     over = services("docker-compose.aws.yml")
     embedded = {name for name, service in over.items() if service.get("profiles") == ["embedded"]}
     assert embedded == {"postgres", "s3", "backup"}
+
+
+def test_over_a_postgres_of_ones_own_every_service_that_connects_can_verify_its_certificate() -> None:
+    """PGSSLMODE=verify-full without a file of authorities would fail in the services that were forgotten."""
+    for name, service in services("docker-compose.aws.yml").items():
+        if "profiles" not in service:
+            variables = service["environment"]
+            assert variables["PGSSLMODE"] == "${PGSSLMODE:-require}", name
+            assert variables["PGSSLROOTCERT"] == "${PGSSLROOTCERT:-}", name

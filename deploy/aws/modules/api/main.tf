@@ -4,17 +4,13 @@ module "task" {
 
   name    = "api"
   command = ["python", "-m", "api"]
-  environment = {
+  environment = merge(var.postgres, {
     API_HOST       = "0.0.0.0"
     API_PORT       = tostring(var.port)
     API_OPEN_READS = tostring(var.open_reads)
     # The load balancer's; nothing else can reach the tasks.
     API_TRUSTED_PROXIES = jsonencode([var.proxy_cidr])
-    PGHOST              = var.database.host
-    PGPORT              = tostring(var.database.port)
-    PGDATABASE          = var.database.database
-    PGSSLMODE           = "require"
-  }
+  })
   secrets        = { for name in ["API_KEYS", "HIRING_API_PASSWORD"] : name => var.secret_arns[name] }
   ports          = [var.port]
   health_command = ["python", "-m", "deploy.probes", "http", "${var.port}/health/live"]

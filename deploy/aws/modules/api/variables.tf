@@ -53,9 +53,9 @@ variable "port" {
   type        = number
 }
 
-variable "database" {
-  description = "Host, port and name of the database."
-  type        = object({ host = string, port = number, database = string })
+variable "postgres" {
+  description = "libpq's variables: where the database is, and how its certificate is verified."
+  type        = map(string)
 }
 
 variable "secret_arns" {

@@ -6,16 +6,11 @@ locals {
   ui_port   = 3000
   code_host = "${aws_service_discovery_service.code.name}.${aws_service_discovery_private_dns_namespace.this.name}"
 
-  common = {
+  common = merge(var.postgres, {
     AWS_DEFAULT_REGION = data.aws_region.current.name
     DAGSTER_HOME       = "/app/deploy/aws/dagster"
     DAGSTER_UI_URL     = var.ui_url
-    PGHOST             = var.database.host
-    PGPORT             = tostring(var.database.port)
-    PGDATABASE         = var.database.database
-    # dagster.yaml uses this variable, so it is needed wherever Dagster is.
-    PGSSLMODE = "require"
-  }
+  })
 
   # Code server and runs execute our code; webserver and daemon only query the code server and launch runs.
   executes = merge(local.common, {
@@ -85,30 +80,30 @@ module "migrate" {
   )
   size = { cpu = 512, memory = 1024 }
 
-  prefix         = var.prefix
-  image          = var.image.uri
-  repository_arn = var.image.repository_arn
-  # The way into the VPC, started by the script tunnel: a port is forwarded through it with ECS Exec. It does nothing itself,
-  # has no secrets, and ends after four hours if the script did not stop it.
-  module "ops" {
-    source = "../task"
+  prefix             = var.prefix
+  image              = var.image.uri
+  repository_arn     = var.image.repository_arn
+  cpu_architecture   = var.cpu_architecture
+  key_arn            = var.key_arn
+  log_retention_days = var.log_retention_days
+}
 
-    name        = "ops"
-    command     = ["sleep", "14400"]
-    environment = {}
-    secrets     = {}
-    size        = { cpu = 256, memory = 512 }
-    policies    = { channels = data.aws_iam_policy_document.ops.json }
-    ecs_exec    = true
+# The way into the VPC, started by the script tunnel: a port is forwarded through it with ECS Exec. It does nothing itself,
+# has no secrets, and ends after four hours if the script did not stop it.
+module "ops" {
+  source = "../task"
 
-    prefix             = var.prefix
-    image              = var.image.uri
-    repository_arn     = var.image.repository_arn
-    cpu_architecture   = var.cpu_architecture
-    key_arn            = var.key_arn
-    log_retention_days = var.log_retention_days
-  }
+  name        = "ops"
+  command     = ["sleep", "14400"]
+  environment = {}
+  secrets     = {}
+  size        = { cpu = 256, memory = 512 }
+  policies    = { channels = data.aws_iam_policy_document.ops.json }
+  ecs_exec    = true
 
+  prefix             = var.prefix
+  image              = var.image.uri
+  repository_arn     = var.image.repository_arn
   cpu_architecture   = var.cpu_architecture
   key_arn            = var.key_arn
   log_retention_days = var.log_retention_days
