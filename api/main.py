@@ -55,7 +55,13 @@ CORS_EXPOSED = [
 
 
 def create_app(settings: Settings, metrics: Sequence[Metric] = METRICS, hires: HireModel = HIRES) -> FastAPI:
-    """Build the application; it starts, and says that it is alive, whether or not Postgres is there."""
+    """Return the application. It starts, and is alive, whether or not Postgres can be reached.
+
+    Args:
+        settings: from the environment.
+        metrics: the metrics that it serves.
+        hires: the model of a hire, from the contract.
+    """
     request_metrics = RequestMetrics()
     cache = ResponseCache(settings.api_cache_mib * 1024 * 1024, settings.api_cache_seconds)
 

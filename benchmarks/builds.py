@@ -36,7 +36,14 @@ def filled(servers: Servers, records: int) -> Iterator[None]:
 
 
 def add_load(servers: Servers, table: str, fields: str, count: int) -> None:
-    """Add a complete load of so many records; `fields` is SQL over their number i."""
+    """Add a complete load.
+
+    Args:
+        servers: the measured servers.
+        table: a table of the contract.
+        fields: SQL for the columns of record i.
+        count: the number of records.
+    """
     servers.execute(
         f"""
         with load as (

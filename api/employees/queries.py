@@ -38,6 +38,13 @@ async def store_batch(
 ) -> Stored:
     """Store a batch as it was delivered, or find that it is stored already.
 
+    Args:
+        database: a connection pool of the role that may add batches.
+        batch: the hires as they were sent, at most 1,000.
+        rejections: of each rejected record its number, from 1, and why.
+        retry: the sender, the Idempotency-Key and the digest by which a repeated request is recognized.
+        answer: the response as JSON, which a repeated request gets as well.
+
     Raises:
         psycopg.OperationalError: the database cannot be reached or takes too long.
     """

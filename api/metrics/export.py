@@ -29,7 +29,13 @@ PART_BYTES = 64 * 1024
 
 
 async def export(request: Request, database: Database, metric: Metric, asked: BaseModel) -> Response:
-    """Return all rows that a request chooses as a file, or 304 to those who have it.
+    """Return all rows that a request selects as a CSV file, or 304 if the client has it.
+
+    Args:
+        request: with the validators of what the client has.
+        database: a connection pool.
+        metric: the metric whose mart is read.
+        asked: the validated query parameters.
 
     Raises:
         psycopg.OperationalError: Postgres is away or takes too long.

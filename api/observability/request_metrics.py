@@ -28,7 +28,14 @@ class RequestMetrics:
         self._series: dict[tuple[str, str, int], Histogram] = {}
 
     def observe(self, method: str, route: str, status: int, seconds: float) -> None:
-        """Count a request; `route` is the template of its address, never the address itself."""
+        """Count a request.
+
+        Args:
+            method: of HTTP; unusual ones are counted together.
+            route: the path template, never the path itself: there would be a series for each.
+            status: of the response.
+            seconds: until the response was sent.
+        """
         place = (method if method in METHODS else "other", route, status)
         series = self._series.get(place)
         if series is None:

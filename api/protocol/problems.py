@@ -64,7 +64,14 @@ def problem(
     headers: Mapping[str, str] | None = None,
     errors: list[dict[str, str]] | None = None,
 ) -> Response:
-    """Return a problem as a response."""
+    """Return a problem document (RFC 9457) as a response.
+
+    Args:
+        status: of HTTP; its phrase is the title.
+        detail: what is wrong and what to do, for people.
+        headers: further headers.
+        errors: one for each wrong value, if there are several.
+    """
     document: dict[str, Any] = {
         "type": "about:blank",
         "title": HTTPStatus(status).phrase,

@@ -88,7 +88,13 @@ def copy(connection: Connection, statement: sql.Composed, texts: Sequence[bytes]
 
 
 def try_copy(connection: Connection, statement: sql.Composed, text: bytes) -> str | None:
-    """Copy a text, or none of it; return None, or the reason why the table refuses the data."""
+    """Copy a text completely or not at all; return None, or the reason why the table refuses the data.
+
+    Args:
+        connection: in a transaction; a refusal rolls back to a savepoint.
+        statement: the COPY statement.
+        text: rows as COPY reads them.
+    """
     try:
         with connection.transaction():
             copy(connection, statement, [text])

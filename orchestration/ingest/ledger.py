@@ -147,6 +147,11 @@ def start_reload(connection: Connection, table: Table, item: ObjectVersion) -> N
 
     A failed or held load of the version is abandoned in favor of the new one. If one is in progress, that is the
     reload: calling this twice, as after a lost response, records one load.
+
+    Args:
+        connection: that commits each statement.
+        table: the table that the object is for.
+        item: the version to load again.
     """
     version = [item.bucket, item.key, item.version]
     with connection.transaction():
@@ -174,6 +179,11 @@ def open_load(connection: Connection, table: Table, item: ObjectVersion) -> Load
 
     The latest load is resumed if it is of this version: a complete one stays complete, a failed one is retried. An
     abandoned load is never resumed, since some of its chunks may be of another version.
+
+    Args:
+        connection: of the session that holds the table's lock.
+        table: the table that the object is for.
+        item: the version to load, as listed.
     """
     load_id, status, columns, dialect, left_out = _one(
         connection.execute(

@@ -1,4 +1,4 @@
-"""Objects in the bucket, and files: which versions there are, and the errors that reaching them can end in."""
+"""Objects in the bucket and local files: their versions, and errors in words for operators."""
 
 import time
 from collections.abc import Iterator
@@ -26,11 +26,11 @@ FILES = "file://"
 
 
 class BucketUnavailable(RuntimeError):
-    """The bucket cannot be listed or read: the server does not answer, or not with what was asked for."""
+    """The bucket cannot be listed or read: the server does not respond, or returns an error."""
 
 
 class BucketRefused(BucketUnavailable):
-    """The bucket does not exist or access is denied: asking again does not help."""
+    """The bucket does not exist or access is denied: retries do not help."""
 
 
 class ObjectChanged(RuntimeError):
@@ -38,11 +38,11 @@ class ObjectChanged(RuntimeError):
 
 
 class ObjectUnreadable(RuntimeError):
-    """The object is there and cannot be read, however often it is asked for; the message says what to do."""
+    """The object exists and cannot be read, not even by a retry; the message says what to do."""
 
 
 class ObjectDamaged(ObjectUnreadable):
-    """The object's bytes are not what its name or the server promises: broken gzip, a checksum that does not fit."""
+    """The object's bytes contradict its name or the server: broken gzip, a checksum that does not match."""
 
 
 @dataclass(frozen=True)
@@ -52,11 +52,11 @@ class ObjectVersion:
     Attributes:
         bucket: its bucket, or FILES.
         key: its key, or the path of a file.
-        version: its VersionId; without one its ETag; of a server that gives none, its date and size.
-        etag: its ETag, or what stands for it.
+        version: its VersionId; without one its ETag; without either, its date and size.
+        etag: its ETag, or its date and size.
         size: in bytes.
         last_modified: in UTC.
-        is_weak: whether its version is its date and size only, which the same bytes may get again.
+        is_weak: whether its version is only its date and size, which change when the same bytes are stored again.
     """
 
     bucket: str
@@ -69,12 +69,12 @@ class ObjectVersion:
 
     @property
     def is_file(self) -> bool:
-        """Whether it is a file of this machine."""
+        """Whether it is a local file."""
         return self.bucket == FILES
 
     @property
     def has_id(self) -> bool:
-        """Whether its version is a VersionId: no other bytes ever get that, and it can be read while it is kept."""
+        """Whether its version is a VersionId, which identifies its bytes and can be read as long as it is kept."""
         return self.version != self.etag
 
     @property
@@ -84,7 +84,7 @@ class ObjectVersion:
 
     @property
     def is_packed(self) -> bool:
-        """Whether its size is that of packed bytes, and that of its text is known at its end only."""
+        """Whether it is compressed, so that the size of its text is known only at its end."""
         return self.is_workbook or self.key.lower().endswith(".gz")
 
     def __str__(self) -> str:
@@ -92,7 +92,7 @@ class ObjectVersion:
 
 
 def is_transient(error: BaseException) -> bool:
-    """Return whether it can help to ask the server again."""
+    """Return whether a retry can help."""
     return isinstance(error, BucketUnavailable) and not isinstance(error, BucketRefused)
 
 
@@ -143,7 +143,7 @@ def list_pages(
     Raises:
         BucketUnavailable: the listing failed.
     """
-    # Decided once, before the first page: an object must not slip in half-way through.
+    # Decided once, before the first page: if it changed halfway, objects could be missed.
     if versioned is None:
         versioned = is_versioned(client, bucket)
     page = _page_of_versions if versioned else _page_of_objects
@@ -157,7 +157,12 @@ def list_pages(
 
 
 def list_objects(client: "S3Client", bucket: str, settle_seconds: float = 0) -> Iterator[ObjectVersion]:
-    """Yield the current version of every object of a bucket that is settled, in the order of the keys.
+    """Yield the current version of every stable object of a bucket, in the order of the keys.
+
+    Args:
+        client: a boto3 S3 client.
+        bucket: its name.
+        settle_seconds: objects that changed less than this long ago are left out; 0 includes all.
 
     Raises:
         BucketUnavailable: the listing failed.
@@ -167,7 +172,12 @@ def list_objects(client: "S3Client", bucket: str, settle_seconds: float = 0) -> 
 
 
 def listed_version(client: "S3Client", bucket: str, key: str) -> ObjectVersion | None:
-    """Return the version of one object that a listing of its bucket has now, None when there is no such object.
+    """Return the current version of one object according to a listing; None if it does not exist.
+
+    Args:
+        client: a boto3 S3 client.
+        bucket: its name.
+        key: the object's.
 
     Raises:
         BucketUnavailable: the listing failed.
@@ -181,16 +191,16 @@ def _of_key(key: str, page: Page) -> ObjectVersion | None:
 
 
 def is_stable(item: ObjectVersion, settle_seconds: float) -> bool:
-    """Return whether an object changed longer than `settle_seconds` ago; 0 asks of none.
+    """Return whether an object changed more than `settle_seconds` ago; with 0, every object is stable.
 
-    For folders that are served as a bucket, where a file is listed while it is still being copied. The date of one
-    that is dated ahead says nothing about that: it is settled as far as this goes, and has to be looked at twice.
+    For folders that are served as a bucket, where a file is listed while it is still being copied. A date in the future
+    says nothing about that: such a file counts as stable here, and has to be listed twice.
     """
     return not settle_seconds or abs(time.time() - item.last_modified.timestamp()) >= settle_seconds
 
 
 def is_dated_ahead(item: ObjectVersion, settle_seconds: float) -> bool:
-    """Return whether an object's date is in the future, so that only a second look shows whether it still changes."""
+    """Return whether an object's date is in the future: only a second listing shows whether it still changes."""
     return bool(settle_seconds) and item.last_modified.timestamp() >= time.time() + settle_seconds
 
 
@@ -246,7 +256,12 @@ def strip_quotes(etag: str) -> str:
 
 
 def current_version(client: "S3Client", bucket: str, key: str) -> ObjectVersion:
-    """Return the version that an object has now.
+    """Return the current version of an object.
+
+    Args:
+        client: a boto3 S3 client.
+        bucket: its name.
+        key: the object's.
 
     Raises:
         ObjectChanged: there is no such object.
@@ -258,7 +273,7 @@ def current_version(client: "S3Client", bucket: str, key: str) -> ObjectVersion:
         if etag:
             version_id = answer.get("VersionId", "null")
             return _object_version(bucket, key, etag, answer["ContentLength"], answer["LastModified"], version_id)
-    # The answer about one object knows no fractions of a second, a listing does.
+    # HEAD has no fractions of a second, a listing has.
     found = listed_version(client, bucket, key)
     if found is None:
         raise _changed(f"s3://{bucket}/{key}")
@@ -266,7 +281,7 @@ def current_version(client: "S3Client", bucket: str, key: str) -> ObjectVersion:
 
 
 def is_current(client: "S3Client", item: ObjectVersion) -> bool:
-    """Return whether an object is still what it was when it was listed.
+    """Return whether an object still has the version that was listed.
 
     Raises:
         ObjectChanged: there is no such object.
@@ -274,8 +289,7 @@ def is_current(client: "S3Client", item: ObjectVersion) -> bool:
     """
     if not item.is_weak:
         return current_version(client, item.bucket, item.key).etag == item.etag
-    # Only a listing has its date in fractions of a second, and has it without knowing of versions: one request of the
-    # four that an answer about the object and a listing with a question about versions would take.
+    # Only a listing has fractions of a second. This is one request instead of three: HEAD, versioning, listing.
     with translate_s3_errors(str(item), is_object=True):
         now = _of_key(item.key, _page_of_objects(client, item.bucket, None, item.key))
     if now is None:
@@ -284,7 +298,7 @@ def is_current(client: "S3Client", item: ObjectVersion) -> bool:
 
 
 def is_answer_about(item: ObjectVersion, answer: "GetObjectOutputTypeDef") -> bool:
-    """Return whether the answer to a read is, as far as it shows, about this version of the object."""
+    """Return whether a response to GET is about this version of the object, as far as it shows."""
     if not item.is_weak:
         return strip_quotes(answer["ETag"]) == item.etag
     size = answer["ContentRange"].rpartition("/")[2] if "ContentRange" in answer else answer["ContentLength"]
@@ -292,7 +306,7 @@ def is_answer_about(item: ObjectVersion, answer: "GetObjectOutputTypeDef") -> bo
 
 
 def file_version(path: Path) -> ObjectVersion:
-    """Return the version that a file has now, told by its size and the nanosecond of its last change.
+    """Return the current version of a file: its size and modification time in nanoseconds.
 
     Raises:
         ObjectChanged: there is no such file, or it cannot be read.
@@ -308,12 +322,12 @@ def file_version(path: Path) -> ObjectVersion:
 
 @contextmanager
 def translate_s3_errors(what: str, setting: str = "S3_BUCKET", *, is_object: bool = False) -> Iterator[None]:
-    """Turn what boto3 raises about `what` into one of this module's errors, in words for an operator.
+    """Translate boto3's errors into this module's, in words for an operator.
 
     Args:
-        what: an object or a bucket.
+        what: the object or bucket of the request.
         setting: the variable that names the bucket.
-        is_object: whether it is one object of a bucket that can be listed: what is refused then is that object.
+        is_object: whether it is one object of a bucket that can be listed: then a refusal is about that object.
     """
     try:
         yield
@@ -325,13 +339,13 @@ def translate_s3_errors(what: str, setting: str = "S3_BUCKET", *, is_object: boo
         raise BucketUnavailable(f"{what}: {error}") from None
 
 
-# HEAD is answered without a code, by the status alone.
+# The response to HEAD has no code, only the status.
 CHANGED = {"NoSuchKey", "NoSuchVersion", "PreconditionFailed", "InvalidRange", "404", "412", "416"}
 DENIED = {"AccessDenied", "AllAccessDisabled", "403"}
 WRONG_CREDENTIALS = {
     "SignatureDoesNotMatch", "InvalidAccessKeyId", "InvalidToken", "ExpiredToken", "RequestTimeTooSkewed",
 }  # fmt: skip
-# Refused like a fault of the caller's, and granted a moment later.
+# Reported like an error of the client, and gone a moment later.
 BUSY = {"RequestTimeout", "SlowDown", "OperationAborted", "ConditionalRequestConflict", "TooManyRequests"}
 BUSY_STATUSES = {408, 409, 425, 429}
 LOAD_AFTERWARDS = "then load it with the job reload_object"
@@ -366,6 +380,6 @@ def _explanation(what: str, setting: str, is_object: bool, error: ClientError) -
 
 def _changed(what: str) -> RuntimeError:
     if "\ufffd" in what:
-        # Listed with this sign for what is not UTF-8, an object is not found by the name that it is listed under.
+        # Its key is not UTF-8: it is listed with replacement characters, and not found by that name.
         return ObjectUnreadable(f"{what} cannot be asked for by its name, which is not UTF-8: rename it")
     return ObjectChanged(f"{what} was overwritten or deleted while it was being read")

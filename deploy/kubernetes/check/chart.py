@@ -161,7 +161,13 @@ def unlike_chart(values: Mapping[str, Any], rendered: Sequence[Document]) -> Ite
 
 
 def differences(expected: Any, found: Any, where: str = "") -> Iterator[str]:
-    """Yield where something differs from what is expected; additional fields and items are fine."""
+    """Yield where something differs from what is expected.
+
+    Args:
+        expected: fields and items that must be there.
+        found: what is there; it may have more.
+        where: the path of both, for messages.
+    """
     if isinstance(expected, Mapping) and isinstance(found, Mapping):
         for name, value in expected.items():
             yield from differences(value, found.get(name), f"{where}.{name}")
