@@ -261,7 +261,7 @@ def test_a_contract_whose_tables_refer_to_each_other_in_a_circle_is_refused(tmp_
     manager = {"name": "manager_id", "logicalType": "integer", "relationships": [{"to": "hired_employees.id"}]}
     jobs["properties"].append(manager)
     (tmp_path / "contract.yaml").write_text(yaml.safe_dump(declared))
-    with pytest.raises(ContractError, match=r"circle, .*(jobs to hired_employees|hired_employees to jobs)"):
+    with pytest.raises(ContractError, match=r"circular, .*(jobs to hired_employees|hired_employees to jobs)"):
         read_contract(tmp_path / "contract.yaml")
 
 

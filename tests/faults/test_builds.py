@@ -83,14 +83,14 @@ def idle_in_transaction(database: Database, statement: str) -> Iterator[psycopg.
 
 def after_failures(number: int, act: Callable[[], object], monkeypatch: pytest.MonkeyPatch) -> None:
     """Act before the attempt that follows so many failed ones."""
-    again = retries._again
+    retry = retries._retry
 
     def then(context: Any, why: str) -> dg.RetryRequested:
         if context.retry_number + 1 == number:
             act()
-        return again(context, why)
+        return retry(context, why)
 
-    monkeypatch.setattr(retries, "_again", then)
+    monkeypatch.setattr(retries, "_retry", then)
 
 
 def test_a_build_with_nothing_to_change_waits_for_no_reader(database: Database) -> None:

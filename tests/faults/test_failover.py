@@ -97,7 +97,7 @@ def test_a_server_that_stays_read_only_is_named_and_the_next_load_finishes(
 ) -> None:
     bucket.put("jobs.csv", TEXT)
     expected = undisturbed()
-    with pytest.raises(DatabaseUnavailable, match="read-only transaction; what was committed stays"):
+    with pytest.raises(DatabaseUnavailable, match="read-only transaction; committed records are kept"):
         cut_off_engine.load(give_up_seconds=1, on_progress=at(3000, lambda: read_only(database, "on")))
     read_only(database, "off")
     cut_off_engine.load_one()
