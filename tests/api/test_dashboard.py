@@ -110,11 +110,11 @@ def test_it_shows_both_metrics_of_2021_and_when_they_were_built(client: httpx.Cl
 def test_it_shows_which_records_are_in_no_metric_and_the_last_load(client: httpx.Client) -> None:
     for address in ("/", "/?year=1999"):
         said = text(client, address)
-        assert "Table To correct Waiting Withdrawn Departments shows no load 0 0 0" in said
+        assert "Table To correct Waiting Withdrawn Departments no load yet 0 0 0" in said
         assert (
-            "Hired employees shows 1,200 loads, the last (load 1234567) of 27 July 2021, 16:02 UTC 12,345 1,234 1"
+            "Hired employees 1,200 loads, the latest (load 1234567) of 27 July 2021, 16:02 UTC 12,345 1,234 1"
         ) in said
-        assert "Jobs shows 1 load, the last (load 2) of 6 July 2021, 07:05 UTC 0 0 0" in said
+        assert "Jobs 1 load, the latest (load 2) of 6 July 2021, 07:05 UTC 0 0 0" in said
         assert f"Not known, and waited for: department {EVIL} 1,024 hires job 20 20 hires job 19 19 hires" in said
         assert "job 10 10 hires 9 more" in said
 
@@ -132,7 +132,7 @@ def test_if_nothing_is_missing_a_sentence_says_so(database: Database) -> None:
     with serving(settings_for(database)) as client:
         said = text(client, "/")
         assert "Nothing that was delivered is missing: no record has to be corrected, waits or was withdrawn." in said
-        assert "Jobs shows 3 loads, the last (load 5) of 6 July 2021, 07:05 UTC" in said
+        assert "Jobs 3 loads, the latest (load 5) of 6 July 2021, 07:05 UTC" in said
         assert "Waiting" not in said
 
 
