@@ -1,4 +1,4 @@
-"""Figures of the load engine: beside what people use instead, with bad records, and as objects grow."""
+"""Figures of the load engine: next to what people use instead, with bad records, and as objects grow."""
 
 import time
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Figures of the dbt models: beside one plain statement, as history grows, and with nothing to do."""
+"""Figures of the dbt models: next to one plain statement, as history grows, and with nothing to do."""
 
 import time
 from functools import cache
@@ -11,7 +11,7 @@ from benchmarks.servers import Servers
 from orchestration.dbt.project import build_arguments, manifest
 
 NEW_RECORDS = 1_000
-# What a build cannot do without: types, and one row an id.
+# What a build cannot do without: types, and one row per id.
 PLAIN = """
 create table staging.plain as
 select distinct on (id::integer)

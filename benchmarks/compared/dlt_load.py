@@ -44,7 +44,7 @@ def load(bucket, **options):
 
 
 def main():
-    """Load the buckets that the command line names, behind the word default or tuned."""
+    """Load the buckets that the command line names after the word default or tuned."""
     manner, *buckets = sys.argv[1:]
     options = {}
     if manner == "tuned":

@@ -245,7 +245,7 @@ def _reached_from(compose: Compose, service: str) -> list[str]:
 
 
 def _batch_as_file(landing: Path) -> str:
-    """Write the batch beside the landing folder's files for pandas, under a name that belongs to no table."""
+    """Write the batch next to the landing folder's files for pandas, under a name that belongs to no table."""
     (landing / "for-pandas.csv").write_text("".join(",".join(map(str, hire.values())) + "\n" for hire in BATCH))
     return "for-pandas.csv"
 

@@ -85,8 +85,8 @@ class Tools:
 
 
 def _uv() -> str:
-    beside = Path(sys.executable).with_name("uv")
-    program = str(beside) if beside.exists() else shutil.which("uv")
+    installed = Path(sys.executable).with_name("uv")
+    program = str(installed) if installed.exists() else shutil.which("uv")
     if program is None:
         raise ToolFailed("uv is not installed")
     return program

@@ -152,7 +152,7 @@ def instance(cloud: Cloud, ecs: Ecs, metadata: str, storage: dict[str, str]) -> 
     }
     with environment(given), DagsterInstance.from_config(str(AWS / "dagster")) as opened:
         yield opened
-    # Where boto3 remembers these credentials, for whoever asks it for a client in this process.
+    # boto3 caches these credentials for every client of this process.
     boto3.DEFAULT_SESSION = None
 
 

@@ -243,7 +243,7 @@ def test_a_run_starts_where_the_api_server_fails_for_a_moment(instance: DagsterI
 def test_a_run_whose_job_was_made_although_the_connection_broke_fails_and_its_job_does_nothing(
     instance: DagsterInstance, cluster: Cluster
 ) -> None:
-    """The launcher takes the Job that it finds for somebody else's: the sensor starts another run beside it."""
+    """The launcher takes the Job for another one of that name, and the sensor starts another run."""
     cluster.faults.append(CUT)
     run = new_run(instance)
 

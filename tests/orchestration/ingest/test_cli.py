@@ -121,7 +121,7 @@ class TestValidate:
         assert run("validate", str(tmp_path / "may.csv"), "--table", "jobs").exit_code == 0
         assert run("validate", str(tmp_path / "may.csv"), "--table", "job").exit_code == 2
 
-    @pytest.mark.skipif(not CHALLENGE.exists(), reason="the real files are not beside this checkout")
+    @pytest.mark.skipif(not CHALLENGE.exists(), reason="the real files are not next to this checkout")
     def test_the_real_files_would_load_with_the_few_records_that_lack_something_rejected(self) -> None:
         for name, totals in (
             ("departments", "12 records, 0 rejected"),

@@ -159,7 +159,7 @@ TEXTS: list[tuple[str, bytes, Rows, Rejected]] = [
     ("a header in upper case with spaces and quotes", b' JOB ,"Id"\r\na,1\r\nb,2\r\n', TWO, {}),
     ("a header behind empty lines", b"\n\r\nid,job\n1,a\n2,b\n", TWO, {}),
     ("a header with CR", b"id,job\r1,a\r2,b\r", TWO, {}),
-    ("a header with an empty line behind it", b"id,job\n\n1,a\n2,b\n", TWO, {}),
+    ("a header with an empty line after it", b"id,job\n\n1,a\n2,b\n", TWO, {}),
     ("a header twice", b"id,job\n1,a\nid,job\n2,b\n", TWO, {}),
     ("a job that is called job", b"1,job\n2,b\n", {1: ("1", "job"), 2: ("2", "b")}, {}),
 ]  # fmt: skip

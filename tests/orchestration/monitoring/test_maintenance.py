@@ -255,12 +255,12 @@ def test_the_nightly_build_waits_for_another_and_tests_everything_and_rebuilding
         metric = database.rows("select department, job, q1, q2 from marts.hires_by_quarter")
         database.execute("update marts.hires_by_quarter set q1 = 7")
         defs.resolve_job_def("rebuild_marts").execute_in_process(instance=instance)
-        mended = database.rows("select department, job, q1, q2 from marts.hires_by_quarter")
+        repaired = database.rows("select department, job, q1, q2 from marts.hires_by_quarter")
     waits = f"Another run is building the models; waiting for that to end: session {holder} ("
     assert any(text.startswith(waits) for text in told)
     assert {check.check_name for check in night.get_asset_check_evaluations()} == checks_of("nightly_build")
     assert all(check.passed for check in night.get_asset_check_evaluations())
-    assert metric == mended == [("Sales", "Clerk", 1, 0)]
+    assert metric == repaired == [("Sales", "Clerk", 1, 0)]
 
 
 WRONG = {
