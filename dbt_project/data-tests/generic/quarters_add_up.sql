@@ -1,8 +1,8 @@
 -- A hire in no quarter or month, or in two, would be missing from the metrics or be
 -- counted twice. An incremental build counts all hires only while that takes some
--- hundredths of a second. After that it checks that no quarter has fewer hires than the
--- new loads alone contain, and that its months sum to it; the nightly tests count all
--- hires.
+-- hundredths of a second. In a larger table it checks that no quarter has fewer hires
+-- than the new loads alone contain, and that its months sum to it; the nightly tests
+-- count all hires.
 {% test quarters_add_up(model, checked) %}
 
 {% set counts_all = not tests_only_new_loads() or is_small(checked) %}
