@@ -298,11 +298,15 @@ def is_current(client: "S3Client", item: ObjectVersion) -> bool:
 
 
 def is_answer_about(item: ObjectVersion, answer: "GetObjectOutputTypeDef") -> bool:
-    """Return whether a response to GET is about this version of the object, as far as it shows."""
+    """Return whether a response to GET is about this version of the object, as far as it shows.
+
+    A server without ETags may give the second in which an upload began as the date of GET, and the one in which it
+    ended as that of a listing. So dates are compared between listings only, by `is_current`.
+    """
     if not item.is_weak:
         return strip_quotes(answer["ETag"]) == item.etag
     size = answer["ContentRange"].rpartition("/")[2] if "ContentRange" in answer else answer["ContentLength"]
-    return int(size) == item.size and answer["LastModified"] == item.last_modified.replace(microsecond=0)
+    return int(size) == item.size
 
 
 def file_version(path: Path) -> ObjectVersion:

@@ -1,7 +1,9 @@
 """The bytes of exactly one version of an object or file: plain or compressed, from any offset."""
 
 import gzip
+import io
 import os
+import time
 import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
@@ -154,6 +156,30 @@ def test_an_object_that_was_touched_is_listed_and_read_as_another_version(bucket
     with pytest.raises(ObjectChanged, match="overwritten"):
         list(read(bucket.client, before))
     assert b"".join(read(bucket.client, only_object(bucket))) == TEXT
+
+
+class SlowUpload(io.BytesIO):
+    """A body that takes more than a second once it is being sent, after it was read for its checksums."""
+
+    is_sent = False
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        time.sleep(1.1 if self.is_sent else 0)
+        return super().read(size)
+
+    def send(self, **_: object) -> None:
+        self.is_sent = True
+
+
+def test_an_upload_that_takes_seconds_is_read(bucket: Bucket) -> None:
+    """Its GET has the date of the upload's beginning, its listing the date of the end."""
+    upload = SlowUpload(TEXT)
+    bucket.client.meta.events.register("before-send.s3.PutObject", upload.send)
+    bucket.client.put_object(Bucket=bucket.name, Key="jobs.csv", Body=upload)
+    dates = [bucket.client.get_object(Bucket=bucket.name, Key="jobs.csv")["LastModified"]]
+    dates.append(only_object(bucket).last_modified.replace(microsecond=0))
+    assert dates[0] < dates[1], "nothing is tested with a server that gives one date"
+    assert b"".join(blocks_of(bucket)) == TEXT
 
 
 def test_a_gzip_file_damaged_late_is_reported_with_the_damaged_block(bucket: Bucket) -> None:
