@@ -212,6 +212,7 @@ class InProcessInvocation:
             if (outage := _outage(sys.exc_info()[1])) is not None:
                 self._outages.append(outage)
 
+        drop_repeated_flags()
         folder = str(self.dbt.project.project_dir)
         places = ("--project-dir", folder, "--profiles-dir", folder, "--target-path", str(self.target_path))
         try:
@@ -222,6 +223,17 @@ class InProcessInvocation:
             put(end if self._outages or not result.exception else result.exception)
         except BaseException as error:  # without an event, the consumer would wait for ever
             put(error)
+
+
+def drop_repeated_flags() -> None:
+    """Remove the flags that earlier commands of this process have added to a list that all of dbt's adapters share.
+
+    Each command adds one and then walks the call stack for every flag in the list: after a hundred commands, that takes
+    longer than a build.
+    """
+    from dbt.adapters.base.impl import DEFAULT_BASE_BEHAVIOR_FLAGS
+
+    DEFAULT_BASE_BEHAVIOR_FLAGS[:] = {flag["name"]: flag for flag in DEFAULT_BASE_BEHAVIOR_FLAGS}.values()
 
 
 def _selection(

@@ -12,6 +12,7 @@ from dbt.cli.main import dbtRunner, dbtRunnerResult
 from dbt.contracts.graph.manifest import Manifest
 
 from contracts import TABLES
+from orchestration.dbt.cli import drop_repeated_flags
 from orchestration.dbt.project import (
     BUILD,
     PROFILE_PLACEHOLDERS,
@@ -58,6 +59,7 @@ def running_dbt(database: Database, target: Path, project: Path = PROJECT.projec
     manifest = parsed_in_database(database.name) if project == PROJECT.project_dir else parse_copy(database, options)
 
     def run(*arguments: str, listen: Callable[[Any], None] | None = None) -> dbtRunnerResult:
+        drop_repeated_flags()
         result = dbtRunner(manifest=manifest, callbacks=[listen] if listen else []).invoke([*arguments, *options])
         if result.exception:
             raise result.exception

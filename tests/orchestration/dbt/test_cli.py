@@ -8,10 +8,11 @@ from typing import Any
 import dagster as dg
 import pytest
 from dagster_dbt import DbtCliInvocation, DbtCliResource, DbtProject
+from dbt.adapters.base.impl import DEFAULT_BASE_BEHAVIOR_FLAGS
 
 from orchestration.dbt import cli
 from orchestration.dbt.cli import InProcessDbt, InProcessInvocation
-from orchestration.dbt.project import PROJECT
+from orchestration.dbt.project import PROFILE_PLACEHOLDERS, PROJECT, parsed
 from orchestration.definitions import defs
 from orchestration.defs import models
 from tests.conftest import Database, environment
@@ -53,6 +54,14 @@ def test_the_manifest_is_copied_once_a_build(database: Database, monkeypatch: py
         run = defs.resolve_job_def("rebuild_marts").execute_in_process(instance=instance)
     assert len(run.get_asset_materialization_events()) > 10
     assert len(copies) == 1
+
+
+def test_a_process_may_run_any_number_of_commands() -> None:
+    """dbt lists its flags once more for each: without a limit, a long session of commands becomes slower and slower."""
+    for _ in range(3):
+        InProcessDbt(PROJECT, PROFILE_PLACEHOLDERS, parsed()).cli(["ls", "--select", "loads"]).wait()
+    names = [flag["name"] for flag in DEFAULT_BASE_BEHAVIOR_FLAGS]
+    assert len(names) <= len(set(names)) + 1
 
 
 def test_a_command_that_dbt_does_not_know_is_an_error_in_dbts_words() -> None:
