@@ -5,6 +5,7 @@ their memory, but is a separate process that can be killed without affecting oth
 """
 
 import gc
+import logging
 import sys
 import threading
 from collections.abc import Sequence
@@ -12,11 +13,14 @@ from importlib.metadata import entry_points
 from pathlib import Path
 
 import orchestration.instance.storage  # noqa: F401 - Dagster imports it by name, then already in a run
-from orchestration.dbt import project
+from orchestration.dbt.cli import InProcessDbt
+from orchestration.dbt.project import PROJECT, parsed, session_variables
 from orchestration.definitions import defs
 from orchestration.defs.resources import landing
 from orchestration.instance.forks import serve
 from orchestration.settings import RunSettings
+
+log = logging.getLogger(__name__)
 
 # Loaded here, so that the forks need not load it.
 PROGRAM = entry_points(group="console_scripts")["dagster"].load()
@@ -29,10 +33,17 @@ def dagster(command: Sequence[str]) -> None:
 
 
 def warm() -> None:
-    """Load what imports do not load: the definitions' jobs, dbt's project, the S3 client's service model."""
+    """Load what imports do not load: the definitions' jobs, the S3 client's service model, dbt's templates.
+
+    Without a database, builds are slower, but start.
+    """
     defs.get_repository_def().load_all_definitions()
-    project.parsed()
     landing().client.close()
+    try:
+        # A build in a process that has compiled the project takes a third less.
+        InProcessDbt(PROJECT, session_variables(), parsed()).cli(["compile"]).wait()
+    except Exception as error:
+        log.warning("builds take a second longer, because dbt could not compile the project: %s", error)
 
 
 def main() -> None:
