@@ -66,7 +66,8 @@ def test_a_later_load_replaces_an_earlier_one_and_a_later_record_one_before_it(
         deliver(module_database, table, [("1", "early load"), ("2", "early record"), ("2", "late record")])
         deliver(module_database, table, [(" +01 ", "late load"), ("3", "only")])
     deliver(module_database, "hired_employees", [hire(9), hire(1, "early load"), hire(2, "early"), hire(2, "late")])
-    deliver(module_database, "hired_employees", [hire("001", "late load")])
+    # As many digits as a field can have, and more than a numeric of Postgres.
+    deliver(module_database, "hired_employees", [hire("0" * 200_000 + "1." + "0" * 20_000, "late load")])
     build(module_dbt)
     expected = {1: "late load", 2: "late record", 3: "only"}
     assert names(module_database, "departments", "department") == expected

@@ -23,9 +23,14 @@
                 ~ " at time zone 'UTC', 'YYYY')) > 0 end" %}
         {% endif %}
     {% else %}
-        {# As text first, which is faster; otherwise as a number, because 8.0 equals 8. #}
+        {# As text first, which is faster; otherwise as a number, because 8.0 equals 8.
+           An integer may have more zeros after its point than a numeric can. #}
+        {% set number = trimmed(field) %}
+        {% if column.type == 'integer' %}
+            {% set number = 'regexp_replace(' ~ number ~ ", '[.]0+$', '')" %}
+        {% endif %}
         {% set condition = '(' ~ value ~ '::text = ' ~ field ~ ' or ' ~ value ~ ' = '
-            ~ trimmed(field) ~ '::numeric)' %}
+            ~ number ~ '::numeric)' %}
     {% endif %}
     {% do same.append(
         condition if column.required
