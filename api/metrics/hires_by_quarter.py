@@ -55,5 +55,6 @@ HIRES_BY_QUARTER = Metric(
             and (cardinality(%(department)s::text[]) = 0 or department = any(%(department)s::text[]))
             and (cardinality(%(job)s::text[]) = 0 or job = any(%(job)s::text[]))
     """,
-    order='department collate "C", job collate "C", department_id, job_id',
+    # The mart's index has the beginning of a department's name: a page only sorts the rows of its departments.
+    order='left(department, 300) collate "C", department collate "C", job collate "C", department_id, job_id',
 )

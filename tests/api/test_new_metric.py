@@ -301,14 +301,13 @@ def test_the_marts_of_a_metric_are_those_that_its_sql_reads() -> None:
 
 
 @pytest.mark.usefixtures("client")
-def test_a_page_is_read_from_the_index_without_copying_or_sorting(module_database: Database) -> None:
+def test_a_page_is_read_from_the_index_and_only_rows_of_its_departments_are_sorted(module_database: Database) -> None:
     """Materialized or in another order, each page would cost as much as all of them."""
     parameters = HIRES_BY_QUARTER.parameters().model_dump() | {"year": 2021}
     with module_database.connect() as connection, connection.transaction(force_rollback=True):
         connection.execute("""
             truncate marts.hires_by_quarter;
-            create index on marts.hires_by_quarter
-                (year, department collate "C", job collate "C", department_id, job_id);
+            create index on marts.hires_by_quarter (year, left(department, 300) collate "C");
             insert into marts.hires_by_quarter
             select year, d, 'Department ' || d, j, 'Job ' || j, 1, 0, 0, 0
             from generate_series(2012, 2021) as year, generate_series(1, 20) as d, generate_series(1, 100) as j;
@@ -318,5 +317,5 @@ def test_a_page_is_read_from_the_index_without_copying_or_sorting(module_databas
         cursor.execute(b"explain (costs off) " + HIRES_BY_QUARTER.json_query, parameters)
         plan = "\n".join(line for (line,) in cursor.fetchall())
     page = plan.partition("Limit")[2].partition("Aggregate")[0]
-    assert re.match(r"\s*->  Index Scan using \w+ on hires_by_quarter", page), plan
+    assert re.match(r"\s*->  Incremental Sort(\s*\w+ Key: .*)*\s*->  Index Scan using \w+ on hires_by_quarter", page), plan
     assert "CTE matching" not in plan

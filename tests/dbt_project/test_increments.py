@@ -171,6 +171,14 @@ def test_a_build_writes_the_records_that_are_new_and_what_they_touch(built: Data
     }
 
 
+def test_the_index_of_version_1_0_0_that_fails_on_long_names_is_dropped(built: Database, module_dbt: Dbt) -> None:
+    columns = '(year, department collate "C", job collate "C", department_id, job_id)'
+    built.execute(f"create index on marts.hires_by_quarter {columns}")
+    build(module_dbt, "run", "--select", "hires_by_quarter")
+    indexes = built.rows("select indexdef from pg_indexes where tablename = 'hires_by_quarter'")
+    assert not [index for (index,) in indexes if index.endswith(columns.replace("collate", "COLLATE"))]
+
+
 def test_a_changed_mart_notifies_with_its_commit_and_an_unchanged_one_does_not(
     built: Database, module_dbt: Dbt
 ) -> None:

@@ -1,3 +1,9 @@
+-- In version 1.0.0 it had an index of whole names, which fails on long ones.
+{{ config(
+    pre_hook='drop index if exists '
+    ~ 'marts.hires_by_quarter_year_department_job_department_id_job_id_idx',
+) }}
+
 with
 
 quarters as (
