@@ -7,19 +7,20 @@ import secrets
 from functools import cached_property
 from pathlib import Path
 
-from pydantic import Field, field_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import BaseModel, Field, field_validator
+from pydantic_settings import BaseSettings
 
 PROJECT = Path(__file__).resolve().parents[2]
 ARCHIVE_BUCKET = "archive"
 UNUSABLE_CHARACTERS = re.compile(r"[*?[\]\x00-\x1f\x7f]")
 
 
-class Secrets(BaseSettings):
-    """Passwords and keys of one STATE_DIR: random, generated once, readable by their owner only."""
+class Secrets(BaseModel):
+    """Passwords and keys of one STATE_DIR: random, generated once, readable by their owner only.
 
-    # After a roll-back, those that a newer version has added are ignored.
-    model_config = SettingsConfigDict(extra="ignore")
+    None is taken from the environment, where an API_KEY may be that of something else. After a roll-back, those that a
+    newer version has added are ignored.
+    """
 
     postgres: str = Field(default_factory=lambda: secrets.token_urlsafe(24))
     dagster: str = Field(default_factory=lambda: secrets.token_urlsafe(24))

@@ -4,6 +4,8 @@ import json
 import stat
 from pathlib import Path
 
+import pytest
+
 from deploy.local.settings import Secrets, Settings
 
 
@@ -24,3 +26,10 @@ def test_a_secret_of_a_newer_version_does_not_keep_an_older_one_from_starting(tm
     (tmp_path / "secrets.json").write_text(json.dumps(newer))
     assert Settings(state_dir=tmp_path).secrets.api_key == newer["api_key"]
     assert json.loads((tmp_path / "secrets.json").read_text()) == newer
+
+
+def test_no_secret_is_taken_from_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The API_KEY of another service would be stored and printed; one that is too short would stop the API."""
+    for name in Secrets.model_fields:
+        monkeypatch.setenv(name.upper(), "of something else")
+    assert "of something else" not in Settings(state_dir=tmp_path).secrets.model_dump().values()
