@@ -31,8 +31,11 @@ IdempotencyKey = Annotated[
     str | None,
     Header(
         alias="Idempotency-Key",
-        pattern=r"^[\x21-\x7e]{1,255}$",
-        description="Any text of your own, one for each batch: a retry with it is never stored twice. Kept for a day.",
+        min_length=1,
+        max_length=255,
+        pattern=r"^[\x21-\x7e]*$",
+        description="Visible ASCII characters of your own, different ones for each batch: a retry with them is never "
+        "stored twice. Kept for a day.",
         examples=["5f3c1f0e-7a3d-4a53-9d3c-3f4c9d1b8a11"],
     ),
 ]

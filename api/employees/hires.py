@@ -28,6 +28,8 @@ MAX_DIGITS = 4300
 # As a regular expression writes it.
 BLANK = WHITE_SPACE.encode("unicode_escape").decode().replace(r"\x0b", r"\v").replace(r"\x0c", r"\f")
 DATE = "[0-9]{4}-[0-9]{2}-[0-9]{2}"
+# ISO 8601 has other forms, which are not accepted.
+LIKE_MOMENT = "2021-07-27T16:02:08Z"
 
 
 @dataclass(frozen=True)
@@ -102,7 +104,7 @@ def rule(column: Column) -> str:
             words = f"must be a number without an exponent{_range(column)}"
         case LogicalType.TIMESTAMP:
             formats = "".join(f", or like {declared}" for declared in column.formats)
-            words = f"must be an ISO 8601 date, or date and time{formats}{_period(column)}"
+            words = f"must be an ISO 8601 date, or date and time, like {LIKE_MOMENT}{formats}{_period(column)}"
         case LogicalType.STRING:
             words = f"must be a string of Unicode text that {'is not blank and ' if column.required else ''}"
             words += "has no NUL character"

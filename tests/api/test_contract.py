@@ -81,7 +81,11 @@ def test_an_optional_column_may_be_there_absent_or_null(client: httpx.Client) ->
             for value in (1000.01, 10**400, -1e99, 1e-7, "1", True, float("nan"), float("inf"))
         ),
         *(
-            ("left", value, "an ISO 8601 date, or date and time, not before 1900-01-01T00:00:00Z")
+            (
+                "left",
+                value,
+                "an ISO 8601 date, or date and time, like 2021-07-27T16:02:08Z, not before 1900-01-01T00:00:00Z",
+            )
             for value in ("1899-12-31", "soon", 2021, "2021-02-29")
         ),
     ],
@@ -135,4 +139,5 @@ def test_a_range_of_whole_years_is_described_in_years() -> None:
     assert rule(moment).endswith("in the years 1900 to 2100 (UTC)")
     other = replace(moment, minimum="2000-06-01T00:00:00Z")
     assert rule(other).endswith("not before 2000-06-01T00:00:00Z and before 2101-01-01T00:00:00Z")
-    assert rule(replace(moment, minimum=None, maximum=None)) == "must be an ISO 8601 date, or date and time"
+    like = "must be an ISO 8601 date, or date and time, like 2021-07-27T16:02:08Z"
+    assert rule(replace(moment, minimum=None, maximum=None)) == like

@@ -317,5 +317,7 @@ def test_a_page_is_read_from_the_index_and_only_rows_of_its_departments_are_sort
         cursor.execute(b"explain (costs off) " + HIRES_BY_QUARTER.json_query, parameters)
         plan = "\n".join(line for (line,) in cursor.fetchall())
     page = plan.partition("Limit")[2].partition("Aggregate")[0]
-    assert re.match(r"\s*->  Incremental Sort(\s*\w+ Key: .*)*\s*->  Index Scan using \w+ on hires_by_quarter", page), plan
+    assert re.match(r"\s*->  Incremental Sort(\s*\w+ Key: .*)*\s*->  Index Scan using \w+ on hires_by_quarter", page), (
+        plan
+    )
     assert "CTE matching" not in plan
