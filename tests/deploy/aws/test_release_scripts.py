@@ -53,19 +53,19 @@ def test_a_release_continues_after_a_successful_migration(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize(
-    "task",
+    ("task", "error"),
     [
-        {"lastStatus": "STOPPED", "containers": [{"name": "migrate", "exitCode": 1}]},
-        {"lastStatus": "STOPPED", "containers": [{"name": "migrate", "reason": "CannotPullContainerError"}]},
-        {"lastStatus": "STOPPED", "containers": []},
-        {"lastStatus": "RUNNING", "containers": [{"name": "migrate"}]},
+        ({"lastStatus": "STOPPED", "containers": [{"name": "migrate", "exitCode": 1}]}, "failed"),
+        ({"lastStatus": "STOPPED", "containers": [{"name": "migrate", "reason": "CannotPullContainer"}]}, "failed"),
+        ({"lastStatus": "STOPPED", "containers": []}, "failed"),
+        ({"lastStatus": "RUNNING", "containers": [{"name": "migrate"}]}, "is still running after half an hour"),
     ],
     ids=["failed", "never ran", "without a container", "still running"],
 )
-def test_a_release_stops_at_a_migration_that(tmp_path: Path, task: Any) -> None:
+def test_a_release_stops_at_a_migration_that(tmp_path: Path, task: Any, error: str) -> None:
     ended = run(tmp_path, "run-task", "migrate", answers={"aws describe-tasks": {"tasks": [task]}})
     assert ended.returncode == 1
-    assert "::error::The task failed" in ended.stdout
+    assert f"::error::The task {error}" in ended.stdout
     assert "/hiring/migrate" in ended.stdout
 
 
