@@ -274,7 +274,8 @@ def main() -> None:
     except ValidationError as error:
         for problem in error.errors():
             variable = "_".join(map(str, problem["loc"])).upper()
-            print(f"{variable}={problem['input']}: {problem['msg']}", file=sys.stderr)  # noqa: T201
+            message = problem["msg"].removeprefix("Value error, ")
+            print(f"{variable}={problem['input']}: {message}", file=sys.stderr)  # noqa: T201
         sys.exit(2)
     except Interrupted:
         sys.exit(130)

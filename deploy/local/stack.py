@@ -157,7 +157,7 @@ def own(settings: Settings, console: Console) -> Iterator[Stack]:
     """Own STATE_DIR for the duration of a block, then stop everything. Leftovers of a killed owner are ended first.
 
     Raises:
-        StackError: another process owns it.
+        StackError: another process owns it, or it cannot be written to.
     """
     with _lock(settings):
         stack = Stack(settings, console)
@@ -184,8 +184,12 @@ def stop_on_signals(supervisor: Supervisor) -> None:
 @contextmanager
 def _lock(settings: Settings) -> Iterator[None]:
     """Lock STATE_DIR. The system releases the lock when this process ends, however it ends."""
-    settings.state_dir.mkdir(parents=True, exist_ok=True)
-    with (settings.state_dir / "lock").open("a+") as lock:
+    try:
+        settings.state_dir.mkdir(parents=True, exist_ok=True)
+        lock_file = (settings.state_dir / "lock").open("a+")
+    except OSError as error:
+        raise StackError(f"STATE_DIR={settings.state_dir}: {error.strerror}") from None
+    with lock_file as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -47,7 +47,11 @@ def test_a_port_in_use_is_named_with_its_setting(tmp_path: Path, variable: str, 
         ("API_PORT", "eight thousand", "API_PORT=eight thousand"),
         ("DAGSTER_PORT", "0", "DAGSTER_PORT=0"),
         ("S3_BUCKET", "Not A Bucket", "S3_BUCKET=Not A Bucket"),
-        ("LANDING", "/there/is/no/such/folder", "/there/is/no/such/folder is not a folder"),
+        (
+            "LANDING",
+            "/there/is/no/such/folder",
+            "LANDING=/there/is/no/such/folder: /there/is/no/such/folder is not a folder",
+        ),
         # Dagster treats the path as a pattern, finds no settings, and stores its runs in another database.
         ("STATE_DIR", "/srv/state[1]", "choose a folder without *, ?, [, ] or control characters in its path"),
     ],
@@ -57,6 +61,13 @@ def test_a_setting_out_of_its_range_is_named(tmp_path: Path, setting: str, value
 
     assert done.returncode == 2
     assert words in only_line(done.stderr)
+
+
+def test_a_state_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    done = command("deploy.local", "run", STATE_DIR=str(tmp_path / "file" / "state"))
+    assert done.returncode == 1
+    assert only_line(done.stderr) == f"STATE_DIR={tmp_path}/file/state: Not a directory"
 
 
 def test_a_folder_without_any_table_is_refused(tmp_path: Path) -> None:
