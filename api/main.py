@@ -47,7 +47,7 @@ TAGS = [
     {"name": "health", "description": "For load balancers and supervisors."},
 ]
 # What a script of another origin may send and see, where the settings let it.
-CORS_HEADERS = ["X-API-Key", "Idempotency-Key", "X-Request-Id"]
+CORS_HEADERS = ["X-API-Key", "Idempotency-Key", "If-None-Match", "X-Request-Id"]
 CORS_EXPOSED = [
     "ETag", "Link", "Location", "X-Total-Count", "X-Request-Id", "Retry-After", "Idempotency-Replayed", "Age",
     "X-Hint",

@@ -78,7 +78,7 @@ def test_another_origin_gets_in_only_where_the_settings_name_it(database: Databa
         asks = {
             "Origin": origin,
             "Access-Control-Request-Method": "POST",
-            "Access-Control-Request-Headers": "x-api-key",
+            "Access-Control-Request-Headers": "x-api-key, if-none-match",
         }
         preflight = client.options("/employees", headers=asks)
         assert preflight.status_code == 200
