@@ -21,6 +21,7 @@ def main() -> None:
     """Migrate both databases; on failure, print one line to standard error and exit with status 1."""
     try:
         passwords = {role: _required(f"{role.upper()}_PASSWORD") for role in ROLES}
+        _required("DAGSTER_HOME")
         until(_server_takes_writes)
         _dagster()
         migrate(passwords=passwords)

@@ -155,6 +155,7 @@ def test_no_password_is_in_the_log_of_a_server_that_logs_ddl(server: EmbeddedPos
     ("variables", "complaint"),
     [
         ({"HIRING_API_PASSWORD": ""}, "cannot migrate: HIRING_API_PASSWORD is not set"),
+        ({"DAGSTER_HOME": ""}, "cannot migrate: DAGSTER_HOME is not set"),
         ({"DAGSTER_PASSWORD": ""}, "DAGSTER_PASSWORD is not set"),
         ({"DAGSTER_PG_URL": "postgresql://dagster@/dagster"}, "DAGSTER_PG_URL has to name a role, its password"),
         ({"DAGSTER_PG_URL": "dagster at home"}, "DAGSTER_PG_URL is not a URL"),

@@ -34,8 +34,6 @@ NOT_HERE = {
     "make bench": "takes minutes, and nothing else may run",
     "make soak": "takes minutes",
     "make format": "changes the code",
-    "python -m ": "needs a Postgres and a bucket of one's own",
-    "dagster api grpc": "needs a Postgres and a bucket of one's own",
     "curl http://127.0.0.1:$API_METRICS_PORT": "is for a process of the API that has the setting",
 }
 # Beginnings of what commands print; everything else is a command.
