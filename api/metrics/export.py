@@ -77,7 +77,7 @@ async def _copy(
     async with database.connection() as connection, connection.transaction():
         await connection.execute(metric.hold_query)
         version = MartVersion.of(await (await connection.execute(metric.version_query)).fetchone())
-        validators = version.validators("csv", repr(parameters)) if version else None
+        validators = version.validators("csv", *metric.csv_columns, repr(parameters)) if version else None
         headers = CACHE_HEADERS | (validators.headers if validators else {})
         if validators and validators.are_current(request.scope["headers"]):
             return headers, True

@@ -124,7 +124,7 @@
 {% macro notify_readers(target) %}
     {% do run_query(
         "insert into marts.publications (mart, version, published_at)"
-        ~ " values ('" ~ target.name ~ "', 1, now())"
+        ~ " values ('" ~ target.name ~ "', 1, clock_timestamp())"
         ~ " on conflict (mart) do update"
         ~ " set version = publications.version + 1,"
         ~ " published_at = excluded.published_at"
