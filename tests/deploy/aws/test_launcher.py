@@ -5,7 +5,6 @@ import json
 import os
 import re
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -28,10 +27,7 @@ from dagster import (
     SkipReason,
     build_sensor_context,
 )
-from dagster._core.code_pointer import ModuleCodePointer
 from dagster._core.launcher import WorkerStatus
-from dagster._core.origin import JobPythonOrigin, RepositoryPythonOrigin
-from dagster._core.remote_origin import GrpcServerCodeLocationOrigin, RemoteJobOrigin, RemoteRepositoryOrigin
 from dagster_shared.yaml_utils import load_yaml_from_path
 
 from deploy.aws.check.cloud import REGION, Cloud, running_cloud
@@ -40,6 +36,7 @@ from orchestration.arrivals.run_gate import RunGate
 from orchestration.defs.checks import late_marts
 from orchestration.defs.resources import Warehouse
 from tests.conftest import Database, environment
+from tests.deploy.runs import new_run
 
 if TYPE_CHECKING:
     from mypy_boto3_ecs import ECSClient
@@ -156,35 +153,8 @@ def instance(cloud: Cloud, ecs: Ecs, metadata: str, storage: dict[str, str]) -> 
     boto3.DEFAULT_SESSION = None
 
 
-def new_run(instance: DagsterInstance, **tags: str) -> DagsterRun:
-    """Create a run of the code server's job."""
-    pointer = ModuleCodePointer("orchestration.definitions", "defs", working_directory=None)
-    python = RepositoryPythonOrigin(sys.executable, pointer, IMAGE, [sys.executable, "-m", "dagster"], {})
-    location = GrpcServerCodeLocationOrigin(host="code.hiring-prod.internal", port=4000, location_name="hiring")
-    return instance.create_run(
-        job_name=JOB,
-        run_id=None,
-        run_config={},
-        status=DagsterRunStatus.NOT_STARTED,
-        tags=tags,
-        root_run_id=None,
-        parent_run_id=None,
-        step_keys_to_execute=None,
-        execution_plan_snapshot=None,
-        job_snapshot=None,
-        parent_job_snapshot=None,
-        asset_selection=None,
-        asset_check_selection=None,
-        resolved_op_selection=None,
-        op_selection=None,
-        remote_job_origin=RemoteJobOrigin(RemoteRepositoryOrigin(location, "__repository__"), JOB),
-        job_code_origin=JobPythonOrigin(JOB, python),
-        asset_graph=cast(Any, None),
-    )
-
-
 def launched(instance: DagsterInstance, **tags: str) -> DagsterRun:
-    run = new_run(instance, **tags)
+    run = new_run(instance, JOB, IMAGE, **tags)
     instance.launch_run(run.run_id, cast(Any, None))
     return cast(DagsterRun, instance.get_run_by_id(run.run_id))
 

@@ -3,7 +3,6 @@
 import json
 import os
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,12 +13,9 @@ import dagster_k8s.client
 import pytest
 import yaml
 from dagster import DagsterInstance, DagsterRun, DagsterRunStatus, job
-from dagster._core.code_pointer import ModuleCodePointer
 from dagster._core.definitions.job_base import InMemoryJob
 from dagster._core.execution.api import execute_run_iterator
 from dagster._core.launcher import WorkerStatus
-from dagster._core.origin import JobPythonOrigin, RepositoryPythonOrigin
-from dagster._core.remote_origin import GrpcServerCodeLocationOrigin, RemoteJobOrigin, RemoteRepositoryOrigin
 from dagster_shared.yaml_utils import load_yaml_from_path
 
 from deploy.kubernetes.check.__main__ import read_secrets, read_values
@@ -27,6 +23,7 @@ from deploy.kubernetes.check.chart import instance_config, make_run_job
 from deploy.kubernetes.check.manifests import CHECKS, Manifests
 from tests.conftest import Database, environment
 from tests.deploy.kubernetes.api_server import CUT, Cluster, running_cluster
+from tests.deploy.runs import new_run
 
 PROJECT = Path(__file__).parents[3]
 IMAGE = "registry.example.com/hiring-orchestration:v1.0.0"
@@ -87,35 +84,8 @@ def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(dagster_k8s.client, "time", SimpleNamespace(sleep=lambda _seconds: None, time=time.time))
 
 
-def new_run(instance: DagsterInstance, **tags: str) -> DagsterRun:
-    """Create a run as the code server's job is asked for one."""
-    pointer = ModuleCodePointer("orchestration.definitions", "defs", working_directory=None)
-    python = RepositoryPythonOrigin(sys.executable, pointer, IMAGE, [sys.executable, "-m", "dagster"], {})
-    location = GrpcServerCodeLocationOrigin(host="hiring", port=4000, location_name="hiring")
-    return instance.create_run(
-        job_name=JOB,
-        run_id=None,
-        run_config={},
-        status=DagsterRunStatus.NOT_STARTED,
-        tags=tags,
-        root_run_id=None,
-        parent_run_id=None,
-        step_keys_to_execute=None,
-        execution_plan_snapshot=None,
-        job_snapshot=None,
-        parent_job_snapshot=None,
-        asset_selection=None,
-        asset_check_selection=None,
-        resolved_op_selection=None,
-        op_selection=None,
-        remote_job_origin=RemoteJobOrigin(RemoteRepositoryOrigin(location, "__repository__"), JOB),
-        job_code_origin=JobPythonOrigin(JOB, python),
-        asset_graph=cast(Any, None),
-    )
-
-
 def launched(instance: DagsterInstance, **tags: str) -> DagsterRun:
-    run = new_run(instance, **tags)
+    run = new_run(instance, JOB, IMAGE, **tags)
     instance.launch_run(run.run_id, cast(Any, None))
     return current(instance, run)
 
@@ -207,7 +177,7 @@ def test_no_password_is_in_a_job(instance: DagsterInstance, cluster: Cluster) ->
 def test_a_run_that_the_cluster_refuses_fails_at_once(instance: DagsterInstance, cluster: Cluster) -> None:
     """A quota, a right that is missing: a run that stays queued would keep the sensors from starting another."""
     cluster.faults.append(403)
-    run = new_run(instance)
+    run = new_run(instance, JOB, IMAGE)
 
     with pytest.raises(dagster_k8s.client.DagsterK8sUnrecoverableAPIError):
         instance.launch_run(run.run_id, cast(Any, None))
@@ -219,7 +189,7 @@ def test_a_run_that_the_cluster_refuses_fails_at_once(instance: DagsterInstance,
 @pytest.mark.usefixtures("_impatient")
 def test_a_run_that_cannot_be_launched_in_four_attempts_fails(instance: DagsterInstance, cluster: Cluster) -> None:
     cluster.faults += [503] * 4
-    run = new_run(instance)
+    run = new_run(instance, JOB, IMAGE)
 
     with pytest.raises(dagster_k8s.client.DagsterK8sAPIRetryLimitExceeded):
         instance.launch_run(run.run_id, cast(Any, None))
@@ -245,7 +215,7 @@ def test_a_run_whose_job_was_made_although_the_connection_broke_fails_and_its_jo
 ) -> None:
     """The launcher takes the Job for another one of that name, and the sensor starts another run."""
     cluster.faults.append(CUT)
-    run = new_run(instance)
+    run = new_run(instance, JOB, IMAGE)
 
     with pytest.raises(dagster_k8s.client.DagsterK8sUnrecoverableAPIError):
         instance.launch_run(run.run_id, cast(Any, None))
