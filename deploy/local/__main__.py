@@ -58,7 +58,7 @@ RUN, LOOK, CLEAN_UP = "Run the pipeline", "Look inside", "Clean up"
 QUIET = Console(stderr=True, quiet=True)
 PYTHON = (sys.executable, "-m")
 # Pipes and files have no width; the tables need more than the default of 80 columns.
-console = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
+console = Console(highlight=False, emoji=False, width=None if sys.stdout.isatty() else 120)
 
 
 def _print_version(is_requested: bool) -> None:

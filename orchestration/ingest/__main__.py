@@ -13,7 +13,6 @@ import typer
 from rich import box
 from rich.console import Console
 from rich.logging import RichHandler
-from rich.markup import escape
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table as Grid
 
@@ -55,9 +54,10 @@ EXPECTED = (
 )
 
 app = typer.Typer(add_completion=False, help=__doc__, no_args_is_help=True, pretty_exceptions_enable=False)
-# A pipe or a file has no width of its own, and the tables need more than rich's default of 80 columns.
-out = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
-err = Console(highlight=False, stderr=True)
+# Keys and records may contain what rich would read as markup. A pipe or a file has no width of its own, and the tables
+# need more than rich's default of 80 columns.
+out = Console(highlight=False, markup=False, emoji=False, width=None if sys.stdout.isatty() else 120)
+err = Console(highlight=False, markup=False, emoji=False, stderr=True)
 
 Source = Annotated[str, typer.Argument(help="A file, or s3://bucket/key.")]
 TableName = Annotated[
@@ -92,9 +92,7 @@ def validate(
     if result.by_reason:
         grid = Grid("reason", "records", "for example", box=box.SIMPLE_HEAD)
         for count, samples in result.by_reason:
-            grid.add_row(
-                samples[0].reason, f"{count:,}", "\n".join(escape(str(sample)) for sample in samples[:SAMPLES_SHOWN])
-            )
+            grid.add_row(samples[0].reason, f"{count:,}", "\n".join(map(str, samples[:SAMPLES_SHOWN])))
         out.print(grid)
     if result.failure:
         err.print(f"would fail: {result.failure}", soft_wrap=True)
@@ -105,13 +103,13 @@ def validate(
 def _print_format(file_format: FileFormat, repeated_headers: int) -> None:
     """Print the format detected in a file."""
     out.print(f"encoding: {file_format.encoding}")
-    out.print(f"delimiter: {file_format.dialect}", markup=False)
+    out.print(f"delimiter: {file_format.dialect}")
     out.print(
         f"header: {f'line {file_format.header_line}' if file_format.header_line else 'none, columns by position'}"
     )
     out.print(f"columns: {', '.join(file_format.columns)}")
     if file_format.left_out:
-        out.print(f"left out: {', '.join(name or '(without a name)' for name in file_format.left_out)}", markup=False)
+        out.print(f"left out: {', '.join(name or '(without a name)' for name in file_format.left_out)}")
     if repeated_headers:
         out.print(f"repeated headers: {repeated_headers:,}")
 
@@ -240,7 +238,7 @@ def _printed(outcome: Outcome) -> Outcome:
 @contextmanager
 def _progress_bar() -> Iterator[OnProgress]:
     """Show a load's progress while the block runs: a bar on a terminal, nothing elsewhere."""
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), DownloadColumn(), TimeRemainingColumn())
     with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as bar:
         task = bar.add_task("reading", total=None)
 

@@ -1,10 +1,9 @@
-"""Prints the status of all loads on a terminal."""
+"""Prints the status of all loads on a terminal, with consoles that read no markup in keys and messages."""
 
 from collections.abc import Sequence
 
 from rich import box
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table as Grid
 
 from orchestration.database import Connection
@@ -69,16 +68,17 @@ def print_status(console: Console, connection: Connection) -> bool:
     for load_id, table, key, state, *counts, started, percent in connection.execute(RECENT_LOADS, [RECENT]):
         shown = state if percent is None else f"{state} {percent} %"
         numbers = (f"{count:,}" for count in counts)
-        grid.add_row(str(load_id), table, escape(key), shown, *numbers, f"{started:%Y-%m-%d %H:%M:%S}")
+        grid.add_row(str(load_id), table, key, shown, *numbers, f"{started:%Y-%m-%d %H:%M:%S}")
     if grid.rows:
         console.print(grid)
     for load_id, state, error in connection.execute(FAILURES, [RECENT]):
-        console.print(f"load {load_id} {state}: {error}", soft_wrap=True, markup=False)
+        console.print(f"load {load_id} {state}: {error}", soft_wrap=True)
 
     discrepancies = connection.execute(DISCREPANCIES, [RECENT]).fetchall()
     for load_id, record, complaint in discrepancies:
         where = f"load {load_id}" if record is None else f"record {record} of load {load_id}"
-        console.print(f"[red]does not add up:[/] {where} {complaint}", soft_wrap=True)
+        console.print("does not add up:", style="red", end=" ")
+        console.print(f"{where} {complaint}", soft_wrap=True)
     if not discrepancies:
         console.print("Every record is accounted for.")
     return not discrepancies
@@ -109,7 +109,7 @@ def print_rejected(console: Console, records: Sequence[RejectedRecord]) -> None:
     for record in records[:SHOWN]:
         wrong = record.problems if record.message else ", ".join(map(record.described, record.reasons))
         numbers = (str(record.load_id), str(record.record), "" if record.line is None else str(record.line))
-        grid.add_row(record.table_name, escape(record.object or "batch"), *numbers, record.status, escape(wrong))
+        grid.add_row(record.table_name, record.object or "batch", *numbers, record.status, wrong)
     console.print(grid if grid.rows else "no rejected records")
     if len(records) > SHOWN:
         console.print(f"... and {len(records) - SHOWN:,} more: --csv writes all")

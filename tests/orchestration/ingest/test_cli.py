@@ -108,6 +108,17 @@ class TestValidate:
         (tmp_path / "jobs.csv").write_bytes(b"1,a\n")
         assert "header: none, columns by position" in run("validate", str(tmp_path / "jobs.csv")).output
 
+    def test_brackets_in_names_and_records_are_shown_unchanged(self, tmp_path: Path) -> None:
+        """As markup, rich would leave out [final], and end with a traceback at [/b]."""
+        path = tmp_path / "jobs [final].csv"
+        path.write_bytes(b"id,job[/b]\n1,a\n")
+        found = run("validate", str(path))
+        assert found.exit_code == 1
+        assert f"{path} for raw.jobs: 0 records" in found.output
+        assert "has unknown 'job[/b]'" in in_words(found)
+        path.write_bytes(b"id,job\n1,a\n2,b,[/b]\n")
+        assert run("validate", str(path)).exit_code == 0
+
     def test_how_much_may_be_rejected_is_a_setting(self, tmp_path: Path) -> None:
         (tmp_path / "jobs.csv").write_bytes(BAD)
         assert run("validate", str(tmp_path / "jobs.csv"), "--reject-share", "0.3").exit_code == 1
@@ -207,6 +218,14 @@ class TestStatus:
         assert found.exit_code == 0, found.output
         assert "is the delimiter ';'?" in in_words(found)
         assert "Every record is accounted for." in found.output
+
+    def test_brackets_in_keys_and_reasons_are_shown_unchanged(self, servers: Bucket) -> None:
+        """A load that has failed must not end in a traceback instead of its reason."""
+        servers.put("jobs [old].csv", b"id,job[/b]\n1,a\n")
+        for command, status in (("load", 1), ("status", 0)):
+            found = run(command)
+            assert found.exit_code == status, found.output
+            assert "jobs [old].csv has a header that lacks 'job' and has unknown 'job[/b]'" in in_words(found)
 
     def test_a_lost_record_is_reported(self, servers: Bucket, database: Database) -> None:
         servers.put("jobs.csv", BAD)
