@@ -97,14 +97,7 @@ def run() -> None:
         stack.refresh()
         with psycopg.connect(stack.postgres.conninfo("hiring")) as connection:
             print_report(console, connection, YEAR)
-            print_loads_since(console, connection, last)
-            (failed,) = connection.execute(
-                """
-                select count(*) from raw.loads
-                where status in ('loading', 'held', 'failed') or (status = 'abandoned' and load_id > %s)
-                """,
-                [last],
-            ).fetchone() or (0,)
+            failed = print_loads_since(console, connection, last)
     ignored = _ignored_files(settings.landing_folder)
     for name in ignored:
         console.print(f"Not loaded, because its name does not match a table: {name}", soft_wrap=True, markup=False)

@@ -9,6 +9,8 @@ from rich.table import Table
 from rich.text import Text
 
 from contracts.rules import visible
+from orchestration.ingest.ledger import IS_REPLACED
+from orchestration.ingest.objects import FILES
 
 ROWS_SHOWN = 10
 DISPOSITIONS = """
@@ -107,30 +109,37 @@ def _print_dispositions(console: Console, rows: Any) -> None:
     )
 
 
-def print_loads_since(console: Console, connection: psycopg.Connection[tuple[Any, ...]], last: int) -> None:
-    """Print the loads after a given one, and those that are not complete.
+def print_loads_since(console: Console, connection: psycopg.Connection[tuple[Any, ...]], last: int) -> int:
+    """Print the loads after a given one, and earlier ones of objects that are still not loaded.
 
     Args:
         console: where to print them.
         connection: of a role that may read the ledger.
         last: number of the last load that is not new; 0 if there is none.
+
+    Returns:
+        How many objects are not loaded.
     """
     loads = connection.execute(
-        """
-        select table_name, key, records, malformed, invalid, status, error from raw.loads
-        where source = 'object' and (load_id > %s or status in ('loading', 'held', 'failed'))
+        f"""
+        with loads as (select *, status <> 'complete' and not {IS_REPLACED} as is_lacking from raw.loads)
+        select table_name, key, records, malformed, invalid, status, error, is_lacking from loads
+        where
+            source = 'object' and bucket <> %(files)s
+            and (load_id > %(last)s or (is_lacking and status <> 'abandoned'))
         order by load_id
-        """,
-        [last],
+        """,  # noqa: S608 - a constant
+        {"files": FILES, "last": last},
     ).fetchall()
     if not loads:
         console.print("Nothing new in the landing folder: every object was loaded before.\n")
-        return
+        return 0
     columns = ["table", "object", "records", "malformed", "invalid", "status"]
-    _print(console, "Loaded now", columns, [row[:-1] for row in loads])
-    for *_, error in loads:
+    _print(console, "Loaded now", columns, [row[:-2] for row in loads])
+    for *_, error, _is_lacking in loads:
         if error:
             console.print(error, soft_wrap=True, markup=False)
+    return sum(is_lacking for *_, is_lacking in loads)
 
 
 def _print(console: Console, title: str, columns: list[str], rows: Rows) -> None:

@@ -29,6 +29,13 @@ IS_SAME_VERSION = """(
     and latest.last_modified in (listed.last_modified, date_trunc('second', listed.last_modified))
 )"""
 
+# Whether a later load of the same object has ended, so that how this one ended no longer matters.
+IS_REPLACED = """exists (
+    select from raw.loads as later
+    where
+        (later.bucket, later.key) = (loads.bucket, loads.key) and later.load_id > loads.load_id
+        and later.status in ('complete', 'failed', 'held')
+)"""
 
 # Of chunks. Those of old loads, before invalid rows were counted, have only `rejected`, the malformed records.
 TOTALS = """

@@ -7,6 +7,7 @@ from rich.console import Console
 from rich.table import Table as Grid
 
 from orchestration.database import Connection
+from orchestration.ingest.ledger import IS_REPLACED
 from orchestration.ingest.rejected import NothingBuilt, RejectedRecord, incomplete
 
 RECENT = 10
@@ -46,13 +47,13 @@ RECENT_LOADS = """
     group by l.load_id
     order by l.load_id
 """
-FAILURES = """
+FAILURES = f"""
     select load_id, status, error
     from raw.loads
-    where status in ('loading', 'held', 'failed') and error is not null
+    where status in ('loading', 'held', 'failed') and error is not null and not {IS_REPLACED}
     order by load_id desc
     limit %s
-"""
+"""  # noqa: S608 - a constant
 DISCREPANCIES = "select load_id, record, complaint from raw.discrepancies limit %s"
 
 

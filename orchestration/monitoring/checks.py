@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from psycopg import sql
 
 from contracts import Table
+from orchestration.ingest.ledger import IS_REPLACED
 from orchestration.ingest.objects import FILES
 from orchestration.warehouse.published import unpublished_loads
 
@@ -224,19 +225,14 @@ def failed_objects(connection: "Connection", table: Table) -> list[FailedObject]
     Abandoned loads and loads in progress do not count: the previous load decides.
     """
     rows = connection.execute(
-        """
+        f"""
         select load_id, key, status, started_at, coalesce(error, '')
-        from raw.loads as failed
+        from raw.loads
         where
             table_name = %(table)s and source = 'object' and bucket <> %(files)s and status in ('failed', 'held')
-            and not exists (
-                select from raw.loads as later
-                where
-                    (later.bucket, later.key) = (failed.bucket, failed.key) and later.load_id > failed.load_id
-                    and later.status in ('complete', 'failed', 'held')
-            )
+            and not {IS_REPLACED}
         order by load_id desc
-        """,
+        """,  # noqa: S608 - a constant
         {"table": table.name, "files": FILES},
     )
     return [FailedObject(*row) for row in rows]

@@ -218,6 +218,9 @@ class TestStatus:
         assert found.exit_code == 0, found.output
         assert "is the delimiter ';'?" in in_words(found)
         assert "Every record is accounted for." in found.output
+        servers.put("jobs_bad.csv", b"1;a\n")
+        run("load")
+        assert "is the delimiter ';'?" not in in_words(run("status"))
 
     def test_brackets_in_keys_and_reasons_are_shown_unchanged(self, servers: Bucket) -> None:
         """A load that has failed must not end in a traceback instead of its reason."""
