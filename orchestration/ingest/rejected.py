@@ -99,10 +99,12 @@ def write_csv(records: Sequence[RejectedRecord], table: Table, target: TextIO) -
         table: their table.
         target: a text file that does not translate line ends.
     """
-    rows = csv.writer(target, lineterminator="\n")
+    # A field that contains a carriage return is quoted only if that ends lines.
+    rows = csv.writer(target, lineterminator="\r\n")
     rows.writerow([*table.column_names, *EXPORTED])
     for record in records:
-        text = None if record.raw is None else record.raw.decode("utf-8", "replace")
+        # A NUL character would reject the corrected record, too.
+        text = None if record.raw is None else record.raw.decode("utf-8", "replace").replace("\0", "\ufffd")
         places = (record.problems, record.object, record.line, record.load_id, record.record)
         rows.writerow([*map(record.value, table.column_names), *places, text])
 

@@ -1,12 +1,19 @@
 """Storing rejected records, and which of them the rows of a later file correct."""
 
 import gzip
+import io
+from datetime import UTC, datetime
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
+from orchestration.ingest.beginning import read_beginning
 from orchestration.ingest.dialect import Dialect
 from orchestration.ingest.encoding import Encoding
 from orchestration.ingest.file_format import FileFormat
+from orchestration.ingest.records import split_chunks
+from orchestration.ingest.rejected import RejectedRecord, write_csv
 from orchestration.ingest.rejections import examples_by_reason, readable_fields
 from orchestration.ingest.session import DatabaseUnavailable, TableSession
 from tests.orchestration.ingest.conftest import JOBS, LENIENT, Landing, discrepancies, jobs
@@ -161,6 +168,25 @@ def test_a_record_that_is_malformed_again_corrects_nothing(landing: Landing) -> 
     landing.bucket.put("jobs.csv", b"_load_id,_record,id,job\n3,17,1\n3,18,2,\n3,19,3,c\n")
     landing.load_one(policy=LENIENT)
     assert landing.database.rows(CORRECTIONS) == [(3, 18, 1, 2, None), (3, 19, 1, 3, None)]
+
+
+@given(st.lists(st.lists(st.sampled_from([*'",;\r\n\0\\\ufeff a1', "id,job"])).map("".join), min_size=1, max_size=5))
+@example(["1,Mac\rOS", "2,no\0thing"])
+def test_each_record_of_an_export_is_identified_whatever_was_delivered(delivered: list[str]) -> None:
+    """A record that has a NUL character, or a carriage return, could not be corrected by the exported file."""
+    records = [
+        RejectedRecord(
+            *("jobs", "jobs.csv", 3, number, 1, ["too_many_fields"], "has 3 fields"),
+            *({"id": str(number), "job": f"Clerk {text}".replace("\0", "")}, "open", datetime.now(UTC), text.encode()),
+        )
+        for number, text in enumerate(delivered, 1)
+    ]
+    export = io.StringIO(newline="")
+    write_csv(records, JOBS, export)
+    beginning = read_beginning([export.getvalue().encode()], JOBS)
+    chunks = list(split_chunks(beginning.blocks, beginning.file_format, body=beginning.body))
+    corrections = [correction.corrected_record for chunk in chunks for correction in chunk.corrections]
+    assert corrections == list(range(1, len(delivered) + 1))
 
 
 EXPORT = b"_load_id,_record,id,job\n" + b"".join(
