@@ -11,6 +11,7 @@ from psycopg.rows import class_row
 from psycopg.types.json import Jsonb
 
 from contracts import Column, LogicalType, Table
+from contracts.rules import WHITE_SPACE
 from orchestration.database import Connection
 from orchestration.ingest.file_format import FileFormat
 from orchestration.ingest.invalid import InvalidRecord
@@ -403,10 +404,10 @@ def would_withdraw(connection: Connection, table: Table, load: Load) -> tuple[in
 
 def _comparable(column: Column) -> sql.Composed:
     """Return SQL for a delivered key in canonical form; null if it cannot be read."""
-    name = sql.Identifier(column.name)
+    name = sql.SQL("btrim({}, {})").format(sql.Identifier(column.name), sql.Literal(WHITE_SPACE))
     if column.logical_type is not LogicalType.INTEGER:
-        return sql.SQL("nullif(btrim({}), '')").format(name)
-    return sql.SQL(r"substring({} from '^\s*\+?0*([1-9][0-9]*)(?:\.0+)?\s*$')").format(name)
+        return sql.SQL("nullif({}, '')").format(name)
+    return sql.SQL(r"substring({} from '^\+?0*([1-9][0-9]*)(?:\.0+)?$')").format(name)
 
 
 def unfinished(

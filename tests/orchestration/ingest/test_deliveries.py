@@ -35,7 +35,11 @@ def ten(landing: Landing) -> Landing:
         pytest.param(range(1, 8), 3, id="more than a fifth is lacking"),
         pytest.param([], 10, id="nothing is delivered"),
         pytest.param(range(11, 31), 10, id="others are delivered, and more of them"),
-        pytest.param(["007", "+8", " 9 ", "10.0", 5, 4, 3, 2, "01"], None, id="ids are written in other ways"),
+        pytest.param(
+            ["007", "+8", " 9 ", "10.0", "5\u00a0", "4\ufeff", "\u200b3\t", 2, "01"],
+            None,
+            id="ids are written in other ways",
+        ),
         pytest.param([*range(1, 8), "8 a", "9;", ""], 3, id="ids that cannot be read are lacking"),
     ],
 )
