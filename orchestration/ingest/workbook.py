@@ -6,7 +6,9 @@ workbook's bytes, so that an interrupted load can resume in it.
 
 import csv
 import io
+import re
 import zipfile
+import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import date, datetime, time, timedelta
 from typing import Any
@@ -18,6 +20,15 @@ from orchestration.ingest.header import Header, comparable
 # A workbook is held in memory, both its bytes and its cells: some 20 times its size. 64 MiB are two million hires.
 MAX_BYTES = 64 << 20
 MAX_UNPACKED_BYTES = 1 << 30
+# Of one sheet, empty ones included: reading it allocates some 40 bytes for each cell up to its last column and row,
+# however few of them have a value. A million rows of 32 columns.
+MAX_CELLS = 1 << 25
+SHEET = re.compile(r"xl/worksheets/[^/]+[.]xml", re.IGNORECASE)
+SCAN_BYTES = 1 << 20
+# References to cells after column Z or row 99,999, of which most sheets have none.
+NEAR_COLUMNS, NEAR_ROWS = 26, 99_999
+FAR_CELL = re.compile(rb'\br="(?=[A-Z]{2}|[A-Z][0-9]{6})([A-Z]{1,9})([0-9]{1,20})"')
+MAX_REFERENCE_BYTES = 40
 ROWS_PER_BLOCK = 10_000
 # The header has to be in one of the first rows, as in a CSV file.
 HEADER_ROWS = 11
@@ -58,13 +69,46 @@ def _whole(blocks: Iterable[bytes]) -> bytes:
     if not content:
         raise UnreadableFile("is empty, and so no workbook")
     try:
-        with zipfile.ZipFile(io.BytesIO(content)) as archive:
-            unpacked = sum(part.file_size for part in archive.infolist())
+        archive = zipfile.ZipFile(io.BytesIO(content))
     except zipfile.BadZipFile:
         raise UnreadableFile("is no workbook, though its name ends in .xlsx") from None
-    if unpacked > MAX_UNPACKED_BYTES:
-        raise UnreadableFile(f"unpacks to more than {MAX_UNPACKED_BYTES >> 30} GiB: export its sheet as CSV")
+    with archive:
+        _require_readable_size(archive)
     return content
+
+
+def _require_readable_size(archive: zipfile.ZipFile) -> None:
+    if sum(part.file_size for part in archive.infolist()) > MAX_UNPACKED_BYTES:
+        raise UnreadableFile(f"unpacks to more than {MAX_UNPACKED_BYTES >> 30} GiB: export its sheet as CSV")
+    try:
+        extents = [_extent(archive, name) for name in filter(SHEET.fullmatch, archive.namelist())]
+    except (zipfile.BadZipFile, zlib.error, RuntimeError, EOFError) as error:
+        raise UnreadableFile(f"is a workbook that cannot be read: {error}") from None
+    for columns, rows in extents:
+        if columns * rows > MAX_CELLS:
+            raise UnreadableFile(
+                f"has a sheet of up to {columns:,} columns and {rows:,} rows, too many to be read: delete the cells "
+                "after its records, or export it as CSV"
+            )
+
+
+def _extent(archive: zipfile.ZipFile, name: str) -> tuple[int, int]:
+    """Return up to how many columns and rows a sheet has, given its XML; at least NEAR_COLUMNS and NEAR_ROWS."""
+    columns, rows, rest = NEAR_COLUMNS, NEAR_ROWS, b""
+    with archive.open(name) as sheet:
+        while block := sheet.read(SCAN_BYTES):
+            text = rest + block
+            for letters, row in FAR_CELL.findall(text):
+                columns, rows = max(columns, _column_number(letters)), max(rows, int(row))
+            rest = text[-MAX_REFERENCE_BYTES:]
+    return columns, rows
+
+
+def _column_number(letters: bytes) -> int:
+    number = 0
+    for letter in letters:
+        number = number * 26 + letter - ord("@")
+    return number
 
 
 def _sheets(content: bytes) -> dict[str, Rows]:

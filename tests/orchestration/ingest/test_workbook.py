@@ -108,6 +108,31 @@ def test_a_workbook_of_more_than_the_bound_is_refused_before_it_is_unpacked(monk
         read(content)
 
 
+@pytest.mark.parametrize("scanned", [1 << 20, 50])
+def test_a_sheet_with_a_cell_far_from_its_records_is_refused_before_it_is_read(
+    monkeypatch: pytest.MonkeyPatch, scanned: int
+) -> None:
+    """All cells in between would be allocated, which ends the process, and again whenever the load is tried."""
+    book = Workbook()
+    book.worksheets[0].append(HEADER)
+    near, far = io.BytesIO(), io.BytesIO()
+    book.save(near)
+    book.worksheets[0]["AB100001"] = " "
+    book.save(far)
+    monkeypatch.setattr(workbook, "SCAN_BYTES", scanned)
+    monkeypatch.setattr(workbook, "MAX_CELLS", 28 * 100_001 - 1)
+    assert read(near.getvalue()) == [HEADER]
+    with pytest.raises(UnreadableFile, match="has a sheet of up to 28 columns and 100,001 rows"):
+        read(far.getvalue())
+
+
+def test_a_workbook_with_a_damaged_sheet_fails_with_a_message() -> None:
+    content = saved({"Sheet1": [HEADER]})
+    begin = content.index(b"xl/worksheets/sheet1.xml") + 60
+    with pytest.raises(UnreadableFile, match="is a workbook that cannot be read"):
+        read(content[:begin] + b"damaged" + content[begin + 7 :])
+
+
 def test_the_text_is_the_same_each_time_for_any_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     """A load resumes at a byte of this text, perhaps in another process."""
     content = saved({"Sheet1": [HEADER, *([number, f"P {number}", "2021-01-01", 1, 1] for number in range(50))]})
