@@ -1,17 +1,19 @@
 """`python -m deploy.migrate`: the one-off task before every new version. Dagster's database, then hiring's.
 
 It connects to PGDATABASE by libpq's variables, as a role that may create roles and databases, and waits while the
-server is starting or a standby. Running it again changes nothing.
+server is starting or a standby, or other sessions have locked what it changes. Running it again changes nothing.
 """
 
 import os
 import sys
+from collections.abc import Mapping
 
 import psycopg
 
 from contracts.tables import ContractError
 from deploy.databases import ensure_database, ensure_role
 from deploy.waiting import GaveUp, in_one_line, until
+from orchestration.database import LockTimeout
 from orchestration.instance.database import InstanceSettings
 from orchestration.migrations import ROLES, migrate, version_of
 from orchestration.settings import WrongSetting
@@ -24,7 +26,7 @@ def main() -> None:
         _required("DAGSTER_HOME")
         until(_server_takes_writes)
         _dagster()
-        migrate(passwords=passwords)
+        until(lambda: _blocked(passwords))
         with psycopg.connect(autocommit=True) as connection:
             _say(f"the database {connection.info.dbname} is at version {version_of(connection)}")
     except (WrongSetting, GaveUp, ContractError, psycopg.Error) as error:
@@ -53,6 +55,15 @@ def _server_takes_writes() -> str | None:
         psycopg.connect(connect_timeout=5, target_session_attrs="read-write").close()
     except psycopg.OperationalError as error:
         return in_one_line(error)
+    return None
+
+
+def _blocked(passwords: Mapping[str, str]) -> str | None:
+    """Migrate schema raw; return which sessions prevent that, None if it is done."""
+    try:
+        migrate(passwords=passwords)
+    except LockTimeout as error:
+        return str(error)
     return None
 
 

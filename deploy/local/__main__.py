@@ -22,6 +22,7 @@ from deploy.local.services import LOOPBACK, PROGRAMS
 from deploy.local.settings import Settings, settings_help
 from deploy.local.stack import Stack, on_servers, own, psql
 from deploy.local.supervisor import Interrupted, StackError
+from orchestration.database import LockTimeout
 from orchestration.ingest.tables import is_hidden, seems_delivered, table_of
 
 YEAR = 2021
@@ -272,7 +273,7 @@ def main() -> None:
         sys.exit(2)
     except Interrupted:
         sys.exit(130)
-    except (StackError, PostgresRefused, ContractError) as error:
+    except (StackError, PostgresRefused, ContractError, LockTimeout) as error:
         sys.exit(str(error))
 
 

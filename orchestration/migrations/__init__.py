@@ -6,17 +6,18 @@ then tables and columns of the contract that raw lacks (contract.py), then funct
 builds is in dbt_project.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import psycopg
-from psycopg.errors import UndefinedTable
+from psycopg.errors import LockNotAvailable, UndefinedTable
 
 from contracts import TABLES
 from contracts.tables import contract_version
-from orchestration.database import set_password
+from orchestration.database import LockTimeout, set_password
 from orchestration.migrations.contract import follow_contract, follows_newer_contract
 from orchestration.migrations.objects import replace_objects
 
@@ -27,6 +28,22 @@ if TYPE_CHECKING:
 MIGRATION_LOCK = 0x6869_7265
 # application_name of its sessions.
 NAME = "hiring_migrations"
+# Readers queue behind a migration that waits for a lock, for no longer than this.
+LOCK_TIMEOUT_SECONDS = 5
+HOLDERS = """
+    select
+        format('session %%s (%%s)', pid, coalesce(nullif(application_name, ''), usename)),
+        string_agg(distinct relation::regclass::text, ', '),
+        to_char(min(xact_start), 'YYYY-MM-DD HH24:MI:SS')
+    from pg_locks
+    inner join pg_stat_activity using (pid)
+    inner join pg_class on relation = pg_class.oid
+    where
+        granted and pg_locks.database = (select oid from pg_database where datname = current_database())
+        and relnamespace = to_regnamespace('raw') and relkind <> 'i' and application_name <> %s
+    group by pid, application_name, usename
+    order by min(xact_start), pid
+"""
 ROLES = ("hiring_loader", "hiring_transformer", "hiring_api", "hiring_restorer", "hiring_reader")
 
 
@@ -44,6 +61,7 @@ def migrate(conninfo: str = "", passwords: Mapping[str, str] | None = None, revi
     Raises:
         ContractError: raw has tables or columns that the contract lacks; nothing was changed, and the message says what
             to do.
+        LockTimeout: other sessions hold locks that it needs, which the message names; nothing was changed.
         psycopg.OperationalError: the server cannot be reached or refuses the login.
     """
     # Imported here, because it takes most of a second that other commands do not need.
@@ -58,7 +76,8 @@ def migrate(conninfo: str = "", passwords: Mapping[str, str] | None = None, revi
             poolclass=sqlalchemy.NullPool,
         )
         if (version_of(guard) or "") <= newest_version():
-            with engine.begin() as connection:
+            with _naming_holders(guard), engine.begin() as connection:
+                connection.exec_driver_sql(f"set local lock_timeout = {LOCK_TIMEOUT_SECONDS * 1000:.0f}")
                 config = _config()
                 config.attributes["connection"] = connection
                 command.upgrade(config, revision)
@@ -68,6 +87,23 @@ def migrate(conninfo: str = "", passwords: Mapping[str, str] | None = None, revi
                     replace_objects(session, TABLES)
         for role, password in (passwords or {}).items():
             set_password(guard, role, password)
+
+
+@contextmanager
+def _naming_holders(guard: psycopg.Connection[Any]) -> Iterator[None]:
+    """Raise LockTimeout in place of a lock timeout of the block, with the sessions that hold locks in schema raw."""
+    from sqlalchemy.exc import OperationalError
+
+    try:
+        yield
+    except (OperationalError, LockNotAvailable) as error:
+        if not isinstance(error.orig if isinstance(error, OperationalError) else error, LockNotAvailable):
+            raise
+        holders = [
+            f"{session} has locked {relations}" + (f" since {since} UTC" if since else "")
+            for session, relations, since in guard.execute(HOLDERS, [NAME])
+        ]
+        raise LockTimeout(f"the migration waits: {'; '.join(holders) or str(error)}") from None
 
 
 def version_of(connection: psycopg.Connection[Any]) -> str | None:

@@ -6,6 +6,7 @@ import psycopg
 from sqlalchemy.exc import SQLAlchemyError
 
 from contracts.tables import ContractError
+from orchestration.database import LockTimeout
 from orchestration.migrations import migrate
 from orchestration.settings import DatabaseSettings
 
@@ -14,7 +15,7 @@ def main() -> None:
     """Migrate the database of libpq's variables; on failure, print one line to standard error and exit with 1."""
     try:
         migrate(passwords=DatabaseSettings.read().passwords)
-    except (psycopg.Error, SQLAlchemyError, ContractError) as error:
+    except (psycopg.Error, SQLAlchemyError, ContractError, LockTimeout) as error:
         sys.exit(f"cannot migrate the database: {str(error).splitlines()[0]}")
 
 

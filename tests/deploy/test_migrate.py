@@ -11,9 +11,11 @@ from urllib.parse import quote
 import psycopg
 import pytest
 
+from deploy import migrate, waiting
 from deploy.databases import ensure_role
 from deploy.local.postgres import EmbeddedPostgres, running_postgres
 from orchestration import migrations
+from orchestration.database import LockTimeout
 from orchestration.migrations import ROLES, newest_version
 
 REPOSITORY = Path(__file__).parents[2]
@@ -90,6 +92,21 @@ def test_a_migration_waits_for_a_read_only_server(server: EmbeddedPostgres) -> N
             connection.execute("select pg_reload_conf()")
     _, err = migration.communicate(timeout=120)
     assert migration.returncode == 0, err
+
+
+def test_a_migration_waits_for_sessions_that_hold_locks_and_says_so(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    holders = iter(["the migration waits: session 4711 (DBeaver) has locked raw.loads"])
+
+    def migrate_once_nothing_is_locked(**_: object) -> None:
+        if (holder := next(holders, None)) is not None:
+            raise LockTimeout(holder)
+
+    monkeypatch.setattr(migrate, "migrate", migrate_once_nothing_is_locked)
+    monkeypatch.setattr(waiting, "POLL_SECONDS", 0)
+    waiting.until(lambda: migrate._blocked({}))
+    assert capsys.readouterr().err == "waiting: the migration waits: session 4711 (DBeaver) has locked raw.loads\n"
 
 
 @pytest.mark.parametrize("is_url", [False, True])

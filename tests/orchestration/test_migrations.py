@@ -14,6 +14,8 @@ from psycopg.errors import CheckViolation, InsufficientPrivilege, UniqueViolatio
 from contracts import TABLES, Column, LogicalType, Table
 from contracts.tables import ContractError
 from deploy.local.postgres import EmbeddedPostgres
+from orchestration import migrations
+from orchestration.database import LockTimeout
 from orchestration.migrations import ROLES, migrate, newest_version, version_of
 from orchestration.migrations.contract import follow_contract, follows_newer_contract, missing_columns
 from orchestration.migrations.objects import NAMES, replace_objects
@@ -540,6 +542,21 @@ def test_a_database_that_follows_a_newer_contract_is_not_changed(database: Datab
     newer = shape(database)
     migrate(database.conninfo())
     assert shape(database) == newer
+
+
+def test_a_migration_that_needs_what_others_have_locked_ends_soon_and_names_them(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A psql that was left in a transaction would stop an upgrade without a word, and every reader behind it."""
+    monkeypatch.setattr(migrations, "LOCK_TIMEOUT_SECONDS", 0.1)
+    database.execute("update raw.replaceable_objects set digest = '' where name = 'discrepancies'")
+    with database.connect("hiring_transformer") as reader, reader.transaction():
+        reader.execute("set application_name = 'DBeaver'")
+        reader.execute("select from raw.discrepancies")
+        with pytest.raises(LockTimeout, match=r"session \d+ \(DBeaver\) has locked .*raw\.discrepancies.* since 20"):
+            migrate(database.conninfo())
+    migrate(database.conninfo())
+    assert database.rows("select count(*) from raw.replaceable_objects where digest = ''") == [(0,)]
 
 
 @pytest.mark.parametrize("version", VERSIONS[:-1])
