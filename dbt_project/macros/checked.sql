@@ -193,12 +193,13 @@ to_check as (
 ),
 
 {% if is_snapshot %}
--- The newest object has all records of the table.
+-- The newest object has all records of the table, unless it corrects some of another.
 snapshot as (
 
     select max(load_id) as load_id
     from loads
-    where table_name = '{{ table }}' and source = 'object'
+    where
+        table_name = '{{ table }}' and source = 'object' and is_correction is not true
 
 ),
 

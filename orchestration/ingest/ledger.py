@@ -13,7 +13,7 @@ from psycopg.types.json import Jsonb
 from contracts import Column, LogicalType, Table
 from contracts.rules import WHITE_SPACE
 from orchestration.database import Connection
-from orchestration.ingest.file_format import FileFormat
+from orchestration.ingest.file_format import PROVENANCE, FileFormat
 from orchestration.ingest.invalid import InvalidRecord
 from orchestration.ingest.objects import ObjectVersion
 from orchestration.ingest.records import START, Chunk, Position, Rejection
@@ -37,6 +37,8 @@ IS_REPLACED = """exists (
         (later.bucket, later.key) = (loads.bucket, loads.key) and later.load_id > loads.load_id
         and later.status in ('complete', 'failed', 'held')
 )"""
+# Whether an object is a corrected export of rejected records: it is no snapshot of its table.
+IS_CORRECTION = f"coalesce(loads.left_out_columns @> array[{', '.join(map(repr, PROVENANCE))}], false)"
 
 # Of chunks. Those of old loads, before invalid rows were counted, have only `rejected`, the malformed records.
 TOTALS = """
@@ -367,7 +369,7 @@ def finish_load(
 def would_withdraw(connection: Connection, table: Table, load: Load) -> tuple[int, int]:
     """Return how many of the ids that count so far a snapshot lacks, and how many ids count so far.
 
-    Unreadable ids are left out. If a later object is already complete, the load withdraws nothing.
+    Unreadable ids are left out. A correction withdraws nothing, and neither does a load if a later object is complete.
 
     Args:
         connection: of the session that holds the table's lock.
@@ -378,7 +380,9 @@ def would_withdraw(connection: Connection, table: Table, load: Load) -> tuple[in
         with latest as (
             select max(load_id) as load_id
             from raw.loads
-            where table_name = %(table)s and source = 'object' and status = 'complete' and load_id <> %(load)s
+            where
+                table_name = %(table)s and source = 'object' and status = 'complete' and load_id <> %(load)s
+                and not {is_correction}
         ),
         counting as (
             select distinct {key} as key
@@ -390,6 +394,7 @@ def would_withdraw(connection: Connection, table: Table, load: Load) -> tuple[in
                     table_name = %(table)s and status = 'complete'
                     and loads.load_id >= latest.load_id and latest.load_id < %(load)s
             )
+            and not exists (select from raw.loads where load_id = %(load)s and {is_correction})
         ),
         delivered as (
             select distinct {key} as key from {table} where {key} is not null and _load_id = %(load)s
@@ -397,7 +402,9 @@ def would_withdraw(connection: Connection, table: Table, load: Load) -> tuple[in
         select count(*) filter (where delivered.key is null), count(*)
         from counting
         left join delivered using (key)
-    """).format(table=sql.Identifier("raw", table.name), key=_comparable(table.key))
+    """).format(
+        table=sql.Identifier("raw", table.name), key=_comparable(table.key), is_correction=sql.SQL(IS_CORRECTION)
+    )
     lacking, counting = _one(connection.execute(query, {"table": table.name, "load": load.load_id}).fetchone())
     return lacking, counting
 

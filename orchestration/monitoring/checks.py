@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from psycopg import sql
 
 from contracts import Table
-from orchestration.ingest.ledger import IS_REPLACED
+from orchestration.ingest.ledger import IS_CORRECTION, IS_REPLACED
 from orchestration.ingest.objects import FILES
 from orchestration.warehouse.published import unpublished_loads
 
@@ -239,13 +239,18 @@ def failed_objects(connection: "Connection", table: Table) -> list[FailedObject]
 
 
 def last_deliveries(connection: "Connection", table: Table) -> list[Delivery]:
-    """Return the newest object of a table that was read completely, then the complete one before it, if any."""
+    """Return the newest object of a table that was read completely, then the complete one before it, if any.
+
+    Corrections of rejected records, which are few, are left out.
+    """
     rows = connection.execute(
-        """
+        f"""
         with newest as (
             select load_id, key, records
             from raw.loads
-            where table_name = %(table)s and source = 'object' and status in ('complete', 'held')
+            where
+                table_name = %(table)s and source = 'object' and status in ('complete', 'held')
+                and not {IS_CORRECTION}
             order by load_id desc
             limit 1
         ),
@@ -254,14 +259,14 @@ def last_deliveries(connection: "Connection", table: Table) -> list[Delivery]:
             from raw.loads, newest
             where
                 table_name = %(table)s and source = 'object' and status = 'complete'
-                and loads.load_id < newest.load_id
+                and loads.load_id < newest.load_id and not {IS_CORRECTION}
             order by load_id desc
             limit 1
         )
         select * from newest
         union all
         select * from before
-        """,
+        """,  # noqa: S608 - a constant
         {"table": table.name},
     )
     return [Delivery(*row) for row in rows]

@@ -22,6 +22,7 @@ from orchestration.dbt.project import (
     parse_if_changed,
     parsed_in_database,
 )
+from orchestration.ingest.rejected import EXPORTED
 from tests.conftest import Database, environment
 
 Dbt = Callable[..., dbtRunnerResult]
@@ -118,24 +119,28 @@ def deliver(
 ) -> int:
     """Store records as one load of an object would, numbered from 1, and return the load's id.
 
-    The columns are those of the contract, if no others are given; without a key it is another object each time. With
-    another source it is a batch over HTTP.
+    The columns are those of the contract, if no others are given; without a key it is another object each time. The
+    source "correction" is an object as well, a corrected export; with another source it is a batch over HTTP.
     """
     rows = [(number, record) for number, record in enumerate(records, 1) if not isinstance(record, bytes)]
     refused = [(number, record) for number, record in enumerate(records, 1) if isinstance(record, bytes)]
     with database.connect() as connection, connection.transaction(), connection.cursor() as cursor:
         counts = [len(records), len(rows), len(refused), len(refused)] if status == "complete" else [None] * 4
         version = ["landing", key or f"{table}/{next(_numbers)}.csv", str(next(_numbers))]
+        left_out = None
+        if source == "correction":
+            source, left_out = "object", [*EXPORTED]
         if source != "object":
             version = []
         ((load_id,),) = cursor.execute(
             """
             insert into raw.loads
-                (table_name, source, bucket, key, version, status, records, loaded, malformed, rejected, completed_at)
-            values (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, case when %s = 'complete' then now() end)
+                (table_name, source, bucket, key, version, status, records, loaded, malformed, rejected,
+                left_out_columns, completed_at)
+            values (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, case when %s = 'complete' then now() end)
             returning load_id
             """,
-            [table, source, *(version or [None] * 3), status, *counts, status],
+            [table, source, *(version or [None] * 3), status, *counts, left_out, status],
         ).fetchall()
         with cursor.copy(
             f"copy raw.{table} (_load_id, _record, {', '.join(columns or COLUMNS[table])}) from stdin"

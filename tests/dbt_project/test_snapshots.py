@@ -93,6 +93,20 @@ def test_a_batch_counts_until_a_later_object_lacks_it(module_database: Database,
     assert fates(module_database, "hired_employees") == [(1, "superseded"), (2, "withdrawn"), (1, "accepted")]
 
 
+def test_a_correction_counts_until_a_later_object_lacks_it_and_withdraws_nothing(
+    module_database: Database, whole_deliveries: Dbt
+) -> None:
+    """A corrected export has only the records that were rejected: all others would go."""
+    deliver(module_database, "departments", [("1", "Sales"), ("2", ""), ("3", "Legal")])
+    build(whole_deliveries)
+    deliver(module_database, "departments", [("2", "Finance")], source="correction")
+    build(whole_deliveries)
+    assert fates(module_database, "departments") == [(1, "accepted"), (2, "rejected"), (3, "accepted"), (2, "accepted")]
+    deliver(module_database, "departments", [("1", "Sales")])
+    build(whole_deliveries)
+    assert fates(module_database, "departments")[2:] == [(3, "withdrawn"), (2, "withdrawn"), (1, "accepted")]
+
+
 Delivered = tuple[str, str, list[Record]]
 
 numbers = st.sampled_from(["1", "2", "3", "04", "x", ""])
@@ -105,7 +119,7 @@ hires: st.SearchStrategy[list[Record]] = st.lists(
 
 
 def deliveries(table: str) -> st.SearchStrategy[Delivered]:
-    sources = ["object", "object", "api"] if table == "hired_employees" else ["object"]
+    sources = ["object", "object", "correction"] + ["api"] * (table == "hired_employees")
     return st.tuples(st.just(table), st.sampled_from(sources), hires if table == "hired_employees" else references)
 
 

@@ -17,7 +17,8 @@ snapshot as (
 
     select max(load_id) as load_id
     from loads
-    where table_name = '{{ table }}' and source = 'object'
+    where
+        table_name = '{{ table }}' and source = 'object' and is_correction is not true
 
 ),
 

@@ -27,6 +27,10 @@ final as (
         rejected,
         completed_at,
         completion,
+        -- The columns of an export of rejected records.
+        coalesce(
+            left_out_columns @> array['_load_id', '_record'], false
+        ) as is_correction,
         coalesce(malformed, rejected) as malformed,
         coalesce(invalid, 0) as invalid
     from ledger

@@ -78,6 +78,14 @@ def test_what_counts_is_the_newest_delivery_and_the_batches_after_it(ten: Landin
     assert "it lacks 3 of the 10 ids that count" in ten.fail_one(WHOLE_JOBS, AS_USUAL).message
 
 
+def test_a_correction_of_rejected_records_is_neither_held_back_nor_what_counts(ten: Landing) -> None:
+    """A corrected export has only the records that were rejected."""
+    ten.bucket.put("jobs_2.csv", b"id,job,_load_id,_record\n11,job,1,1\n", age_seconds=30)
+    ten.load_one(WHOLE_JOBS, AS_USUAL)
+    ten.bucket.put("jobs_3.csv", ids(*range(1, 8)))
+    assert "it lacks 4 of the 11 ids that count" in ten.fail_one(WHOLE_JOBS, AS_USUAL).message
+
+
 def test_a_table_whose_objects_add_to_it_is_never_held_back(ten: Landing) -> None:
     ten.bucket.put("jobs_2.csv", ids(99))
     ten.load_one(JOBS, AS_USUAL)

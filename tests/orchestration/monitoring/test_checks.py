@@ -216,6 +216,15 @@ def test_less_than_half_of_twenty_records_or_more_is_unusual(before: int, newest
         assert result.description == "jobs_b.csv has 9 records, jobs_a.csv has 20 records and was the previous one"
 
 
+def test_a_correction_of_rejected_records_is_compared_with_nothing(
+    database: Database, bucket: Bucket, connection: Connection
+) -> None:
+    """It has few records, and would leave a warning after everything was corrected."""
+    load(database, bucket, "jobs_a.csv", b"".join(b"%d,job\n" % number for number in range(1, 30)), age_seconds=60)
+    load(database, bucket, "jobs_b.csv", b"id,job,_load_id,_record\n7,Clerk,1,7\n", age_seconds=30)
+    assert [each.object for each in checks.last_deliveries(connection, JOBS)] == ["jobs_a.csv"]
+
+
 def test_the_newest_object_is_compared_with_the_complete_one_before_it(
     database: Database, bucket: Bucket, connection: Connection
 ) -> None:
