@@ -257,12 +257,14 @@ evaluated as (
 ),
 
 {% if is_snapshot %}
--- An id counts as delivered even if its record is invalid.
+-- An id counts as delivered even if its record is rejected.
 in_snapshot as (
 
     select {{ key }}
     from evaluated
     where _load_id = (select snapshot.load_id from snapshot)
+    union all
+    {{ malformed_keys(table) }}
     {% if is_incremental_build() %}
     union all
     select {{ key }}
@@ -339,6 +341,15 @@ final as (
 )
 
 select * from final
+{% endmacro %}
+
+
+-- The readable keys of the malformed records of a snapshot.
+{% macro malformed_keys(table) %}
+    {% set column = columns_of(table) | selectattr('primary_key') | first %}
+    select {{ typed(column, "(delivered ->> '" ~ column.name ~ "')") }}
+    from {{ source('raw', 'rejected_records') }}
+    where load_id = (select snapshot.load_id from snapshot)
 {% endmacro %}
 
 

@@ -397,24 +397,29 @@ def would_withdraw(connection: Connection, table: Table, load: Load) -> tuple[in
             and not exists (select from raw.loads where load_id = %(load)s and {is_correction})
         ),
         delivered as (
-            select distinct {key} as key from {table} where {key} is not null and _load_id = %(load)s
+            select {key} as key from {table} where _load_id = %(load)s
+            union
+            select {malformed_key} from raw.rejected_records where load_id = %(load)s
         )
         select count(*) filter (where delivered.key is null), count(*)
         from counting
         left join delivered using (key)
     """).format(
-        table=sql.Identifier("raw", table.name), key=_comparable(table.key), is_correction=sql.SQL(IS_CORRECTION)
+        table=sql.Identifier("raw", table.name),
+        key=_comparable(table.key, sql.Identifier(table.key.name)),
+        malformed_key=_comparable(table.key, sql.SQL("delivered ->> {}").format(sql.Literal(table.key.name))),
+        is_correction=sql.SQL(IS_CORRECTION),
     )
     lacking, counting = _one(connection.execute(query, {"table": table.name, "load": load.load_id}).fetchone())
     return lacking, counting
 
 
-def _comparable(column: Column) -> sql.Composed:
-    """Return SQL for a delivered key in canonical form; null if it cannot be read."""
-    name = sql.SQL("btrim({}, {})").format(sql.Identifier(column.name), sql.Literal(WHITE_SPACE))
+def _comparable(column: Column, field: sql.Composable) -> sql.Composed:
+    """Return SQL for a delivered key in canonical form, given SQL for its text; null if it cannot be read."""
+    trimmed = sql.SQL("btrim({}, {})").format(field, sql.Literal(WHITE_SPACE))
     if column.logical_type is not LogicalType.INTEGER:
-        return sql.SQL("nullif({}, '')").format(name)
-    return sql.SQL(r"substring({} from '^\+?0*([1-9][0-9]*)(?:\.0+)?$')").format(name)
+        return sql.SQL("nullif({}, '')").format(trimmed)
+    return sql.SQL(r"substring({} from '^\+?0*([1-9][0-9]*)(?:\.0+)?$')").format(trimmed)
 
 
 def unfinished(

@@ -2,7 +2,7 @@
 
 import itertools
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ import pytest
 from dbt.cli.main import dbtRunner, dbtRunnerResult
 from dbt.contracts.graph.manifest import Manifest
 from dbt_common.behavior_flags import BehaviorFlagRendered
+from psycopg.types.json import Jsonb
 
 from contracts import TABLES
 from orchestration.dbt.cli import drop_repeated_flags
@@ -116,11 +117,13 @@ def deliver(
     columns: Sequence[str] | None = None,
     key: str | None = None,
     source: str = "object",
+    readable: Mapping[str, str] | None = None,
 ) -> int:
     """Store records as one load of an object would, numbered from 1, and return the load's id.
 
     The columns are those of the contract, if no others are given; without a key it is another object each time. The
-    source "correction" is an object as well, a corrected export; with another source it is a batch over HTTP.
+    source "correction" is an object as well, a corrected export; with another source it is a batch over HTTP. Of a
+    malformed record only the `readable` fields are known.
     """
     rows = [(number, record) for number, record in enumerate(records, 1) if not isinstance(record, bytes)]
     refused = [(number, record) for number, record in enumerate(records, 1) if isinstance(record, bytes)]
@@ -149,10 +152,14 @@ def deliver(
                 copy.write_row((load_id, number, *row))
         cursor.executemany(
             """
-            insert into raw.rejected_records (load_id, record, reason, message, byte_from, raw, line, raw_bytes)
-            values (%s, %s, 'too_few_fields', 'has 1 field', 0, %s, %s, %s)
+            insert into raw.rejected_records
+                (load_id, record, reason, message, byte_from, raw, line, raw_bytes, delivered)
+            values (%s, %s, 'too_few_fields', 'has 1 field', 0, %s, %s, %s, %s)
             """,
-            [(load_id, number, record, number, len(record)) for number, record in refused],
+            [
+                (load_id, number, record, number, len(record), None if readable is None else Jsonb(readable))
+                for number, record in refused
+            ],
         )
     return int(load_id)
 

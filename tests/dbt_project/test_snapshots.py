@@ -102,9 +102,10 @@ def test_a_correction_counts_until_a_later_object_lacks_it_and_withdraws_nothing
     deliver(module_database, "departments", [("2", "Finance")], source="correction")
     build(whole_deliveries)
     assert fates(module_database, "departments") == [(1, "accepted"), (2, "rejected"), (3, "accepted"), (2, "accepted")]
-    deliver(module_database, "departments", [("1", "Sales")])
+    # The line of 3 is there, although it is malformed.
+    deliver(module_database, "departments", [("1", "Sales"), b'3,"Legal"s'], readable={"id": " 3"})
     build(whole_deliveries)
-    assert fates(module_database, "departments")[2:] == [(3, "withdrawn"), (2, "withdrawn"), (1, "accepted")]
+    assert fates(module_database, "departments")[2:] == [(3, "accepted"), (2, "withdrawn"), (1, "accepted")]
 
 
 Delivered = tuple[str, str, list[Record]]

@@ -39,6 +39,8 @@ in_snapshot as (
     select {{ key }}
     from {{ model }}
     where _load_id = (select snapshot.load_id from snapshot)
+    union all
+    {{ malformed_keys(table) }}
 
 )
 

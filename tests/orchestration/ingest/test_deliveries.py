@@ -78,6 +78,12 @@ def test_what_counts_is_the_newest_delivery_and_the_batches_after_it(ten: Landin
     assert "it lacks 3 of the 10 ids that count" in ten.fail_one(WHOLE_JOBS, AS_USUAL).message
 
 
+def test_an_id_whose_record_is_rejected_is_not_lacking(ten: Landing) -> None:
+    """A stray quote in the line of a department would otherwise take its hires out of every metric."""
+    ten.bucket.put("jobs_2.csv", ids(*range(1, 8)) + b'8,"a"b\n9,\n10,a,b\n')
+    assert ten.load_one(WHOLE_JOBS, replace(AS_USUAL, withdraw_share=0)).totals.malformed == 2
+
+
 def test_a_correction_of_rejected_records_is_neither_held_back_nor_what_counts(ten: Landing) -> None:
     """A corrected export has only the records that were rejected."""
     ten.bucket.put("jobs_2.csv", b"id,job,_load_id,_record\n11,job,1,1\n", age_seconds=30)
