@@ -17,6 +17,7 @@ from psycopg.rows import class_row
 from contracts import Table
 from contracts.rules import visible
 from orchestration.database import Connection
+from orchestration.ingest.encoding import BYTE_ORDER_MARK
 from orchestration.ingest.file_format import PROVENANCE
 
 # Columns of an export after those of the table. A load ignores them, except the two that identify the record.
@@ -99,6 +100,9 @@ def write_csv(records: Sequence[RejectedRecord], table: Table, target: TextIO) -
         table: their table.
         target: a text file that does not translate line ends.
     """
+    if table.encodings:
+        # Without a mark, the corrected file would be read in an encoding that the contract declares.
+        target.write(BYTE_ORDER_MARK.decode())
     # A field that contains a carriage return is quoted only if that ends lines.
     rows = csv.writer(target, lineterminator="\r\n")
     rows.writerow([*table.column_names, *EXPORTED])

@@ -2,6 +2,7 @@
 
 import gzip
 import io
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -187,6 +188,19 @@ def test_each_record_of_an_export_is_identified_whatever_was_delivered(delivered
     chunks = list(split_chunks(beginning.blocks, beginning.file_format, body=beginning.body))
     corrections = [correction.corrected_record for chunk in chunks for correction in chunk.corrections]
     assert corrections == list(range(1, len(delivered) + 1))
+
+
+def test_an_export_of_a_table_with_files_in_another_encoding_is_read_as_the_utf_8_that_it_is() -> None:
+    """Otherwise Café would become CafÃ©, which no rule rejects."""
+    table = replace(JOBS, encodings=(("", "windows-1252"),))
+    record = RejectedRecord(
+        *("jobs", "jobs.csv", 3, 1, 1, ["id:missing"], None, {"job": "Café"}, "open", datetime.now(UTC), None)
+    )
+    export = io.StringIO(newline="")
+    write_csv([record], table, export)
+    beginning = read_beginning([export.getvalue().encode()], table, Encoding.WINDOWS_1252)
+    assert (beginning.file_format.encoding, beginning.file_format.provenance) == (Encoding.UTF_8, (5, 6))
+    assert "Café".encode() in b"".join(beginning.blocks)
 
 
 EXPORT = b"_load_id,_record,id,job\n" + b"".join(
