@@ -210,7 +210,10 @@ def dismiss_records(
         raise typer.BadParameter(f"no open rejected record of load {load}: {', '.join(map(str, unknown))}")
     with connect(_conninfo()) as connection:
         dismiss(connection, load, record, note)
-    out.print(f"dismissed {len(record):,} of {len(open_records):,} open records of load {load}")
+    out.print(
+        f"dismissed {len(record):,} of {len(open_records):,} open records of load {load}; status and the API count "
+        "them until the next build, such as that of the job nightly_build"
+    )
 
 
 def _outcomes(

@@ -93,6 +93,7 @@ def test_a_corrected_export_closes_its_records_whatever_their_ids_and_counts_eac
     assert run("load", str(tmp_path / "hired_employees_corrected.csv")).exit_code == 0
     done = run("dismiss", "--load", str(dirty), "--record", total["_record"], "--note", "a line of totals")
     assert done.exit_code == 0, done.output
+    assert "dismissed 1 of 5 open records" in " ".join(done.output.split())
     build(module_dbt)
 
     assert statuses(module_database) == [
