@@ -14,6 +14,9 @@ from numpy.typing import NDArray
 BYTE_ORDER_MARK = codecs.BOM_UTF8
 # How many bytes are used to detect the encoding.
 SAMPLE_BYTES = 1000
+# Excel writes workbooks with a password, and those of its format before .xlsx, into this container.
+OLE_SIGNATURE = b"\xd0\xcf\x11\xe0"
+OLE_WORKBOOK = "an Excel workbook with a password, or of the old format: save it as .xlsx without a password, or as CSV"
 # First bytes of files that are not CSV text; UTF-32 comes first, since its mark begins with that of UTF-16.
 SIGNATURES = {
     codecs.BOM_UTF32_LE: "UTF-32: save it as UTF-8",
@@ -21,6 +24,7 @@ SIGNATURES = {
     b"\x1f\x8b": "compressed with gzip: its name has to end in .csv.gz",
     b"PK\x03\x04": "a ZIP archive or an Excel workbook: unpack it, or name it .xlsx",
     b"PAR1": "a Parquet file: export it as CSV",
+    OLE_SIGNATURE: OLE_WORKBOOK,
 }
 
 

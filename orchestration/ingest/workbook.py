@@ -14,7 +14,7 @@ from datetime import date, datetime, time, timedelta
 from typing import Any
 
 from contracts import Table
-from orchestration.ingest.encoding import UnreadableFile
+from orchestration.ingest.encoding import OLE_SIGNATURE, OLE_WORKBOOK, UnreadableFile
 from orchestration.ingest.header import Header, comparable
 
 # A workbook is held in memory, both its bytes and its cells: some 20 times its size. 64 MiB are two million hires.
@@ -71,7 +71,10 @@ def _whole(blocks: Iterable[bytes]) -> bytes:
     try:
         archive = zipfile.ZipFile(io.BytesIO(content))
     except zipfile.BadZipFile:
-        raise UnreadableFile("is no workbook, though its name ends in .xlsx") from None
+        is_ole = content.startswith(OLE_SIGNATURE)
+        raise UnreadableFile(
+            f"is {OLE_WORKBOOK}" if is_ole else "is no workbook, though its name ends in .xlsx"
+        ) from None
     with archive:
         _require_readable_size(archive)
     return content

@@ -195,6 +195,7 @@ FAILING: list[tuple[str, bytes, str]] = [
     ("UTF-32", "id,job\n1,a\n".encode("utf-32"), "is UTF-32: save it as UTF-8"),
     ("gzip by another name", PACKED, "is compressed with gzip: its name has to end in .csv.gz"),
     ("a ZIP archive", b"PK\x03\x04\x14\0\0\0\x08\0", "is a ZIP archive or an Excel workbook: unpack it, or name"),
+    ("an old workbook", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(500), "is an Excel workbook with a password"),
     ("Parquet", b"PAR1\x15\x04\x15\x10", "is a Parquet file: export it as CSV"),
     ("a header that lacks a column", b"id\n1\n", f"has a header that lacks 'job'; {NAMES}"),
     ("a header with a column twice", b"id,job,id\n1,a,1\n", f"has a header that repeats 'id'; {NAMES}"),

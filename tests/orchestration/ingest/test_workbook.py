@@ -91,6 +91,8 @@ def test_a_workbook_of_empty_sheets_has_no_records() -> None:
 def test_a_file_that_is_not_a_workbook_fails_with_a_message() -> None:
     with pytest.raises(UnreadableFile, match=r"is no workbook, though its name ends in \.xlsx"):
         read(b"id,name\n1,A\n")
+    with pytest.raises(UnreadableFile, match="is an Excel workbook with a password, or of the old format"):
+        read(b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(500))
     other = io.BytesIO()
     with zipfile.ZipFile(other, "w") as archive:
         archive.writestr("jobs.csv", "1,Clerk")
