@@ -2,6 +2,7 @@
 
 import shutil
 import sys
+import time
 from pathlib import Path
 from shlex import quote
 from typing import Annotated
@@ -19,7 +20,7 @@ from deploy.local.docs import docs
 from deploy.local.engine import add_engine_commands, examples_of
 from deploy.local.postgres import PostgresRefused
 from deploy.local.services import LOOPBACK, PROGRAMS
-from deploy.local.settings import Settings, settings_help
+from deploy.local.settings import SETTLE_SECONDS, Settings, settings_help
 from deploy.local.stack import Stack, on_servers, own, psql
 from deploy.local.supervisor import Interrupted, StackError
 from orchestration.database import LockTimeout
@@ -84,9 +85,9 @@ def run() -> None:
     Everything in the folder is loaded through Dagster's job, then dbt builds and
     tests the models. An empty landing folder is filled with a generated sample
     unless something was loaded before. The exit status is 1 if a file could not be
-    loaded, or was ignored because its name does not match a table.
+    loaded, was still changing, or does not have the name of a table.
     """
-    from deploy.local.report import print_loads_since, print_report
+    from deploy.local.report import changed_files, print_loads_since, print_report
 
     settings = Settings()
     with own(settings, console) as stack:
@@ -94,16 +95,21 @@ def run() -> None:
         _fill_landing(stack)
         stack.start_s3()
         stack.prepare_dagster()
-        last = _last_load(stack)
+        last, started = _last_load(stack), time.time()
         stack.refresh()
         with psycopg.connect(stack.postgres.conninfo("hiring")) as connection:
             print_report(console, connection, YEAR)
             failed = print_loads_since(console, connection, last)
+            changed = changed_files(connection, settings.landing_folder, started - SETTLE_SECONDS)
     ignored = _ignored_files(settings.landing_folder)
     for name in ignored:
         console.print(f"Not loaded, because its name does not match a table: {name}", soft_wrap=True, markup=False)
     if failed:
         raise StackError(f"{failed} of the objects could not be loaded; the reasons are in the table above")
+    if changed:
+        raise StackError(
+            f"{', '.join(changed)}: not loaded, because it changed meanwhile: run this again when it is whole"
+        )
     if misnamed := [name for name in ignored if seems_delivered(name)]:
         tables = ", ".join(f"{table.name}.csv" for table in TABLES)
         raise StackError(f"{', '.join(misnamed)}: not loaded, because a file has to be named after its table: {tables}")

@@ -1,5 +1,6 @@
 """What `make run` prints: both metrics of a year, the rejected records, and what became of every record."""
 
+from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -11,6 +12,7 @@ from rich.text import Text
 from contracts.rules import visible
 from orchestration.ingest.ledger import IS_REPLACED
 from orchestration.ingest.objects import FILES
+from orchestration.ingest.tables import is_hidden, table_of
 
 ROWS_SHOWN = 10
 DISPOSITIONS = """
@@ -140,6 +142,24 @@ def print_loads_since(console: Console, connection: psycopg.Connection[tuple[Any
         if error:
             console.print(error, soft_wrap=True, markup=False)
     return sum(is_lacking for *_, is_lacking in loads)
+
+
+def changed_files(connection: psycopg.Connection[tuple[Any, ...]], folder: Path, since: float) -> list[str]:
+    """Return the files of tables that have changed since a time and are not loaded as they are now.
+
+    Args:
+        connection: of a role that may read the ledger.
+        folder: the landing folder.
+        since: a time in seconds since 1970.
+    """
+    query = "select key, max(last_modified) from raw.loads where source = 'object' and bucket <> %s group by key"
+    loaded = {key: modified.timestamp() for key, modified in connection.execute(query, [FILES])}
+    times = {path.relative_to(folder).as_posix(): path.stat().st_mtime for path in folder.rglob("*") if path.is_file()}
+    return sorted(
+        name
+        for name, modified in times.items()
+        if modified >= max(since, loaded.get(name, 0) + 1) and table_of(name) and not is_hidden(name)
+    )
 
 
 def _print(console: Console, title: str, columns: list[str], rows: Rows) -> None:

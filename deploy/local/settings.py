@@ -12,6 +12,8 @@ from pydantic_settings import BaseSettings
 
 PROJECT = Path(__file__).resolve().parents[2]
 ARCHIVE_BUCKET = "archive"
+# A folder lists files that are still being copied into it; S3 lists complete objects only.
+SETTLE_SECONDS = 1
 UNUSABLE_CHARACTERS = re.compile(r"[*?[\]\x00-\x1f\x7f]")
 
 
@@ -166,8 +168,7 @@ def orchestration_environment(settings: Settings, postgres_host: str) -> dict[st
         "S3_ARCHIVE_BUCKET": ARCHIVE_BUCKET,
         # A folder has no lifecycle rule that deletes old exports: only the job writes them, when it is launched.
         "EXPORT_EVERY_NIGHT": "false",
-        # A folder lists files that are still being copied into it; S3 lists complete objects only.
-        "S3_SETTLE_SECONDS": "1",
+        "S3_SETTLE_SECONDS": str(SETTLE_SECONDS),
         "AWS_ACCESS_KEY_ID": own.s3_access_key,
         "AWS_SECRET_ACCESS_KEY": own.s3_secret_key,
         "AWS_DEFAULT_REGION": "us-east-1",

@@ -1,11 +1,12 @@
 """What `make run` says about loads, from the ledger."""
 
 import io
+import time
 
 from rich.console import Console
 
 from contracts import table_named
-from deploy.local.report import print_loads_since
+from deploy.local.report import changed_files, print_loads_since
 from orchestration.ingest.loader import load_pending
 from tests.conftest import Bucket, Database
 
@@ -33,3 +34,19 @@ def test_an_object_that_failed_is_listed_until_it_is_replaced(database: Database
     assert lacking == 0
     assert "complete" in report
     assert "has a header that repeats 'job'" not in report
+
+
+def test_a_file_that_changes_during_the_run_is_named(database: Database, bucket: Bucket) -> None:
+    """A run does not load a file that is still being copied; it must not end as if it had loaded everything."""
+    loader, jobs = database.conninfo("hiring_loader"), table_named("jobs")
+    started = time.time()
+    bucket.put("jobs_loaded.csv", b"1,a\n", age_seconds=0.5)
+    bucket.put("jobs_overwritten.csv", b"2,b\n", age_seconds=5)
+    list(load_pending(loader, bucket.client, bucket.name, jobs))
+    bucket.put("jobs_overwritten.csv", b"2,b\n3,c\n", age_seconds=0)
+    bucket.put("jobs/new.csv", b"4,d\n", age_seconds=0)
+    bucket.put("jobs_old.csv", b"5,e\n", age_seconds=60)
+    for name in (".jobs.csv", "jobs.csv.part", "notes.csv"):
+        bucket.put(name, b"6,f\n", age_seconds=0)
+    with database.connect() as connection:
+        assert changed_files(connection, bucket.folder, started - 1) == ["jobs/new.csv", "jobs_overwritten.csv"]
