@@ -153,7 +153,7 @@ def test_what_a_cancelled_run_has_loaded_is_not_loaded_again_by_the_next(
     """A signal is how Dagster, Ctrl-C and a machine that is shut down end a run."""
     bucket.put("jobs.csv", b"".join(b"%d,job\n" % number for number in range(RECORDS)))
     with monkeypatch.context() as patch:
-        patch.setattr(raw.ProgressLog, "__call__", lambda *_: os.kill(os.getpid(), signal.SIGINT))
+        patch.setattr(raw.LoadLog, "progressed", lambda *_: os.kill(os.getpid(), signal.SIGINT))
         cancelled = run(raw.raw_asset(JOBS))
     assert not cancelled.success
     assert not steps(cancelled, "STEP_UP_FOR_RETRY")
