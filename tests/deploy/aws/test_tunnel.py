@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -141,7 +142,14 @@ def test_the_task_is_stopped_when_the_session_fails(tmp_path: Path) -> None:
 def test_the_task_is_stopped_when_the_tunnel_is_interrupted(tmp_path: Path, sent: signal.Signals) -> None:
     """It would cost money for hours."""
     environment = prepare(tmp_path, {}, session=OPEN_SESSION)
-    tunnel = subprocess.Popen([SCRIPT, "database"], env=environment, start_new_session=True, stdout=subprocess.DEVNULL)
+    tunnel = subprocess.Popen(
+        [SCRIPT, "database"],
+        env=environment,
+        start_new_session=True,
+        stdout=subprocess.DEVNULL,
+        # Tests that nohup started ignore SIGHUP, and so would the script.
+        preexec_fn=partial(signal.signal, sent, signal.SIG_DFL),  # noqa: PLW1509
+    )
     deadline = time.monotonic() + 30
     while not asked(tmp_path, "sleep 60") and time.monotonic() < deadline:
         time.sleep(0.05)
