@@ -3,8 +3,6 @@
 `make soak STACK=1` does the same at random, and for longer.
 """
 
-import time
-
 import pytest
 
 from tests.end_to_end.conftest import RunningStack
@@ -44,14 +42,11 @@ def test_a_request_while_postgres_is_down_waits_for_it(stack: RunningStack, chao
     assert "complete" in stack.sql("select distinct status from raw.loads")
 
 
-def test_a_killed_api_is_ready_again_within_seconds(stack: RunningStack, chaos: Chaos) -> None:
+def test_a_killed_api_is_started_again_at_once(stack: RunningStack, chaos: Chaos) -> None:
     assert chaos.kill("api")
-    began = time.monotonic()
 
     stack.wait_for("the API's health", lambda: _is_ready(stack))
-
-    # Three on a quiet machine, of which one is the import.
-    assert time.monotonic() - began < 10
+    assert "! api ended with status -9, starting it again now" in said(stack)
 
 
 def _is_ready(stack: RunningStack) -> bool:
