@@ -1,5 +1,6 @@
 """The sensors that start the refresh job. Each says why it skips."""
 
+import math
 import time
 from functools import cache
 from typing import Any
@@ -48,6 +49,7 @@ RUN_GATE = RunGate()
 def new_objects(context: dg.SensorEvaluationContext, landing: Landing, warehouse: Warehouse) -> dg.SensorResult:
     """Look for pending objects; a large bucket takes several ticks."""
     until, client = time.monotonic() + SECONDS_PER_TICK, landing.client
+    first_due = math.inf
     # Requested once per tick: of two requests per scan, it would be one.
     versioned = cache(lambda: is_versioned(client, landing.bucket))
 
@@ -57,7 +59,12 @@ def new_objects(context: dg.SensorEvaluationContext, landing: Landing, warehouse
     def is_enough(tick: TickResult) -> bool:
         work = tick.scan.work
         is_due = bool(work) and isinstance(tick.cursor.backoff.next_attempt(work, limit=MAX_ATTEMPTS), NextAttempt)
-        return is_due and RUN_GATE.under_way(context.instance) is None
+        if not is_due or RUN_GATE.under_way(context.instance) is not None:
+            return False
+        nonlocal first_due
+        first_due = min(first_due, time.monotonic())
+        # What arrived together is loaded by one run, which builds the models once.
+        return not tick.scan.unsettled or time.monotonic() >= first_due + landing.settle_seconds
 
     try:
         with warehouse.loader() as connection:

@@ -28,7 +28,9 @@ class TestedLanding(Landing):
 def landing_of(bucket: Bucket, name: str = "", **settings: float) -> Landing:
     """Return the resource landing for a bucket, or for another one by that name on the same server."""
     _clients[bucket.endpoint] = bucket.client
-    return TestedLanding(endpoint_url=bucket.endpoint, bucket=name or bucket.name, settle_seconds=0, **settings)
+    return TestedLanding(
+        endpoint_url=bucket.endpoint, bucket=name or bucket.name, **({"settle_seconds": 0.0} | settings)
+    )
 
 
 @pytest.fixture(scope="module")

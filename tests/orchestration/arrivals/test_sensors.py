@@ -135,6 +135,41 @@ def test_one_run_is_requested_for_all_new_objects_with_their_tables_and_every_mo
     }
 
 
+@pytest.fixture
+def settling(ticks: Ticks, monkeypatch: pytest.MonkeyPatch) -> Ticks:
+    """Ticks that look several times at a folder, where files are listed while they are copied."""
+    monkeypatch.setattr(sensors, "SECONDS_PER_TICK", 30)
+    ticks.landing = landing_of(ticks.bucket, settle_seconds=1.0)
+    return ticks
+
+
+def objects_of(request: dg.RunRequest) -> list[str]:
+    return [each["key"] for op in request.run_config["ops"].values() for each in op["config"].get("objects", [])]
+
+
+def test_files_that_arrive_together_are_loaded_by_one_run(settling: Ticks) -> None:
+    """A run for the first of them would build the models for these, and another run for the others."""
+    settling.bucket.put("jobs_a.csv", b"1,a\n", age_seconds=1.1)
+    settling.bucket.put("jobs_b.csv", b"2,b\n", age_seconds=0.5)
+
+    assert objects_of(only_request(settling.new_objects())) == ["jobs_a.csv", "jobs_b.csv"]
+
+
+def test_a_file_that_keeps_changing_does_not_hold_up_the_others(settling: Ticks) -> None:
+    """Like one whose date is in the future."""
+    settling.bucket.put("jobs_a.csv", b"1,a\n")
+    scans: list[str] = []
+
+    def change(**_: object) -> None:
+        scans.append("one more")
+        settling.bucket.put("jobs_b.csv", b"2,b\n", age_seconds=0)
+
+    settling.landing.client.meta.events.register("before-call.s3.ListObjectsV2", change)
+    assert objects_of(only_request(settling.new_objects())) == ["jobs_a.csv"]
+    # As often as in a second, not as in the whole tick.
+    assert 1 < len(scans) < 20
+
+
 def test_the_run_has_the_checks_of_its_selection_and_dbt_gets_no_subset(ticks: Ticks) -> None:
     """dbt counts the project's version as built only when nothing of it was left out."""
     ticks.bucket.put("jobs.csv", b"1,a\n")
